@@ -1,0 +1,10 @@
+"""Entry point of the dashboard: page configuration and navigation; nothing else."""
+
+import streamlit as st
+
+from pages.components.namesake import join_compression
+
+join_compression()
+
+st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
+st.navigation([st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True)]).run()

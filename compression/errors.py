@@ -1,0 +1,31 @@
+"""Errors that are shown to the user as they are."""
+
+
+class InputError(ValueError):
+    """Wrong input, told in one line: which field, which value, what is allowed.
+
+    Args:
+        field: Name of the field as the user knows it (``quantization.weight_bits``).
+        value: What was given.
+        allowed: What would have been accepted, in words.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"{field}: {shown} is not allowed; {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+    def __reduce__(self) -> tuple[type, tuple[str, object, str]]:
+        return type(self), (self.field, self.value, self.allowed)
+
+
+class NotApplicableError(ValueError):
+    """A technique cannot act on this model; the message says why."""
+
+
+class CancelledError(RuntimeError):
+    """The user cancelled the running work."""

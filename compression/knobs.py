@@ -1,0 +1,89 @@
+"""Fields of a technique's config that carry their own range, help and unit.
+
+The form on the page, the command line, the sweep grid and the documentation are generated from these.
+"""
+
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from compression.errors import InputError
+
+_KEY = "knob"
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a person needs to know to set one field.
+
+    Attributes:
+        low: Smallest allowed number (inclusive), or None.
+        high: Largest allowed number (inclusive), or None.
+        step: Step of a slider.
+        choices: Allowed values where the field is not a range.
+        sweep: Values that a sweep over this knob visits, weakest compression first.
+        help: One sentence for the form.
+        unit: Unit or meaning of the number ("fraction", "bits").
+        advanced: Whether the form folds it away.
+    """
+
+    help: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[Any, ...] | None = None
+    sweep: tuple[Any, ...] = ()
+    unit: str = ""
+    advanced: bool = False
+
+
+def knob(default: Any, help: str, **metadata: Any) -> Any:
+    """Dataclass field with a default and a `Knob`."""
+    return field(default=default, metadata={_KEY: Knob(help=help, **metadata)})
+
+
+def knobs_of(config_type: type) -> dict[str, Knob]:
+    """Knobs of a config dataclass, by field name, in declaration order."""
+    return {f.name: f.metadata[_KEY] for f in fields(config_type) if _KEY in f.metadata}
+
+
+def default_of(config_type: type, name: str) -> Any:
+    """Default value of one field."""
+    found: Field[Any] = next(f for f in fields(config_type) if f.name == name)
+    return None if found.default is MISSING else found.default
+
+
+def validate(config: Any, technique: str) -> None:
+    """Check every knob of a config against its type, range and choices; whole numbers become floats where meant.
+
+    Raises:
+        InputError: naming ``technique.field``, the value and what is allowed.
+    """
+    for f in fields(config):
+        if _KEY in f.metadata:
+            value = getattr(config, f.name)
+            _validate_field(f"{technique}.{f.name}", value, f.default, f.metadata[_KEY])
+            if isinstance(f.default, float) and isinstance(value, int):
+                object.__setattr__(config, f.name, float(value))
+
+
+def _validate_field(name: str, value: Any, default: Any, spec: Knob) -> None:
+    if spec.choices is not None:
+        if not any(value == c and isinstance(value, bool) == isinstance(c, bool) for c in spec.choices):
+            raise InputError(name, value, "allowed: " + ", ".join(str(c) for c in spec.choices))
+        return
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise InputError(name, value, "allowed: true or false")
+        return
+    if spec.low is None and spec.high is None:
+        return
+    whole = isinstance(default, int)
+    kinds = (int,) if whole else (int, float)
+    word = "a whole number" if whole else "a number"
+    allowed = f"allowed: {word} from {spec.low} to {spec.high}"
+    if isinstance(value, bool) or not isinstance(value, kinds) or value != value:
+        raise InputError(name, value, allowed)
+    low = spec.low if spec.low is not None else value
+    high = spec.high if spec.high is not None else value
+    if not low <= value <= high:
+        raise InputError(name, value, allowed)
