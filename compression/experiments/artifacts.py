@@ -1,0 +1,204 @@
+"""From a recipe to the artifact on disk: compress, pack, unpack, compile."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from compression.artifact.graph import GraphReport, compile_graph
+from compression.artifact.packing import PackReport, load_packed, pack_model, unpack_model
+from compression.context import CompressionContext, StepReport
+from compression.errors import InputError, NotApplicableError
+from compression.experiments.results import LayerRecord
+from compression.experiments.tasks import Task
+from compression.layers import weight_layers
+from compression.metrics.macs import count_macs, count_parameters
+from compression.recipe import Recipe, Step
+from compression.state import state_of
+from compression.techniques import get_technique
+
+Progress = Callable[[float, str], None]
+GRAPH_NAME = "model.onnx"
+PACKED_NAME = "weights.packed"
+
+
+@dataclass
+class ArtifactRecord:
+    """What is known of an artifact before it is executed. Plain data.
+
+    Attributes:
+        size_bytes: The packed file.
+        runtime_size_bytes: The ONNX file.
+        structure_key: Equal for graphs of equal structure, shapes and types.
+        macs: Of one inference.
+        parameters: Number of parameters.
+        nonzero_parameters: Those that are not zero.
+        layers: Per weight layer.
+        notes: What the steps, the packer and the compiler have to say.
+        unchanged: Whether the recipe has steps and yet changed nothing.
+        seconds: Wall time by stage.
+    """
+
+    size_bytes: int
+    runtime_size_bytes: int
+    structure_key: str
+    macs: int
+    parameters: int
+    nonzero_parameters: int
+    layers: list[dict[str, Any]]
+    notes: list[str]
+    unchanged: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def compress(model: nn.Module, steps: tuple[Step, ...], context: CompressionContext) -> tuple[nn.Module, list[str]]:
+    """Apply steps in order to a model (in place) and collect what they report.
+
+    Raises:
+        InputError: if a technique cannot act on this model.
+    """
+    notes: list[str] = []
+    for number, step in enumerate(steps):
+        context.check_cancelled()
+        technique = get_technique(step.technique)
+        context.progress(0.5 * number / len(steps), technique.title)
+        report = StepReport()
+        own = replace(
+            context, report=report, include=step.include, exclude=step.exclude,
+            overrides={p: dict(c) for p, c in step.overrides.items()},
+        )
+        try:
+            model = technique.function(model, step.config, own)
+        except NotApplicableError as error:
+            raise InputError("steps", step.technique, f"it cannot act on this model: {error}") from error
+        notes += [f"{technique.title}: {note}" for note in report.notes]
+        notes += _skipped_notes(technique.title, report)
+        if not report.changed:
+            notes.append(f"{technique.title}: changed nothing")
+    return model.eval(), notes
+
+
+def _skipped_notes(title: str, report: StepReport) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for fqn, reason in report.skipped.items():
+        by_reason.setdefault(reason, []).append(fqn)
+    return [f"{title}: {_listed(names)} left alone: {reason}" for reason, names in by_reason.items()]
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def build_artifact(
+    recipe: Recipe, task: Task, folder: Path, cache_dir: Path, progress: Progress, cancelled: Callable[[], bool]
+) -> ArtifactRecord:
+    """Compress a model by a recipe and write its packed weights and its ONNX graph.
+
+    The graph is compiled from weights that were read back from the packed file, so one file cannot differ from
+    the other.
+
+    Raises:
+        InputError: if a step cannot act on the model.
+        CancelledError: if `cancelled` became true.
+    """
+    seconds: dict[str, float] = {}
+    clock = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal clock
+        seconds[stage] = time.perf_counter() - clock
+        clock = time.perf_counter()
+
+    torch.manual_seed(recipe.seed)
+    original = task.load_model()
+    context = task.context(original, recipe.seed, cache_dir, progress, cancelled)
+    model = task.load_model()
+    lap("load")
+    model, notes = compress(model, recipe.steps, context)
+    lap("compress")
+    progress(0.55, "writing")
+    packing, graph = _write(model, context, folder, cache_dir)
+    lap("write")
+    unchanged = bool(recipe.steps) and _same(model, original)
+    if unchanged:
+        notes.append("This recipe changed nothing: the artifact equals the uncompressed model.")
+    macs = count_macs(model, context.example_input)
+    parameters, nonzero = count_parameters(model)
+    lap("count")
+    return ArtifactRecord(
+        size_bytes=packing.size_bytes,
+        runtime_size_bytes=graph.runtime_size_bytes,
+        structure_key=graph.structure_key,
+        macs=macs.total,
+        parameters=parameters,
+        nonzero_parameters=nonzero,
+        layers=_layer_records(model, packing, graph, macs.by_layer),
+        notes=notes + list(packing.notes) + list(graph.notes),
+        unchanged=unchanged,
+        seconds=seconds,
+    )
+
+
+def _write(
+    model: nn.Module, context: CompressionContext, folder: Path, cache_dir: Path
+) -> tuple[PackReport, GraphReport]:
+    """Pack, read the packed file back, and compile the graph from what was read.
+
+    Activation ranges belong to the packed file but are found while compiling; so with activation quantization the
+    graph is compiled once to calibrate and, the file written, once more from the file alone.
+    """
+    packed_path, graph_path = folder / PACKED_NAME, folder / GRAPH_NAME
+    grids = None
+    if state_of(model).activations is not None:
+        draft = compile_graph(
+            model, context.example_input, graph_path,
+            calibration_inputs=context.calibration_inputs, cache_dir=cache_dir,
+        )
+        grids = draft.activation_grids
+    packing = pack_model(model, packed_path, activation_grids=grids)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(float("nan"))
+    packed = unpack_model(packed_path)
+    load_packed(model, packed)
+    graph = compile_graph(
+        model, context.example_input, graph_path, activation_grids=packed.activation_grids or None, cache_dir=cache_dir
+    )
+    return packing, graph
+
+
+def _same(model: nn.Module, original: nn.Module) -> bool:
+    state = state_of(model)
+    if state.activations is not None or state.compute_dtype is not None:
+        return False
+    ours, theirs = model.state_dict(), original.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        ours[k].shape == theirs[k].shape and torch.equal(ours[k], theirs[k]) for k in ours
+    )
+
+
+def _layer_records(
+    model: nn.Module, packing: PackReport, graph: GraphReport, macs: dict[str, int]
+) -> list[dict[str, Any]]:
+    records = []
+    for fqn, layer in weight_layers(model):
+        weight = layer.weight.detach()
+        names = [f"{fqn}.{name}" for name, _ in layer.named_parameters(recurse=False)]
+        record = LayerRecord(
+            fqn=fqn,
+            kind=type(layer).__name__,
+            shape=tuple(weight.shape),
+            packed_bytes=sum(packing.bytes_by_tensor.get(name, 0) for name in names),
+            macs=macs.get(fqn, 0),
+            sparsity=float((weight == 0).float().mean()) if weight.numel() else 0.0,
+            encoding=packing.encoding_by_tensor.get(f"{fqn}.weight", "shared"),
+            kernel=graph.kernels.get(fqn, "float32"),
+            note=graph.reasons.get(fqn, ""),
+        )
+        records.append(asdict(record))
+    return records

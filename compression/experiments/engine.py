@@ -1,0 +1,113 @@
+"""Worker processes that carry jobs out, on dask.distributed.
+
+Streamlit makes the page script ``__main__``, inside which ``LocalCluster(processes=True)`` refuses to start; a
+`SubprocessCluster` does not import ``__main__`` and works from a page, a test and the command line alike. One
+worker is tagged for timing, so that nothing else runs in the process that times.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future
+from distributed.deploy.spec import SpecCluster
+from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
+
+from compression.experiments import jobs
+from compression.recipe import Recipe, recipe_to_dict
+
+_ROOT = Path(__file__).resolve().parents[2]
+_COMPUTE, _TIMING = {"compute": 1}, {"timing": 1}
+
+
+def _worker(name: str, resource: dict[str, int], scratch: Path) -> dict[str, Any]:
+    keywords = {
+        "nthreads": 1, "name": name, "resources": resource, "memory_limit": 0, "host": "127.0.0.1",
+        "local_directory": str(scratch), "silence_logs": logging.WARNING,
+    }
+    return {"cls": SubprocessWorker, "options": {"worker_kwargs": keywords}}
+
+
+class Engine:
+    """Runs the stages of experiments in worker processes.
+
+    Args:
+        root: The result store's folder.
+        address: Address of an existing scheduler; a local cluster is started when None.
+        compute_workers: Local workers that compress and score; by default the cores less one, at most four.
+    """
+
+    def __init__(self, root: Path, address: str | None = None, compute_workers: int | None = None) -> None:
+        self._root = str(root)
+        self._cluster: SpecCluster | None = None
+        if address is None:
+            paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+            count = compute_workers or max(1, min(4, (os.cpu_count() or 2) - 1))
+            workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
+            workers["timing"] = _worker("timing", _TIMING, root / "scratch")
+            keywords = {"dashboard": False, "host": "127.0.0.1", "port": 0}
+            scheduler = {"cls": SubprocessScheduler, "options": {"scheduler_kwargs": keywords}}
+            self._cluster = SpecCluster(scheduler=scheduler, workers=workers, name="compression")
+            self._client = Client(self._cluster, set_as_default=False)
+        else:
+            self._client = Client(address, set_as_default=False)
+        self._futures: dict[str, list[Future]] = {}
+        self._warm = [
+            self._client.submit(jobs.warm_up, key=f"warm-{name}", workers=[name], pure=False)
+            for name in ([] if self._cluster is None else self._cluster.workers)
+        ]
+
+    def submit(
+        self, key: str, recipe: Recipe, priority: int = 0, on_lost: Callable[[str, str], None] | None = None
+    ) -> None:
+        """Queue all stages of a recipe: a first coarse result, then its refinement at a lower priority.
+
+        Args:
+            key: Key of the result.
+            recipe: What to run.
+            priority: Higher runs first.
+            on_lost: Called with the key and a reason if a worker was lost for good.
+        """
+        text = json.dumps(recipe_to_dict(recipe))
+        before: Future | bool = True
+        chain: list[Future] = []
+        for tier, lower in (("quick", 0), ("full", 1000)):
+            for function, resource in ((jobs.compute, _COMPUTE), (jobs.time_artifact, _TIMING)):
+                before = self._client.submit(
+                    function, self._root, key, text, tier, before, pure=False,
+                    resources=resource, priority=priority - lower, key=f"{function.__name__}-{tier}-{key}",
+                )
+                chain.append(before)
+        self._futures[key] = chain
+        if on_lost is not None:
+
+            def ended(last: Future) -> None:
+                if last.status == "error":
+                    on_lost(key, "a worker was lost")
+
+            chain[-1].add_done_callback(ended)
+
+    def cancel(self, key: str) -> None:
+        """Drop what is still queued; a running stage stops at its next check of the store."""
+        for future in self._futures.pop(key, []):
+            future.cancel()
+
+    def has(self, key: str) -> bool:
+        """Whether any stage of a job is still to end."""
+        return any(not future.done() for future in self._futures.get(key, []))
+
+    def wait(self, key: str, timeout: float | None = None) -> None:
+        """Block until a job's last stage has ended."""
+        for future in self._futures.get(key, [])[-1:]:
+            future.result(timeout=timeout)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+

@@ -1,0 +1,61 @@
+"""Short answers to "why isn't it smaller?" and "why isn't it faster?", derived from a result's numbers."""
+
+from compression.experiments.results import Figures, LayerRecord
+from compression.recipe import Recipe
+
+_LARGE_SHARE = 0.25
+
+
+def explain(
+    recipe: Recipe, own: Figures, baseline: Figures, layers: tuple[LayerRecord, ...], *, unchanged: bool
+) -> tuple[str, ...]:
+    """Sentences for the user; empty for the baseline itself."""
+    if not recipe.steps:
+        return ()
+    if unchanged:
+        return ("The recipe changed nothing, so size and latency are the baseline's.",)
+    return (*_about_size(own, layers), *_about_speed(own, baseline, layers))
+
+
+def _about_size(own: Figures, layers: tuple[LayerRecord, ...]) -> list[str]:
+    sentences = []
+    total = max(own.size_bytes, 1)
+    heaviest = max(layers, key=lambda layer: layer.packed_bytes, default=None)
+    if heaviest is not None and heaviest.packed_bytes / total > _LARGE_SHARE:
+        share = heaviest.packed_bytes / total
+        sentences.append(
+            f"{share:.0%} of the file is one layer, {heaviest.fqn} ({heaviest.encoding}): "
+            "stronger settings elsewhere bring little."
+        )
+    floats = sum(layer.packed_bytes for layer in layers if layer.encoding == "float32")
+    if floats / total > _LARGE_SHARE:
+        sentences.append(f"{floats / total:.0%} of the file are float32 weights: fewer bits would shrink them.")
+    rest = own.size_bytes - sum(layer.packed_bytes for layer in layers)
+    if rest / total > _LARGE_SHARE:
+        sentences.append(f"{rest / total:.0%} of the file are not layer weights: norms, embeddings, tables, headers.")
+    return sentences
+
+
+def _about_speed(own: Figures, baseline: Figures, layers: tuple[LayerRecord, ...]) -> list[str]:
+    if own.speedup is None or own.speedup_low is None or own.speedup_high is None:
+        return []
+    sentences = []
+    if own.speedup_low <= 1.0 <= own.speedup_high:
+        sentences.append("Its latency cannot be told from the baseline's: the interval of the ratio holds 1.")
+    elif own.speedup < 1.0:
+        sentences.append("It is slower than the baseline: the extra nodes cost more than they save.")
+    same_work = own.macs == baseline.macs
+    zeros = 1 - own.nonzero_parameters / max(own.parameters, 1)
+    if zeros > 0.2 and same_work:
+        sentences.append(f"{zeros:.0%} of the weights are zero, but no kernel here skips them; remove channels.")
+    narrow = [layer for layer in layers if layer.encoding != "float32" and layer.kernel == "float32"]
+    if narrow:
+        sentences.append(
+            f"{len(narrow)} layers store few bits and compute in float32: only 8-bit weights with 8-bit "
+            "activations run on integer kernels."
+        )
+    stayed = [layer for layer in layers if layer.note and layer.kernel == "float32"]
+    if any(layer.kernel == "int8" for layer in layers) and stayed:
+        named = ", ".join(layer.fqn for layer in stayed[:3])
+        sentences.append(f"{len(stayed)} layers stayed in float32 ({named}{'...' if len(stayed) > 3 else ''}).")
+    return sentences

@@ -1,0 +1,44 @@
+"""A result as a bundle: the artifact that was measured, and all that reproduces it."""
+
+import json
+from pathlib import Path
+
+from compression.artifact.bundle import write_bundle
+from compression.errors import InputError
+from compression.experiments.artifacts import GRAPH_NAME, PACKED_NAME
+from compression.experiments.report import bundle_readme
+from compression.experiments.store import ResultStore
+from compression.experiments.tasks import load_task
+from compression.recipe import recipe_from_dict, recipe_to_yaml
+
+
+def export_bundle(store: ResultStore, key: str, path: Path | None = None) -> Path:
+    """Write a zip with everything that runs and reproduces a result.
+
+    Args:
+        store: Where the result is.
+        key: Its key.
+        path: File to write; beside the artifact by default.
+
+    Raises:
+        InputError: if there is no such result.
+    """
+    result = store.get_result(key)
+    if result is None:
+        raise InputError("result", key, "the key of a stored result is needed")
+    folder = store.artifact_dir(key)
+    recipe = recipe_from_dict(result.recipe)
+    info = load_task(recipe).info
+    input_spec = {
+        "task": info.task, "shape": list(info.input_shape), "dtype": info.input_dtype,
+        "mean": list(info.mean), "std": list(info.std), "num_classes": info.num_classes,
+    }
+    return write_bundle(
+        path or folder / "bundle.zip",
+        recipe_yaml=recipe_to_yaml(recipe),
+        onnx_path=folder / GRAPH_NAME,
+        packed_path=folder / PACKED_NAME,
+        result_json=json.dumps(result.to_dict(), indent=1),
+        input_spec=input_spec,
+        readme=bundle_readme(result, info.title),
+    )

@@ -1,0 +1,113 @@
+"""Functions that worker processes run: plain arguments in, a key out; everything else goes through the store."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from compression.errors import CancelledError, InputError
+from compression.experiments import stages
+from compression.experiments.store import ResultStore
+from compression.recipe import Recipe, recipe_from_dict
+
+logger = logging.getLogger(__name__)
+_REPORT_SECONDS = 0.2
+
+
+@lru_cache(maxsize=4)
+def _store(root: str) -> ResultStore:
+    return ResultStore(Path(root))
+
+
+class _Watch:
+    """Reports progress to the store and learns from it of a cancellation, a few times a second."""
+
+    def __init__(self, store: ResultStore, key: str) -> None:
+        self._store, self._key = store, key
+        self._last = 0.0
+        self._cancelled = False
+        self._fraction, self._message = 0.0, ""
+
+    def progress(self, fraction: float, message: str) -> None:
+        self._fraction, self._message = fraction, message
+        self.cancelled()
+
+    def cancelled(self) -> bool:
+        if time.monotonic() - self._last >= _REPORT_SECONDS:
+            self._last = time.monotonic()
+            self._cancelled |= not self._store.advance_job(self._key, self._fraction, self._message)
+        return self._cancelled
+
+
+def _guarded(store: ResultStore, key: str, work: Callable[[_Watch], None]) -> bool:
+    """Run one stage; errors become the job's state. Returns whether the next stage may follow."""
+    watch = _Watch(store, key)
+    if watch.cancelled():
+        return False
+    try:
+        work(watch)
+    except CancelledError:
+        store.put_job(key, "cancelled", message="cancelled")
+        return False
+    except InputError as error:
+        store.put_job(key, "failed", error=str(error))
+        return False
+    except Exception as error:
+        logger.exception("job %s failed", key)
+        reason = " ".join(str(error).split())[:300]
+        store.put_job(key, "failed", error=f"{type(error).__name__}: {reason}")
+        return False
+    return True
+
+
+def _recipe(recipe_json: str) -> Recipe:
+    return recipe_from_dict(json.loads(recipe_json))
+
+
+def compute(root: str, key: str, recipe_json: str, tier: stages.Tier, before: bool = True) -> bool:
+    """Build a recipe's artifact and its baseline's, and score both."""
+    store, recipe = _store(root), _recipe(recipe_json)
+    if not before:
+        return False
+
+    def work(watch: _Watch) -> None:
+        for own in (recipe.baseline(), recipe):
+            stages.build(own, store, watch.progress, watch.cancelled)
+            stages.score(own, store, tier, watch.progress, watch.cancelled)
+
+    if tier == "quick":
+        _start(store, key)
+    return _guarded(store, key, work)
+
+
+def _start(store: ResultStore, key: str) -> None:
+    if store.jobs([key]).get(key, {}).get("state") == "queued":
+        store.put_job(key, "running", 0.0, "starting")
+
+
+def time_artifact(root: str, key: str, recipe_json: str, tier: stages.Tier, before: bool = True) -> bool:
+    """Time a recipe's artifact against its baseline and store the result so far."""
+    store, recipe = _store(root), _recipe(recipe_json)
+    if not before:
+        return False
+
+    def work(watch: _Watch) -> None:
+        watch.progress(0.8 if tier == "quick" else 0.95, "timing" if tier == "quick" else "tightening intervals")
+        stages.clock(recipe.baseline(), store, tier, watch.cancelled)
+        stages.clock(recipe, store, tier, watch.cancelled)
+        result = stages.conclude(recipe, store)
+        store.put_job(key, "done" if result.stage == "full" else "quick", 1.0, result.stage)
+
+    return _guarded(store, key, work)
+
+
+def warm_up() -> bool:
+    """Import what the first job would otherwise have to wait for."""
+    import torch
+
+    import compression.techniques
+
+    torch.set_num_threads(1)
+    return bool(compression.techniques.list_techniques())

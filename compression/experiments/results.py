@@ -1,0 +1,145 @@
+"""The record of one measured artifact. All that a page shows comes from here; plain data, JSON round trip."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+Badge = Literal["measured", "simulated", "estimated"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The numbers of one artifact.
+
+    Attributes:
+        accuracy: Top-1 (images) or next-token accuracy (text), fraction in [0, 1].
+        accuracy_low: Lower end of the 95 % Wilson interval.
+        accuracy_high: Upper end.
+        n_samples: Scored samples (tokens for language models).
+        bits_per_character: Cross-entropy in bits, language models only.
+        size_bytes: The packed weights file.
+        runtime_size_bytes: The ONNX file.
+        latency_ms_p50: Median latency of one inference of the ONNX artifact, or None while not yet timed.
+        latency_ms_p95: 95th percentile.
+        latency_low: Lower end of the 95 % interval of the median, ms.
+        latency_high: Upper end.
+        speedup: Baseline's median over this artifact's, from interleaved blocks (1.0 for the baseline).
+        speedup_low: Lower end of its 95 % bootstrap interval.
+        speedup_high: Upper end.
+        macs: Multiply-accumulates of one inference.
+        parameters: Number of parameters.
+        nonzero_parameters: Those that are not zero.
+        peak_memory_bytes: Peak resident memory that inference added, or None.
+        energy_mj: Energy of one inference in millijoule.
+        cost_per_million: Price of a million inferences.
+    """
+
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    n_samples: int
+    size_bytes: int
+    runtime_size_bytes: int
+    macs: int
+    parameters: int
+    nonzero_parameters: int
+    bits_per_character: float | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    latency_low: float | None = None
+    latency_high: float | None = None
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    peak_memory_bytes: int | None = None
+    energy_mj: float | None = None
+    cost_per_million: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One weight layer of the artifact.
+
+    Attributes:
+        fqn: Name of the layer in the model.
+        kind: "Conv2d" or "Linear".
+        shape: Weight shape.
+        packed_bytes: Bytes of its parameters in the packed file.
+        macs: Multiply-accumulates of one inference.
+        sparsity: Fraction of zero weights.
+        encoding: How its weights are stored ("4-bit grid", "float32", ...).
+        kernel: What executes it ("int8", "float32", ...).
+        note: Why it stayed in float, or another remark; empty if none.
+    """
+
+    fqn: str
+    kind: str
+    shape: tuple[int, ...]
+    packed_bytes: int
+    macs: int
+    sparsity: float
+    encoding: str
+    kernel: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """One artifact with its figures, its baseline's, and all that reproduces it.
+
+    Attributes:
+        key: Identity in the store: recipe, model, data and code version.
+        recipe: Mapping form of the recipe.
+        figures: This artifact's numbers.
+        baseline: The uncompressed model's, measured the same way on the same samples.
+        badges: Badge per field of `figures`.
+        badge_notes: Why a field is simulated or which model an estimate comes from.
+        layers: Per-layer record.
+        notes: Sentences of the steps (what was skipped and why, what changed nothing).
+        explanation: Short answers to "why isn't it smaller / faster?".
+        environment: CPU, threads, versions, machine id.
+        stage: "quick" while intervals are still wide, "full" when final.
+        seconds: Wall time per stage of the run.
+        created: ISO date and time.
+    """
+
+    key: str
+    recipe: dict[str, Any]
+    figures: Figures
+    baseline: Figures
+    badges: dict[str, Badge]
+    badge_notes: dict[str, str] = field(default_factory=dict)
+    layers: tuple[LayerRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+    explanation: tuple[str, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+    stage: Literal["quick", "full"] = "full"
+    seconds: dict[str, float] = field(default_factory=dict)
+    created: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    def flat(self) -> dict[str, Any]:
+        """The command line's form: figures at the top level, `baseline` with the same fields."""
+        data = self.to_dict()
+        return {**data.pop("figures"), **data}
+
+
+def result_from_dict(data: dict[str, Any]) -> ExperimentResult:
+    """Inverse of `ExperimentResult.to_dict` (also after a trip through JSON)."""
+    known = {f.name for f in fields(ExperimentResult)}
+    values = {k: v for k, v in data.items() if k in known}
+    values["figures"] = Figures(**values["figures"])
+    values["baseline"] = Figures(**values["baseline"])
+    layers = (LayerRecord(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.get("layers", ()))
+    values["layers"] = tuple(layers)
+    values["notes"] = tuple(values.get("notes", ()))
+    values["explanation"] = tuple(values.get("explanation", ()))
+    return ExperimentResult(**values)
+
+
+def result_from_json(text: str) -> ExperimentResult:
+    """Read a result from JSON text."""
+    return result_from_dict(json.loads(text))

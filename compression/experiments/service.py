@@ -1,0 +1,186 @@
+"""What the pages and the command line call: submit recipes, follow them, read results, export bundles."""
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from compression.errors import InputError
+from compression.experiments import stages
+from compression.experiments.engine import Engine
+from compression.experiments.export import export_bundle
+from compression.experiments.locations import home
+from compression.experiments.results import ExperimentResult
+from compression.experiments.store import ResultStore
+from compression.recipe import Recipe, Step
+from compression.techniques import Technique, get_technique, list_techniques
+from models import datasets, registry
+
+logger = logging.getLogger(__name__)
+JobState = Literal["queued", "running", "quick", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """State of one submitted recipe.
+
+    Attributes:
+        id: Key of the job and of its result.
+        state: "quick" has a first result that is still being refined; "done" is final.
+        fraction: Progress in [0, 1].
+        message: What it is doing.
+        error: One line, when it failed.
+        result: The result so far.
+    """
+
+    id: str
+    state: JobState
+    fraction: float = 0.0
+    message: str = ""
+    error: str | None = None
+    result: ExperimentResult | None = None
+
+
+def vary(recipe: Recipe, technique: str, knob: str, values: Sequence[Any]) -> list[Recipe]:
+    """The recipe with one knob set to each value; a step of the technique is appended if there is none.
+
+    Raises:
+        InputError: if the technique or knob is unknown or a value is out of range.
+    """
+    config_type = get_technique(technique).config_type
+    if knob not in config_type.__dataclass_fields__:
+        allowed = ", ".join(config_type.__dataclass_fields__)
+        raise InputError(f"{technique}.{knob}", values, f"allowed knobs: {allowed}")
+    found = [i for i, step in enumerate(recipe.steps) if step.technique == technique]
+    steps = recipe.steps if found else (*recipe.steps, Step(technique, config_type()))
+    index = found[0] if found else len(recipe.steps)
+
+    def with_value(value: Any) -> Recipe:
+        step = replace(steps[index], config=replace(steps[index].config, **{knob: value}))
+        return replace(recipe, steps=(*steps[:index], step, *steps[index + 1 :]))
+
+    return [with_value(value) for value in values]
+
+
+class Service:
+    """The application behind the pages; one for all sessions of a server. Safe to use from several threads.
+
+    Args:
+        root: Folder of the result store; the user's by default.
+        address: Address of an existing dask scheduler; a local cluster by default.
+    """
+
+    def __init__(self, root: Path | None = None, address: str | None = None) -> None:
+        self.store = ResultStore((root or home()).resolve())
+        self.store.clear_unfinished_jobs()
+        self._engine = Engine(self.store.root, address)
+        self._lock = threading.Lock()
+        self._known: dict[str, ExperimentResult] = {}
+
+    def models(self) -> list[registry.ModelInfo]:
+        """Models that can be chosen."""
+        return registry.list_models()
+
+    def datasets(self) -> list[datasets.DatasetInfo]:
+        """Data sets that can be scored on."""
+        return datasets.list_datasets()
+
+    def techniques(self) -> list[Technique]:
+        """Techniques in the suggested order."""
+        return list_techniques()
+
+    def submit(self, recipe: Recipe, *, priority: int = 0) -> str:
+        """Have a recipe measured; returns its key at once. A stored result counts as done.
+
+        Raises:
+            InputError: if the model or data set is unknown or unavailable.
+        """
+        key = stages.key_of(recipe)
+        with self._lock:
+            stored = self.store.get_result(key)
+            if stored is not None and stored.stage == "full":
+                return key
+            state = self.store.jobs([key]).get(key, {}).get("state")
+            if state not in ("queued", "running") and not (state == "quick" and self._engine.has(key)):
+                self.store.put_job(key, "queued", 0.0, "waiting")
+                self._engine.submit(key, recipe, priority, self._lost)
+        return key
+
+    def submit_sweep(
+        self, recipe: Recipe, technique: str, knob: str | None = None, values: Sequence[Any] | None = None
+    ) -> list[str]:
+        """Have a recipe measured at each value of one knob (the main knob and its usual values by default)."""
+        found = get_technique(technique)
+        knob = knob or found.main_knob
+        if values is None:
+            values = found.config_type.__dataclass_fields__[knob].metadata["knob"].sweep
+        return [self.submit(own, priority=-10 - i) for i, own in enumerate(vary(recipe, technique, knob, values))]
+
+    def status(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+        """States of jobs, in the order asked; unknown ones are left out."""
+        keys = list(dict.fromkeys(ids))
+        rows = self.store.jobs(keys)
+        found: dict[str, JobStatus] = {}
+        for key in keys:
+            result = self.result(key)
+            if result is not None and result.stage == "full":
+                found[key] = JobStatus(key, "done", 1.0, "", None, result)
+            elif key in rows:
+                found[key] = JobStatus(id=key, result=result, **rows[key])
+            elif result is not None:
+                found[key] = JobStatus(key, "quick", 1.0, "", None, result)
+        return found
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Stop jobs that have not ended; results measured so far stay."""
+        for key in ids:
+            state = self.store.jobs([key]).get(key, {}).get("state")
+            if state in ("queued", "running", "quick"):
+                self.store.put_job(key, "cancelled", message="cancelled")
+                self._engine.cancel(key)
+
+    def result(self, key: str) -> ExperimentResult | None:
+        """The stored result of a key, or None."""
+        known = self._known.get(key)
+        if known is None:
+            known = self.store.get_result(key)
+            if known is not None and known.stage == "full":
+                self._known[key] = known
+        return known
+
+    def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
+        """All stored results, oldest first."""
+        return self.store.results(model, dataset)
+
+    def wait(self, key: str, timeout: float | None = None) -> ExperimentResult:
+        """Block until a job has ended.
+
+        Raises:
+            RuntimeError: if it failed or was cancelled.
+        """
+        self._engine.wait(key, timeout)
+        result = self.result(key)
+        if result is None:
+            job = self.store.jobs([key]).get(key, {})
+            raise RuntimeError(job.get("error") or job.get("state") or "unknown job")
+        return result
+
+    def bundle(self, key: str) -> Path:
+        """A zip with everything that runs and reproduces a result; made on first use.
+
+        Raises:
+            InputError: if there is no such result.
+        """
+        return export_bundle(self.store, key)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._engine.close()
+        self.store.close()
+
+    def _lost(self, key: str, reason: str) -> None:
+        logger.error("job %s: %s", key, reason)
+        self.store.put_job(key, "failed", error=reason)
+

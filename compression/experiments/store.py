@@ -1,0 +1,173 @@
+"""Results on disk: an SQLite database beside a folder of artifacts."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, String, create_engine, delete, event, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from compression.experiments.results import ExperimentResult, result_from_dict
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _ResultRow(_Base):
+    __tablename__ = "results"
+    key: Mapped[str] = mapped_column(String, primary_key=True)
+    model: Mapped[str] = mapped_column(String, index=True)
+    dataset: Mapped[str] = mapped_column(String, index=True)
+    created: Mapped[str] = mapped_column(String)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class _PartRow(_Base):
+    __tablename__ = "parts"
+    key: Mapped[str] = mapped_column(String, primary_key=True)
+    kind: Mapped[str] = mapped_column(String, primary_key=True)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class _JobRow(_Base):
+    __tablename__ = "jobs"
+    key: Mapped[str] = mapped_column(String, primary_key=True)
+    state: Mapped[str] = mapped_column(String)
+    fraction: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str] = mapped_column(String, default="")
+    error: Mapped[str | None] = mapped_column(String, default=None)
+
+
+def _configure(connection: Any, record: object) -> None:
+    del record
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
+
+
+class ResultStore:
+    """Results, their measured parts, running jobs and artifact files below one folder.
+
+    Several processes may use the same folder at once.
+
+    Args:
+        root: The folder; made if missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self._engine: Engine = create_engine(f"sqlite:///{root / 'results.db'}")
+        event.listen(self._engine, "connect", _configure)
+        _Base.metadata.create_all(self._engine)
+
+    def artifact_dir(self, key: str) -> Path:
+        """Folder of one artifact's files; made if missing."""
+        path = self.root / "artifacts" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def cache_dir(self) -> Path:
+        """Folder for statistics and exported graphs; made if missing."""
+        path = self.root / "cache"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def put_result(self, result: ExperimentResult) -> None:
+        """Insert or replace a result."""
+        values = {
+            "key": result.key, "model": _model_name(result), "dataset": str(result.recipe["dataset"]),
+            "created": result.created, "data": result.to_dict(),
+        }
+        self._upsert(_ResultRow, values, ("key",))
+
+    def get_result(self, key: str) -> ExperimentResult | None:
+        """The stored result, or None."""
+        with Session(self._engine) as session:
+            row = session.get(_ResultRow, key)
+            return None if row is None else result_from_dict(row.data)
+
+    def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
+        """All stored results, oldest first, optionally of one model or data set."""
+        query = select(_ResultRow).order_by(_ResultRow.created, _ResultRow.key)
+        if model is not None:
+            query = query.where(_ResultRow.model == model)
+        if dataset is not None:
+            query = query.where(_ResultRow.dataset == dataset)
+        with Session(self._engine) as session:
+            return [result_from_dict(row.data) for row in session.scalars(query)]
+
+    def put_part(self, key: str, kind: str, data: dict[str, Any]) -> None:
+        """Insert or replace one measured part ("artifact", "accuracy", "latency", ...)."""
+        plain = json.loads(json.dumps(data))
+        self._upsert(_PartRow, {"key": key, "kind": kind, "data": plain}, ("key", "kind"))
+
+    def get_part(self, key: str, kind: str) -> dict[str, Any] | None:
+        """One measured part, or None."""
+        with Session(self._engine) as session:
+            row = session.get(_PartRow, (key, kind))
+            return None if row is None else dict(row.data)
+
+    def put_job(self, key: str, state: str, fraction: float = 0.0, message: str = "", error: str | None = None) -> None:
+        """Set a job's state; readers in other processes see it at once."""
+        values = {"key": key, "state": state, "fraction": fraction, "message": message, "error": error}
+        self._upsert(_JobRow, values, ("key",))
+
+    def advance_job(self, key: str, fraction: float, message: str) -> bool:
+        """Update a running job's progress; False when it has been cancelled meanwhile."""
+        with Session(self._engine) as session, session.begin():
+            row = session.get(_JobRow, key)
+            if row is not None and row.state == "cancelled":
+                return False
+            if row is not None:
+                row.fraction, row.message = fraction, message
+            return True
+
+    def jobs(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """States of the named jobs that exist."""
+        wanted = list(keys)
+        with Session(self._engine) as session:
+            rows = session.scalars(select(_JobRow).where(_JobRow.key.in_(wanted)))
+            fields = ("state", "fraction", "message", "error")
+            return {row.key: {name: getattr(row, name) for name in fields} for row in rows}
+
+    def clear_unfinished_jobs(self) -> None:
+        """Forget jobs of a server that has stopped; finished results stay."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(delete(_JobRow).where(_JobRow.state.in_(("queued", "running"))))
+
+    def remove(self, key: str) -> None:
+        """Delete a result, its parts and its files."""
+        with Session(self._engine) as session, session.begin():
+            for table in (_ResultRow, _PartRow, _JobRow):
+                session.execute(delete(table).where(table.key == key))
+        shutil.rmtree(self.root / "artifacts" / key, ignore_errors=True)
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()
+
+    def _upsert(self, table: type[_Base], values: dict[str, Any], primary: tuple[str, ...]) -> None:
+        statement = insert(table).values(**values)
+        rest = {name: value for name, value in values.items() if name not in primary}
+        statement = statement.on_conflict_do_update(index_elements=list(primary), set_=rest)
+        with Session(self._engine) as session, session.begin():
+            session.execute(statement)
+
+
+def _model_name(result: ExperimentResult) -> str:
+    model = result.recipe["model"]
+    return model if isinstance(model, str) else str(model.get("architecture"))
+
+
+def now() -> str:
+    """Current time in ISO form, UTC, microseconds."""
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,141 @@
+"""A recipe's model and data, made ready for compression and scoring."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compression.context import CompressionContext
+from compression.errors import InputError
+from compression.layers import weight_layers
+from compression.recipe import Recipe
+from models import datasets, registry
+from models.errors import ModelError
+from models.preprocessing import prepare_inputs
+
+CALIBRATION_SAMPLES = {"image_classification": 256, "language_modeling": 48, "text_classification": 256}
+_TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
+_SCORING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model with its data set.
+
+    Attributes:
+        info: The model's registry record.
+        dataset: Its data: a training split for calibration and recovery, a test split for scoring.
+        model_hash: Identity of the uncompressed weights.
+        data_hash: Identity of the data.
+    """
+
+    info: registry.ModelInfo
+    dataset: datasets.Dataset
+    model_hash: str
+    data_hash: str
+
+    def load_model(self) -> nn.Module:
+        """A fresh copy of the uncompressed model in eval mode."""
+        return registry.load_model(self.info.name).eval()
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Raw samples to model input."""
+        return prepare_inputs(self.info, inputs)
+
+    def example_input(self, batch_size: int = 1) -> Tensor:
+        """The first test samples as model input, (batch_size, ...); used for shapes and timing only."""
+        rows = torch.arange(batch_size) % len(self.dataset.test)
+        return self.prepare(self.dataset.test.inputs[rows])
+
+    def scoring_split(self, n_samples: int | None) -> datasets.Split:
+        """The test split, or a fixed stratified subset of it."""
+        test = self.dataset.test
+        return test if n_samples is None or n_samples >= len(test) else test.subset(n_samples, seed=0)
+
+    def scoring_batches(self, split: datasets.Split) -> Iterator[np.ndarray]:
+        """Prepared inputs of a split in batches."""
+        size = _SCORING_BATCH[self.info.task]
+        for start in range(0, len(split), size):
+            yield self.prepare(split.inputs[start : start + size]).numpy()
+
+    def context(
+        self,
+        model: nn.Module,
+        seed: int,
+        cache_dir: Path,
+        progress: Callable[[float, str], None],
+        cancelled: Callable[[], bool],
+    ) -> CompressionContext:
+        """What the techniques are given. `model` is the untouched original."""
+        calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], seed=1234)
+        layers = [fqn for fqn, _ in weight_layers(model)]
+        return CompressionContext(
+            original=model,
+            example_input=self.example_input(),
+            calibration_inputs=self.prepare(calibration.inputs),
+            calibration_targets=calibration.targets,
+            training_batches=self._training_batches(seed),
+            task=self.info.task,
+            model_key=self.model_hash,
+            data_key=self.data_hash,
+            seed=seed,
+            cache_dir=cache_dir,
+            protected=(layers[0], layers[-1]) if layers else (),
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    def _training_batches(self, seed: int) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+        train, size = self.dataset.train, _TRAINING_BATCH[self.info.task]
+
+        def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            generator = torch.Generator().manual_seed(seed * 10_007 + epoch)
+            order = torch.randperm(len(train), generator=generator)
+            for start in range(0, len(order) - size + 1, size):
+                rows = order[start : start + size]
+                raw = self.dataset.augment(train.inputs[rows], generator)
+                yield self.prepare(raw), train.targets[rows]
+
+        return batches
+
+
+@lru_cache(maxsize=4)
+def _load(model: str, dataset: str) -> Task:
+    try:
+        info = registry.model_info(model)
+    except ModelError as error:
+        raise InputError("model", model, _allowed(error, [m.name for m in registry.list_models()])) from None
+    try:
+        data_info = datasets.dataset_info(dataset)
+        if data_info.task != info.task or data_info.num_classes != info.num_classes:
+            fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
+            raise InputError("dataset", dataset, f"allowed for {model}: " + ", ".join(fitting))
+        data = datasets.load_dataset(dataset)
+        weights = registry.weights_hash(model)
+    except ModelError as error:
+        raise InputError("dataset", dataset, _allowed(error, [d.name for d in datasets.list_datasets()])) from None
+    return Task(info, data, weights, data.content_hash)
+
+
+def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
+    return data.task == info.task and data.num_classes == info.num_classes
+
+
+def _allowed(error: ModelError, names: list[str]) -> str:
+    del names
+    return str(error)
+
+
+def load_task(recipe: Recipe) -> Task:
+    """Model and data of a recipe; kept in memory for the next one.
+
+    Raises:
+        InputError: if the model or data set is unknown or unavailable, or they do not belong together.
+    """
+    if not isinstance(recipe.model, str):
+        raise InputError("model", dict(recipe.model), "a model's name is needed")
+    return _load(recipe.model, recipe.dataset)
