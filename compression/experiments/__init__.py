@@ -1,0 +1,1 @@
+"""The application service: what pages, the command line and scripts use."""

@@ -1,0 +1,67 @@
+"""The command line; the same engine as the pages. Results go to stdout, progress and logs to stderr."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from compression.errors import CancelledError, InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m compression", description="Compress and measure neural networks.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        own = commands.add_parser(name, help=text, description=text)
+        own.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        own.add_argument("--store", type=Path, help="folder of results (default: the user's cache folder)")
+        own.set_defaults(run=run)
+        return own
+
+    from compression.experiments import commands as actions
+
+    for name in ("models", "techniques", "datasets"):
+        command(name, f"list the {name}", getattr(actions, f"show_{name}"))
+    run = command("run", "measure one recipe", actions.run_recipe)
+    run.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
+    run.add_argument("--out", type=Path, help="write the bundle (zip) here")
+    run.add_argument("--quick", action="store_true", help="a first figure with wide intervals")
+    sweep = command("sweep", "measure a recipe at several values of one knob", actions.run_sweep)
+    sweep.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
+    sweep.add_argument("--vary", required=True, metavar="TECHNIQUE.FIELD=A,B,C")
+    sweep.add_argument("--quick", action="store_true", help="first figures with wide intervals")
+    verify = command("verify", "replay an exported bundle and compare the numbers", actions.verify)
+    verify.add_argument("bundle", type=Path, help="bundle (zip)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 wrong input, 1 anything else."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    options: Any = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except InputError as error:
+        return _complain(options, str(error), 2)
+    except CancelledError:
+        return _complain(options, "cancelled", 1)
+    except KeyboardInterrupt:
+        return _complain(options, "interrupted", 1)
+    except Exception as error:
+        logging.getLogger(__name__).debug("failed", exc_info=True)
+        return _complain(options, f"{type(error).__name__}: {' '.join(str(error).split())}", 1)
+
+
+def _complain(options: argparse.Namespace, message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    if options.json:
+        sys.stdout.write(json.dumps({"error": message}) + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

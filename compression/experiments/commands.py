@@ -1,0 +1,148 @@
+"""What each command of the command line does."""
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from compression.errors import InputError
+from compression.experiments.export import export_bundle
+from compression.experiments.locations import home
+from compression.experiments.report import (
+    figure_rows,
+    format_accuracy,
+    format_bytes,
+    format_latency,
+    text_table,
+)
+from compression.experiments.results import ExperimentResult
+from compression.experiments.service import vary
+from compression.experiments.stages import run_experiment
+from compression.experiments.store import ResultStore
+from compression.experiments.verification import verify_bundle
+from compression.knobs import knobs_of
+from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict
+from compression.techniques import list_techniques
+from models import datasets, registry
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _print_json(data: object) -> None:
+    _print(json.dumps(data, default=str))
+
+
+def _show(options: Namespace, records: list[dict[str, Any]], columns: tuple[str, ...], name: str) -> int:
+    if options.json:
+        _print_json({name: records})
+    else:
+        _print(text_table(columns, [tuple(str(r[c]) for c in columns) for r in records]))
+    return 0
+
+
+def show_models(options: Namespace) -> int:
+    """``models``: what can be chosen."""
+    records = [asdict(info) for info in registry.list_models()]
+    return _show(options, records, ("name", "task", "dataset", "family", "title"), "models")
+
+
+def show_datasets(options: Namespace) -> int:
+    """``datasets``: what can be scored on."""
+    records = [asdict(info) for info in datasets.list_datasets()]
+    return _show(options, records, ("name", "task", "num_classes", "n_train", "n_test", "title"), "datasets")
+
+
+def show_techniques(options: Namespace) -> int:
+    """``techniques``: what can be applied, with every knob."""
+    records = []
+    for technique in list_techniques():
+        knobs = {}
+        for name, spec in knobs_of(technique.config_type).items():
+            default = next(f.default for f in fields(technique.config_type) if f.name == name)
+            knobs[name] = {**asdict(spec), "default": default}
+        shown = {k: getattr(technique, k) for k in ("key", "title", "family", "paper", "paper_url", "main_knob")}
+        records.append({**shown, "needs": sorted(technique.needs), "knobs": knobs})
+    return _show(options, records, ("key", "family", "main_knob", "paper", "title"), "techniques")
+
+
+def _read_recipe(path: Path) -> Recipe:
+    try:
+        return recipe_from_yaml(path.read_bytes())
+    except OSError as error:
+        raise InputError("recipe", str(path), f"a readable file is needed ({error.strerror})") from None
+
+
+def _store(options: Namespace) -> ResultStore:
+    return ResultStore(options.store or home())
+
+
+def _measure(recipe: Recipe, store: ResultStore, quick: bool, label: str) -> ExperimentResult:
+    with tqdm(total=100, desc=label, file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
+
+        def progress(fraction: float, message: str) -> None:
+            bar.set_postfix_str(message, refresh=False)
+            bar.update(round(100 * fraction) - bar.n)
+
+        return run_experiment(recipe, store, quick=quick, progress=progress)
+
+
+def run_recipe(options: Namespace) -> int:
+    """``run``: measure one recipe and perhaps write its bundle."""
+    recipe, store = _read_recipe(options.recipe), _store(options)
+    result = _measure(recipe, store, options.quick, options.recipe.name)
+    if options.out is not None:
+        export_bundle(store, result.key, options.out)
+    if options.json:
+        _print_json(result.flat())
+        return 0
+    _print(text_table(("figure", "this model", "uncompressed", "badge"), figure_rows(result)))
+    for line in (*result.explanation, *result.notes):
+        _print(f"- {line}")
+    return 0
+
+
+def _parse_vary(text: str) -> tuple[str, str, list[Any]]:
+    target, _, listed = text.partition("=")
+    technique, _, knob = target.partition(".")
+    if not (technique and knob and listed):
+        raise InputError("--vary", text, "the form technique.field=a,b,c is needed")
+    return technique, knob, [yaml.safe_load(value) for value in listed.split(",")]
+
+
+def run_sweep(options: Namespace) -> int:
+    """``sweep``: measure a recipe at several values of one knob."""
+    recipe, store = _read_recipe(options.recipe), _store(options)
+    technique, knob, values = _parse_vary(options.vary)
+    recipes = vary(recipe, technique, knob, values)
+    results = [
+        _measure(own, store, options.quick, f"{knob}={value}") for own, value in zip(recipes, values, strict=True)
+    ]
+    if options.json:
+        _print_json({"vary": f"{technique}.{knob}", "values": values, "results": [r.flat() for r in results]})
+        return 0
+    rows = [
+        (str(v), format_accuracy(r.figures), format_bytes(r.figures.size_bytes), format_latency(r.figures))
+        for v, r in zip(values, results, strict=True)
+    ]
+    _print(text_table((knob, "accuracy", "packed", "latency"), rows))
+    return 0
+
+
+def verify(options: Namespace) -> int:
+    """``verify``: replay a bundle; exit code 1 when a number does not agree."""
+    result, checks = verify_bundle(options.bundle)
+    passed = all(check.passed for check in checks)
+    if options.json:
+        recipe = recipe_to_dict(recipe_from_yaml(json.dumps(result.recipe)))
+        _print_json({"passed": passed, "checks": [asdict(c) for c in checks], "recipe": recipe})
+    else:
+        rows = [(c.name, c.stated, c.found, "ok" if c.passed else "DIFFERS") for c in checks]
+        _print(text_table(("check", "bundle says", "found", ""), rows))
+    return 0 if passed else 1

@@ -1,0 +1,107 @@
+"""Results in words: the bundle's README and the command line's tables."""
+
+from typing import Any
+
+from compression.experiments.results import ExperimentResult, Figures
+
+_KILO = 1000
+
+
+def format_bytes(size: int) -> str:
+    """Bytes in kB or MB (powers of 1000), three digits."""
+    if size < _KILO:
+        return f"{size} B"
+    return f"{size / _KILO:.1f} kB" if size < _KILO**2 else f"{size / _KILO**2:.2f} MB"
+
+
+def format_accuracy(figures: Figures) -> str:
+    """Accuracy in percent with its 95 % interval."""
+    low, high = 100 * figures.accuracy_low, 100 * figures.accuracy_high
+    return f"{100 * figures.accuracy:.2f} % ({low:.2f} to {high:.2f}, n = {figures.n_samples})"
+
+
+def format_latency(figures: Figures) -> str:
+    """Median latency with its 95 % interval."""
+    if figures.latency_ms_p50 is None:
+        return "not timed"
+    return (
+        f"{figures.latency_ms_p50:.3f} ms ({figures.latency_low:.3f} to {figures.latency_high:.3f}), "
+        f"p95 {figures.latency_ms_p95:.3f} ms"
+    )
+
+
+def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
+    """Rows of (figure, this artifact, baseline, badge)."""
+    own, base, badges = result.figures, result.baseline, result.badges
+
+    def row(title: str, name: str, show: Any) -> tuple[str, str, str, str]:
+        return title, show(own), show(base), badges.get(name, "")
+
+    rows = [
+        row("Accuracy", "accuracy", format_accuracy),
+        row("Packed weights", "size_bytes", lambda f: format_bytes(f.size_bytes)),
+        row("ONNX file", "runtime_size_bytes", lambda f: format_bytes(f.runtime_size_bytes)),
+        row("Latency", "latency_ms_p50", format_latency),
+        row("Speed-up", "speedup", _speedup),
+        row("MACs", "macs", lambda f: f"{f.macs:,}"),
+        row("Parameters", "parameters", lambda f: f"{f.parameters:,}"),
+        row("Non-zero parameters", "nonzero_parameters", lambda f: f"{f.nonzero_parameters:,}"),
+        row("Peak memory", "peak_memory_bytes", lambda f: _optional(f.peak_memory_bytes, format_bytes)),
+        row("Energy", "energy_mj", lambda f: _optional(f.energy_mj, lambda v: f"{v:.3f} mJ")),
+        row("Cost per million", "cost_per_million", lambda f: _optional(f.cost_per_million, lambda v: f"{v:.4f}")),
+    ]
+    if own.bits_per_character is not None:
+        bits = row("Bits per character", "accuracy", lambda f: _optional(f.bits_per_character, lambda v: f"{v:.3f}"))
+        rows.insert(1, bits)
+    return rows
+
+
+def _speedup(figures: Figures) -> str:
+    if figures.speedup is None:
+        return "not timed"
+    return f"{figures.speedup:.2f}x ({figures.speedup_low:.2f} to {figures.speedup_high:.2f})"
+
+
+def _optional(value: Any, show: Any) -> str:
+    return "-" if value is None else show(value)
+
+
+def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Columns aligned with spaces."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *rows]]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def bundle_readme(result: ExperimentResult, title: str) -> str:
+    """README of an exported bundle."""
+    table = markdown_table(("figure", "this model", "uncompressed", "badge"), figure_rows(result))
+    told = "\n".join(f"- {line}" for line in (*result.explanation, *result.notes)) or "- nothing to remark"
+    environment = ", ".join(f"{name}: {value}" for name, value in result.environment.items())
+    return f"""# {title}, compressed
+
+{table}
+
+`measured`: this artifact was executed or weighed. `simulated`: the numerics are exact, but no kernel of this CPU
+runs them natively; the latency is that of the kernel that really ran. `estimated`: computed from a model.
+
+Measured on {environment}.
+
+## Remarks
+{told}
+
+## Files
+- `model.onnx`: the graph that was scored and timed
+- `weights.packed`: the same weights, bit-packed and entropy-coded
+- `recipe.yaml`: how they were made; `result.json`: every number
+- `run.py`: runs the model with onnxruntime and numpy alone: `python run.py [input.npy]`
+
+`python -m compression verify BUNDLE` replays the measurement and compares.
+"""
