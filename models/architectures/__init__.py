@@ -1,0 +1,1 @@
+"""One file per family; each decorated factory is a model."""

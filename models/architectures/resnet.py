@@ -1,0 +1,104 @@
+"""CIFAR-style residual networks (He et al. 2016, section 4.2)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.registry import ModelInfo, register_model
+
+
+class ProjectionBlock(nn.Module):
+    """Two 3x3 convolutions; where the shape changes, a 1x1 convolution on the shortcut (option B)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu2 = nn.ReLU()
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu1(self.bn1(self.conv1(x)))
+        return self.relu2(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class PaddedBlock(nn.Module):
+    """Two 3x3 convolutions; where the shape changes, a strided slice padded with zero channels (option A)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.pad = (outputs - inputs) // 2
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.pad:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+        return F.relu(out + x)
+
+
+class CifarResNet(nn.Module):
+    """Three stages of 16, 32 and 64 channels, 6n + 2 layers.
+
+    Args:
+        blocks: n, the blocks per stage (3 gives ResNet-20).
+        num_classes: Classes.
+        block: Kind of residual block.
+        channels: Input channels.
+    """
+
+    def __init__(
+        self, blocks: int, num_classes: int = 10, block: type[nn.Module] = ProjectionBlock, channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = _stage(block, 16, 16, 1, blocks)
+        self.layer2 = _stage(block, 16, 32, 2, blocks)
+        self.layer3 = _stage(block, 32, 64, 2, blocks)
+        self.linear = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.layer3(self.layer2(self.layer1(out)))
+        return self.linear(out.mean((2, 3)))
+
+
+def _stage(block: type[nn.Module], inputs: int, outputs: int, stride: int, count: int) -> nn.Sequential:
+    return nn.Sequential(block(inputs, outputs, stride), *(block(outputs, outputs, 1) for _ in range(count - 1)))
+
+
+@register_model(
+    ModelInfo(
+        name="digits_resnet", title="ResNet-20 on digits", task="image_classification", dataset="digits",
+        input_shape=(1, 32, 32), num_classes=10, family="cnn", mean=(0.5,), std=(0.5,),
+        description="A residual network of 20 layers with 1x1 projections on its shortcuts.",
+    )
+)
+def digits_resnet() -> nn.Module:
+    """ResNet-20 for 32x32 digits."""
+    return CifarResNet(3, channels=1)
+
+
+@register_model(
+    ModelInfo(
+        name="cifar_resnet20", title="ResNet-20 on CIFAR-10", task="image_classification", dataset="cifar10",
+        input_shape=(3, 32, 32), num_classes=10, family="cnn",
+        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+        description="The classic CIFAR ResNet-20 with padded shortcuts (option A).",
+        source="reference weights that the user has", license="BSD-2-Clause",
+        reference_weights="cifar10_resnet20.safetensors", published_accuracy=0.9173,
+    )
+)
+def cifar_resnet20() -> nn.Module:
+    """ResNet-20, option A (He et al. 2016)."""
+    return CifarResNet(3, block=PaddedBlock)

@@ -1,0 +1,12 @@
+"""Data sets by name: a training split for calibration and recovery, a test split for scoring."""
+
+from models.datasets.registry import (
+    Dataset,
+    DatasetInfo,
+    Split,
+    dataset_info,
+    list_datasets,
+    load_dataset,
+)
+
+__all__ = ["Dataset", "DatasetInfo", "Split", "dataset_info", "list_datasets", "load_dataset"]

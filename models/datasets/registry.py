@@ -1,0 +1,151 @@
+"""Registry of data sets and the records they are made of."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+import torch
+from torch import Tensor
+
+from models.errors import ModelError
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set without loading it."""
+
+    name: str
+    title: str
+    task: str
+    num_classes: int
+    input_shape: tuple[int, ...]
+    n_train: int
+    n_test: int
+    source: str
+    license: str
+    class_names: tuple[str, ...] = ()
+    metric: str = "accuracy"
+
+
+@dataclass
+class Split:
+    """Samples and their targets.
+
+    Attributes:
+        inputs: uint8 images (N, C, H, W), or int64 token ids (N, T).
+        targets: int64 classes (N,), or next tokens (N, T).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def subset(self, n: int, seed: int) -> "Split":
+        """A fixed subset of n samples: stratified by class for images, evenly spaced for text."""
+        if n >= len(self):
+            return self
+        rows = self._evenly_spaced(n) if self.targets.ndim > 1 else self._stratified(n, seed)
+        return Split(self.inputs[rows], self.targets[rows])
+
+    def _evenly_spaced(self, n: int) -> Tensor:
+        return torch.linspace(0, len(self) - 1, n).round().long()
+
+    def _stratified(self, n: int, seed: int) -> Tensor:
+        """Shuffle within each class, then take from all classes in proportion."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator)
+        classes = self.targets[order]
+        position = torch.empty(len(self), dtype=torch.float64)
+        for label in classes.unique():
+            members = (classes == label).nonzero().flatten()
+            position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+        return order[torch.argsort(position, stable=True)[:n]].sort().values
+
+
+def keep_as_is(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """No augmentation."""
+    del generator
+    return batch
+
+
+@dataclass
+class Dataset:
+    """A loaded data set.
+
+    Attributes:
+        info: Its record.
+        train: For training, calibration and recovery.
+        test: For scoring only.
+        augment: ``(raw batch, generator) -> raw batch`` for training.
+    """
+
+    info: DatasetInfo
+    train: Split
+    test: Split
+    augment: Augment = keep_as_is
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Hash of both splits; 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            for tensor in (split.inputs, split.targets):
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+Loader = Callable[[], Dataset]
+_DATASETS: dict[str, tuple[DatasetInfo, Loader]] = {}
+
+
+def register_dataset(info: DatasetInfo) -> Callable[[Loader], Loader]:
+    """Decorator that registers a zero-argument loader."""
+
+    def decorate(loader: Loader) -> Loader:
+        _DATASETS[info.name] = (info, loader)
+        return loader
+
+    return decorate
+
+
+@lru_cache(maxsize=1)
+def _discover() -> None:
+    package = import_module("models.datasets")
+    for module in iter_modules(package.__path__):
+        import_module(f"models.datasets.{module.name}")
+
+
+def list_datasets() -> list[DatasetInfo]:
+    """All data sets, at hand or not."""
+    _discover()
+    return [info for info, _ in _DATASETS.values()]
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """Record of one data set.
+
+    Raises:
+        ModelError: if there is none of that name.
+    """
+    _discover()
+    if name not in _DATASETS:
+        raise ModelError(f"there is no data set {name!r}; allowed: " + ", ".join(sorted(_DATASETS)))
+    return _DATASETS[name][0]
+
+
+@lru_cache(maxsize=3)
+def load_dataset(name: str) -> Dataset:
+    """Load a data set, or return the one in memory.
+
+    Raises:
+        ModelError: if it is unknown or not on this machine.
+    """
+    dataset_info(name)
+    return _DATASETS[name][1]()

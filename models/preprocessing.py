@@ -1,0 +1,32 @@
+"""Raw samples to model input."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.registry import ModelInfo
+
+
+def prepare_inputs(info: ModelInfo, batch: Tensor) -> Tensor:
+    """Turn a raw batch into what the model takes.
+
+    Images: uint8 (N, C, H, W) to float32, divided by the model's scale, normalised; one channel is repeated and
+    another size is resized (bilinear) where the model needs it. Token ids pass through.
+
+    Args:
+        info: The model.
+        batch: uint8 images or int64 ids (N, T).
+    """
+    if info.input_dtype == "int64":
+        return batch.long()
+    images = batch.float() / info.scale
+    channels, height, width = info.input_shape
+    if images.shape[1] != channels:
+        images = images.expand(-1, channels, -1, -1) if images.shape[1] == 1 else images.mean(1, keepdim=True)
+    if images.shape[-2:] != (height, width):
+        images = F.interpolate(images, size=(height, width), mode="bilinear", antialias=True)
+    if not info.mean:
+        return images.contiguous()
+    mean = torch.tensor(info.mean).view(1, -1, 1, 1)
+    std = torch.tensor(info.std).view(1, -1, 1, 1)
+    return (images - mean) / std
