@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from compression.artifact.graph import GraphReport, compile_graph
+from compression.artifact.graph import GraphReport, calibrate_activations, compile_graph
 from compression.artifact.packing import PackReport, load_packed, pack_model, unpack_model
 from compression.context import CompressionContext, StepReport
 from compression.errors import InputError, NotApplicableError
@@ -149,18 +149,11 @@ def _write(
 ) -> tuple[PackReport, GraphReport]:
     """Pack, read the packed file back, and compile the graph from what was read.
 
-    Activation ranges belong to the packed file but are found while compiling; so with activation quantization the
-    graph is compiled once to calibrate and, the file written, once more from the file alone.
+    Activation ranges belong to the packed file too, so they are found before it is written.
     """
     packed_path, graph_path = folder / PACKED_NAME, folder / GRAPH_NAME
-    grids = None
-    if state_of(model).activations is not None:
-        draft = compile_graph(
-            model, context.example_input, graph_path,
-            calibration_inputs=context.calibration_inputs, cache_dir=cache_dir,
-        )
-        grids = draft.activation_grids
-    packing = pack_model(model, packed_path, activation_grids=grids)
+    grids = calibrate_activations(model, context.example_input, context.calibration_inputs, cache_dir)
+    packing = pack_model(model, packed_path, activation_grids=grids or None)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(float("nan"))

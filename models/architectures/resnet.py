@@ -91,6 +91,18 @@ def digits_resnet() -> nn.Module:
 
 @register_model(
     ModelInfo(
+        name="fashion_resnet20", title="ResNet-20 on Fashion-MNIST", task="image_classification",
+        dataset="fashion_mnist", input_shape=(1, 28, 28), num_classes=10, family="cnn", mean=(0.286,), std=(0.353,),
+        description="A residual network of 20 layers with 1x1 projections on its shortcuts.",
+    )
+)
+def fashion_resnet20() -> nn.Module:
+    """ResNet-20 for Fashion-MNIST."""
+    return CifarResNet(3, channels=1)
+
+
+@register_model(
+    ModelInfo(
         name="cifar_resnet20", title="ResNet-20 on CIFAR-10", task="image_classification", dataset="cifar10",
         input_shape=(3, 32, 32), num_classes=10, family="cnn",
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),

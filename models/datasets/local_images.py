@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from models.datasets.augmentation import shift_and_flip
 from models.datasets.registry import Dataset, DatasetInfo, Split, register_dataset
@@ -11,7 +10,7 @@ from models.locations import find_data
 
 FASHION_INFO = DatasetInfo(
     name="fashion_mnist", title="Fashion-MNIST", task="image_classification", num_classes=10,
-    input_shape=(1, 32, 32), n_train=60_000, n_test=10_000, license="MIT",
+    input_shape=(1, 28, 28), n_train=60_000, n_test=10_000, license="MIT",
     source="Zalando Research; torchvision's files below COMPRESSION_DATA",
     class_names=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                  "Ankle boot"),
@@ -26,7 +25,7 @@ CIFAR_INFO = DatasetInfo(
 
 @register_dataset(FASHION_INFO)
 def fashion_mnist() -> Dataset:
-    """The official files through torchvision, padded from 28x28 to 32x32."""
+    """The official files through torchvision."""
     raw = find_data("FashionMNIST/raw")
     if raw is None:
         raise ModelError("the data set 'fashion_mnist' is not here: FashionMNIST/raw below COMPRESSION_DATA")
@@ -35,7 +34,7 @@ def fashion_mnist() -> Dataset:
     splits = []
     for train in (True, False):
         data = FashionMNIST(str(raw.parents[1]), train=train, download=False)
-        splits.append(Split(F.pad(data.data.unsqueeze(1), (2, 2, 2, 2)), data.targets.long()))
+        splits.append(Split(data.data.unsqueeze(1), data.targets.long()))
     return Dataset(FASHION_INFO, splits[0], splits[1], shift_and_flip)
 
 

@@ -1,6 +1,7 @@
 """Next-character prediction on the source of Python's own standard library."""
 
 import hashlib
+import os
 import sysconfig
 from pathlib import Path
 
@@ -39,8 +40,12 @@ def decode(ids: np.ndarray) -> str:
 
 
 def _modules() -> list[Path]:
+    """Source files below the standard library; excluded folders are not even entered."""
     root = Path(sysconfig.get_path("stdlib"))
-    paths = [p for p in root.rglob("*.py") if not _EXCLUDED & set(p.relative_to(root).parts[:-1])]
+    paths = []
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if name not in _EXCLUDED]
+        paths += [Path(folder) / name for name in files if name.endswith(".py")]
     return sorted(paths, key=lambda p: p.relative_to(root).as_posix())
 
 

@@ -1,0 +1,199 @@
+"""Compiles a compressed model to the ONNX file that is executed, timed and exported."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from torch import Tensor, nn
+
+from compression.artifact.graph.editing import GraphEditor
+from compression.artifact.graph.execution import open_session
+from compression.artifact.graph.integers import integer_weights
+from compression.artifact.graph.kernels import integer_layers
+from compression.artifact.graph.lowering import Fold, find_folds, lowered_copy
+from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes, values_to_quantize
+from compression.artifact.graph.ranges import choose_grids
+from compression.artifact.graph.template import INPUT, OUTPUT, export_model, load_template, write_atomically
+from compression.artifact.graph.weights import fill_weights
+from compression.layers import weight_layers
+from compression.state import state_of
+
+_TOLERANCE = 2e-3
+OrtError = (Fail, InvalidArgument, InvalidGraph, RuntimeException)
+
+
+@dataclass(frozen=True)
+class GraphReport:
+    """What was written.
+
+    Attributes:
+        runtime_size_bytes: Bytes of the ONNX file.
+        kernels: "int8", "float16" or "float32" per weight layer, as ONNX Runtime chose here.
+        reasons: Why a layer of a quantized model stayed in float.
+        structure_key: Equal for graphs of equal structure, shapes and types; these run equally fast.
+        notes: Remarks for the user.
+    """
+
+    runtime_size_bytes: int
+    kernels: dict[str, str]
+    reasons: dict[str, str]
+    structure_key: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The architecture's graph, and the same with the model's weights, checked against the model's own output."""
+
+    base: onnx.ModelProto
+    filled: onnx.ModelProto
+    folds: dict[str, Fold]
+
+
+def calibrate_activations(
+    model: nn.Module, example_input: Tensor, calibration_inputs: Tensor, cache_dir: Path | None = None
+) -> dict[str, Grid]:
+    """Choose the grids of a model's activations.
+
+    Args:
+        model: With `state_of(model).activations` set.
+        example_input: (1, ...).
+        calibration_inputs: (N, ...), of the training split.
+        cache_dir: Where exported graphs are kept.
+
+    Returns:
+        ``ONNX value -> (scale, zero point, bits)``.
+    """
+    settings = state_of(model).activations
+    if settings is None:
+        return {}
+    draft = _float_draft(model, example_input, cache_dir)
+    found, _ = integer_weights(model, draft.folds, settings)
+    values = values_to_quantize(draft.filled.graph, list(found))
+    return choose_grids(draft.filled, values, calibration_inputs.numpy(), settings)
+
+
+def compile_graph(
+    model: nn.Module,
+    example_input: Tensor,
+    path: Path,
+    *,
+    activation_grids: dict[str, Grid] | None = None,
+    cache_dir: Path | None = None,
+) -> GraphReport:
+    """Write a model's ONNX graph: input "input", output "output", dynamic batch.
+
+    Args:
+        model: In eval mode; `state_of(model)` says how its weights are stored.
+        example_input: (1, ...).
+        path: File to write.
+        activation_grids: Of `calibrate_activations`; None or empty for float activations.
+        cache_dir: Where exported graphs and kernel choices are kept.
+    """
+    state = state_of(model)
+    reasons: dict[str, str] = {}
+    notes: list[str] = []
+    draft = _float_draft(model, example_input, cache_dir)
+    proto = draft.filled
+    if activation_grids and state.activations is not None:
+        proto, reasons = _integer_graph(draft, model, activation_grids)
+    elif state.compute_dtype == "float16":
+        proto = convert_float_to_float16(proto, keep_io_types=True)
+        notes.append(
+            "The graph computes in float16; where this CPU's runtime has no 16-bit kernel it converts to float32 "
+            "and back around each operation."
+        )
+    key = structure_key(proto)
+    write_atomically(path, proto.SerializeToString())
+    on_integers = integer_layers(proto, key, cache_dir)
+    kernels = {fqn: _kernel(fqn, on_integers, state.compute_dtype) for fqn, _ in weight_layers(model)}
+    if state.activations is not None:
+        for fqn, kernel in kernels.items():
+            if kernel != "int8":
+                reasons.setdefault(fqn, "the runtime chose no integer kernel for it")
+    return GraphReport(path.stat().st_size, kernels, reasons, key, tuple(notes))
+
+
+def _kernel(fqn: str, on_integers: set[str], compute_dtype: str | None) -> str:
+    if fqn in on_integers:
+        return "int8"
+    return "float16" if compute_dtype == "float16" else "float32"
+
+
+def _float_draft(model: nn.Module, example_input: Tensor, cache_dir: Path | None) -> _Draft:
+    """Fill the architecture's template; where that computes something else, export this very model."""
+    folds = find_folds(model, example_input)
+    base = load_template(model, example_input, folds, cache_dir)
+    filled = _fill(base, model, folds)
+    if not _computes(filled, model, example_input):
+        base = export_model(lowered_copy(model, folds), example_input)
+        filled = _fill(base, model, folds)
+        if not _computes(filled, model, example_input):
+            raise RuntimeError("the exported graph does not compute what the model does")
+    return _Draft(base, filled, folds)
+
+
+def _fill(
+    base: onnx.ModelProto, model: nn.Module, folds: dict[str, Fold], skip: frozenset[str] = frozenset()
+) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(base)
+    for fqn, node in layer_nodes(proto.graph, [fqn for fqn, _ in weight_layers(model)]).items():
+        layer = model.get_submodule(fqn)
+        if isinstance(layer, nn.Conv2d):
+            for attribute in node.attribute:
+                if attribute.name == "group":
+                    attribute.i = layer.groups
+    editor = GraphEditor(proto)
+    fill_weights(editor, model, folds, skip)
+    return editor.finish()
+
+
+def _computes(proto: onnx.ModelProto, model: nn.Module, example_input: Tensor) -> bool:
+    """Whether the graph's output is the model's, within float rounding."""
+    try:
+        found = open_session(proto).run([OUTPUT], {INPUT: example_input.numpy()})[0]
+    except OrtError:
+        return False
+    with torch.inference_mode():
+        wanted = model(example_input).numpy()
+    if found.shape != wanted.shape:
+        return False
+    return bool(np.abs(found - wanted).max() <= _TOLERANCE * max(1.0, float(np.abs(wanted).max())))
+
+
+def _integer_graph(
+    draft: _Draft, model: nn.Module, grids: dict[str, Grid]
+) -> tuple[onnx.ModelProto, dict[str, str]]:
+    settings = state_of(model).activations
+    assert settings is not None
+    found, reasons = integer_weights(model, draft.folds, settings)
+    nodes = layer_nodes(draft.base.graph, list(found))
+    reasons.update({fqn: "its weight is used more than once" for fqn in found if fqn not in nodes})
+    found = {fqn: found[fqn] for fqn in nodes}
+    proto = _fill(draft.base, model, draft.folds, frozenset(f"{fqn}.weight" for fqn in found))
+    held = {t.name: t for t in proto.graph.initializer}
+    biases = {
+        fqn: numpy_helper.to_array(held[f"{fqn}.bias"])
+        for fqn in found if nodes[fqn].op_type != "MatMul" and f"{fqn}.bias" in held
+    }
+    insert_grids(proto, found, biases, grids)
+    return proto, reasons
+
+
+def structure_key(proto: onnx.ModelProto) -> str:
+    """Hash of nodes, types and shapes, but not of weight values; 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for node in proto.graph.node:
+        digest.update(node.SerializeToString(deterministic=True))
+    for tensor in proto.graph.initializer:
+        digest.update(f"{tensor.name}:{tensor.data_type}:{list(tensor.dims)}".encode())
+        if tensor.name.endswith(".zero") and not tensor.dims:
+            digest.update(b"0" if not numpy_helper.to_array(tensor).any() else b"1")
+    return digest.hexdigest()[:16]

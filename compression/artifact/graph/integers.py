@@ -1,0 +1,85 @@
+"""Weights of quantized layers as int8 with one scale per output channel, as int8 kernels need them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compression.artifact.graph.lowering import Fold
+from compression.artifact.graph.weights import centered_symbols
+from compression.grids import codebook_indices
+from compression.layers import weight_layers
+from compression.state import ActivationQuantization, Codebook, Encoding, UniformGrid, state_of
+
+_INT8 = 127
+
+
+@dataclass(frozen=True)
+class IntegerWeight:
+    """``scale * symbols`` is the weight with its batch norm folded in.
+
+    Attributes:
+        symbols: int8, in the graph's orientation (linear weights (in, out)).
+        scale: float32 (C_out,), positive.
+        axis: Axis of the output channels.
+    """
+
+    symbols: np.ndarray
+    scale: np.ndarray
+    axis: int
+
+
+def integer_weights(
+    model: nn.Module, folds: dict[str, Fold], activations: ActivationQuantization
+) -> tuple[dict[str, IntegerWeight], dict[str, str]]:
+    """Integer form of each layer that has one; for the others, why not.
+
+    Returns:
+        ``fqn -> weight`` and ``fqn -> reason``.
+    """
+    state, found, reasons = state_of(model), {}, {}
+    for fqn, layer in weight_layers(model):
+        if fqn in activations.excluded:
+            reasons[fqn] = "excluded from activation quantization"
+            continue
+        whole = _whole_numbers(layer.weight.detach(), state.encodings.get(f"{fqn}.weight"))
+        if isinstance(whole, str):
+            reasons[fqn] = whole
+        else:
+            found[fqn] = _folded(*whole, folds.get(fqn), transposed=isinstance(layer, nn.Linear))
+    return found, reasons
+
+
+def _whole_numbers(weight: Tensor, encoding: Encoding | None) -> tuple[Tensor, Tensor] | str:
+    """Symbols and scale per output channel, or why there are none."""
+    channels = weight.shape[0]
+    if isinstance(encoding, UniformGrid):
+        if encoding.group_size:
+            return "group scales do not fit the int8 kernel's one scale per output channel"
+        symbols, scale = centered_symbols(weight, encoding), encoding.scale.float().flatten()
+        if int(symbols.abs().max()) > _INT8:
+            return "an affine 8-bit grid does not fit symmetric int8"
+        return symbols, scale.expand(channels)
+    if isinstance(encoding, Codebook):
+        values = encoding.values.float()
+        if not torch.equal(values, values.round()) or float(values.abs().max()) > _INT8:
+            return "the codebook's entries lie on no integer grid"
+        symbols = values[codebook_indices(weight, encoding)]
+        scale = torch.ones(channels) if encoding.scale is None else encoding.scale.float().flatten().expand(channels)
+        return symbols, scale
+    return "its weights are not on a grid of at most 8 bits"
+
+
+def _folded(symbols: Tensor, scale: Tensor, fold: Fold | None, transposed: bool) -> IntegerWeight:
+    """Take the batch norm's multiplier into the scale; its sign goes into the symbols."""
+    if fold is not None:
+        scale = scale * fold.multiplier
+    sign = torch.where(scale < 0, -1.0, 1.0)
+    dead = scale == 0
+    shape = (-1, *[1] * (symbols.ndim - 1))
+    symbols = symbols.float() * torch.where(dead, 0.0, sign).reshape(shape)
+    scale = torch.where(dead, 1.0, scale.abs())
+    whole = symbols.to(torch.int8)
+    whole = whole.t() if transposed else whole
+    return IntegerWeight(whole.contiguous().numpy(), scale.contiguous().numpy(), axis=1 if transposed else 0)
