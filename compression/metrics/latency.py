@@ -1,0 +1,184 @@
+"""Latency of an artifact against its baseline, interleaved in a process of its own.
+
+One runtime, fixed threads, no spinning, warm-ups, shuffled short blocks; the speed-up is a ratio of medians with a
+bootstrap interval over blocks.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from compression.errors import CancelledError
+
+_PROJECT = Path(__file__).resolve().parents[2]
+_TIMEOUT_S = 120.0
+_BOOTSTRAP = 1000
+_QUICK_SECONDS, _ROUND_SECONDS = 0.06, 0.25
+_FULL_SECONDS, _FULL_SAMPLES, _LONGEST_SECONDS = 2.0, 200, 60.0
+Rounds = list[list[list[int]]]
+
+
+@dataclass(frozen=True)
+class LatencyRecord:
+    """Milliseconds of one inference, and the ratio to the baseline's.
+
+    Attributes:
+        p50_ms: Median.
+        p95_ms: 95th percentile.
+        low_ms: Lower end of the median's 95 % interval.
+        high_ms: Upper end.
+        baseline_p50_ms: Median of the baseline in the same blocks.
+        speedup: Baseline's median over this median.
+        speedup_low: Lower end of its 95 % bootstrap interval.
+        speedup_high: Upper end.
+        samples: Timed runs of the artifact.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    low_ms: float
+    high_ms: float
+    baseline_p50_ms: float
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+    samples: int
+
+
+class LatencyTimer:
+    """Times graphs in a child process that is started on first use and replaced when it dies."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+        self._answers: queue.Queue[str | None] = queue.Queue()
+
+    def time_pair(
+        self,
+        candidate: Path,
+        baseline: Path,
+        example: np.ndarray,
+        *,
+        threads: int = 1,
+        tier: Literal["quick", "full"] = "full",
+        cancelled: Callable[[], bool] = bool,
+    ) -> LatencyRecord:
+        """Time an artifact against its baseline.
+
+        Args:
+            candidate: ONNX file.
+            baseline: ONNX file of the uncompressed model; the same file for the baseline itself.
+            example: One input batch.
+            threads: Threads within an operator.
+            tier: "quick" for a first figure with a wide interval; "full" takes at least 200 runs and 2 s.
+            cancelled: Polled between rounds.
+
+        Raises:
+            CancelledError: if `cancelled` became true.
+            RuntimeError: if the graph cannot be executed.
+        """
+        rounds: Rounds = []
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = Path(folder) / "input.npy"
+            np.save(inputs, example, allow_pickle=False)
+            request = {
+                "candidate": str(candidate), "baseline": str(baseline), "example": str(inputs), "threads": threads,
+                "seconds": _QUICK_SECONDS if tier == "quick" else _ROUND_SECONDS,
+            }
+            started = time.monotonic()
+            while not rounds or (tier == "full" and not _enough(rounds, time.monotonic() - started)):
+                if cancelled():
+                    raise CancelledError("cancelled")
+                rounds += self._ask({**request, "seed": len(rounds)})
+        return summarize(rounds, same=candidate == baseline)
+
+    def close(self) -> None:
+        """End the child process."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+    def _ask(self, request: dict[str, Any]) -> Rounds:
+        for attempt in (1, 2):
+            child = self._running()
+            try:
+                assert child.stdin is not None
+                child.stdin.write(json.dumps(request) + "\n")
+                child.stdin.flush()
+                line = self._answers.get(timeout=_TIMEOUT_S)
+            except queue.Empty:
+                self.close()
+                raise RuntimeError(f"timing did not answer within {_TIMEOUT_S:.0f} s") from None
+            except OSError:
+                line = None
+            if line is not None:
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise RuntimeError(f"the graph cannot be timed: {answer['error']}")
+                return answer["rounds"]
+            self.close()
+            if attempt == 2:
+                break
+        raise RuntimeError("the timing process ended unexpectedly")
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._child is None or self._child.poll() is not None:
+            self._answers = queue.Queue()
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "compression.metrics.latency_process"], cwd=_PROJECT, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(_PROJECT)},
+            )
+            assert self._child.stdout is not None
+            threading.Thread(target=_forward, args=(self._child.stdout, self._answers), daemon=True).start()
+        return self._child
+
+
+def _forward(stream: IO[str], answers: "queue.Queue[str | None]") -> None:
+    for line in stream:
+        answers.put(line)
+    answers.put(None)
+
+
+def _enough(rounds: Rounds, seconds: float) -> bool:
+    samples = sum(len(blocks[0]) for blocks in rounds)
+    return seconds >= _LONGEST_SECONDS or (seconds >= _FULL_SECONDS and samples >= _FULL_SAMPLES)
+
+
+def summarize(rounds: Rounds, same: bool = False) -> LatencyRecord:
+    """Medians, p95 and bootstrap intervals over rounds of blocks.
+
+    Args:
+        rounds: ``[candidate's nanoseconds, baseline's nanoseconds]`` per round.
+        same: Whether both are one file: all samples are then its own, and the ratio is 1 by definition.
+    """
+    own = [a + b for a, b in rounds] if same else [a for a, _ in rounds]
+    other = own if same else [b for _, b in rounds]
+    all_own, all_other = np.concatenate(own) / 1e6, np.concatenate(other) / 1e6
+    medians = np.array([np.median(block) for block in own]) / 1e6
+    other_medians = np.array([np.median(block) for block in other]) / 1e6
+    picks = np.random.default_rng(0).integers(0, len(rounds), (_BOOTSTRAP, len(rounds)))
+    centers = np.median(medians[picks], axis=1)
+    ratios = np.median(other_medians[picks], axis=1) / centers
+    p50, other_p50 = float(np.median(all_own)), float(np.median(all_other))
+    low, high = _interval(centers, p50)
+    ratio_low, ratio_high = (1.0, 1.0) if same else _interval(ratios, other_p50 / p50)
+    return LatencyRecord(
+        p50_ms=p50, p95_ms=float(np.percentile(all_own, 95)), low_ms=low, high_ms=high, baseline_p50_ms=other_p50,
+        speedup=other_p50 / p50, speedup_low=ratio_low, speedup_high=ratio_high, samples=len(all_own),
+    )
+
+
+def _interval(draws: np.ndarray, center: float) -> tuple[float, float]:
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return min(float(low), center), max(float(high), center)
