@@ -1,0 +1,21 @@
+"""Runs model.onnx: python run.py [input.npy]. Needs onnxruntime and numpy only; input_spec.json says what it takes."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+here = Path(__file__).resolve().parent
+spec = json.loads((here / "input_spec.json").read_text(encoding="utf-8"))
+session = ort.InferenceSession(str(here / "model.onnx"), providers=["CPUExecutionProvider"])
+if len(sys.argv) > 1:
+    batch = np.load(sys.argv[1], allow_pickle=False).astype(spec["dtype"])
+else:
+    batch = np.zeros((1, *spec["shape"]), dtype=spec["dtype"])
+start = time.perf_counter()
+output = session.run(["output"], {"input": batch})[0]
+print("output", output.shape, "best", output.argmax(-1).ravel()[:10].tolist())
+print(f"{1000 * (time.perf_counter() - start):.2f} ms")
