@@ -86,6 +86,7 @@ class CompressionState:
         activations: Activation quantization of the written graph, or None for float activations.
         compute_dtype: "float16" or "bfloat16" when the graph shall execute in 16 bits.
         shared: Pairs ``parameter -> parameter it is stored as`` for cross-layer sharing.
+        kept: By module fqn, which of the original's output channels are still there, ascending int64 (C_out,).
     """
 
     encodings: dict[str, Encoding] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class CompressionState:
     activations: ActivationQuantization | None = None
     compute_dtype: str | None = None
     shared: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
 
 def state_of(model: nn.Module) -> CompressionState:

@@ -24,7 +24,7 @@ def assemble(key: str, recipe: Recipe, own: dict[str, Any], baseline: dict[str, 
     """
     artifact = own["artifact"]
     figures, energy_note = _figures(own, recipe)
-    base_figures, _ = _figures(baseline, recipe)
+    base_figures, _ = _figures({**baseline, "latency": _paired(own["latency"])}, recipe)
     layers = tuple(LayerRecord(**{**layer, "shape": tuple(layer["shape"])}) for layer in artifact["layers"])
     badges, badge_notes = _badges(layers, energy_note)
     complete = own["accuracy"]["complete"] and own["latency"] is not None and own["latency"]["tier"] == "full"
@@ -43,6 +43,14 @@ def assemble(key: str, recipe: Recipe, own: dict[str, Any], baseline: dict[str, 
         seconds=artifact["seconds"],
         created=now(),
     )
+
+
+def _paired(latency: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The baseline's latency from the same interleaved blocks, so that both belong to one moment of the machine."""
+    if latency is None:
+        return None
+    names = ("p50_ms", "p95_ms", "low_ms", "high_ms")
+    return {**{n: latency[f"baseline_{n}"] for n in names}, "speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0}
 
 
 def _figures(parts: dict[str, Any], recipe: Recipe) -> tuple[Figures, str]:

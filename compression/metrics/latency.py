@@ -38,7 +38,10 @@ class LatencyRecord:
         p95_ms: 95th percentile.
         low_ms: Lower end of the median's 95 % interval.
         high_ms: Upper end.
-        baseline_p50_ms: Median of the baseline in the same blocks.
+        baseline_p50_ms: The same four of the baseline, from the same interleaved blocks.
+        baseline_p95_ms: See there.
+        baseline_low_ms: See there.
+        baseline_high_ms: See there.
         speedup: Baseline's median over this median.
         speedup_low: Lower end of its 95 % bootstrap interval.
         speedup_high: Upper end.
@@ -50,6 +53,9 @@ class LatencyRecord:
     low_ms: float
     high_ms: float
     baseline_p50_ms: float
+    baseline_p95_ms: float
+    baseline_low_ms: float
+    baseline_high_ms: float
     speedup: float
     speedup_low: float
     speedup_high: float
@@ -164,19 +170,33 @@ def summarize(rounds: Rounds, same: bool = False) -> LatencyRecord:
     """
     own = [a + b for a, b in rounds] if same else [a for a, _ in rounds]
     other = own if same else [b for _, b in rounds]
-    all_own, all_other = np.concatenate(own) / 1e6, np.concatenate(other) / 1e6
-    medians = np.array([np.median(block) for block in own]) / 1e6
-    other_medians = np.array([np.median(block) for block in other]) / 1e6
     picks = np.random.default_rng(0).integers(0, len(rounds), (_BOOTSTRAP, len(rounds)))
-    centers = np.median(medians[picks], axis=1)
-    ratios = np.median(other_medians[picks], axis=1) / centers
-    p50, other_p50 = float(np.median(all_own)), float(np.median(all_other))
-    low, high = _interval(centers, p50)
-    ratio_low, ratio_high = (1.0, 1.0) if same else _interval(ratios, other_p50 / p50)
+    mine, theirs = _Summary.of(own, picks), _Summary.of(other, picks)
+    ratio = theirs.p50 / mine.p50
+    low, high = (1.0, 1.0) if same else _interval(theirs.centers / mine.centers, ratio)
     return LatencyRecord(
-        p50_ms=p50, p95_ms=float(np.percentile(all_own, 95)), low_ms=low, high_ms=high, baseline_p50_ms=other_p50,
-        speedup=other_p50 / p50, speedup_low=ratio_low, speedup_high=ratio_high, samples=len(all_own),
+        mine.p50, mine.p95, mine.low, mine.high, theirs.p50, theirs.p95, theirs.low, theirs.high,
+        speedup=ratio, speedup_low=low, speedup_high=high, samples=sum(len(block) for block in own),
     )
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """One graph's figures in milliseconds; `centers` are its bootstrapped medians over rounds."""
+
+    p50: float
+    p95: float
+    low: float
+    high: float
+    centers: np.ndarray
+
+    @classmethod
+    def of(cls, blocks: list[list[int]], picks: np.ndarray) -> "_Summary":
+        samples = np.concatenate([np.asarray(block) for block in blocks]) / 1e6
+        medians = np.array([np.median(block) for block in blocks]) / 1e6
+        centers = np.median(medians[picks], axis=1)
+        p50 = float(np.median(samples))
+        return cls(p50, float(np.percentile(samples, 95)), *_interval(centers, p50), centers)
 
 
 def _interval(draws: np.ndarray, center: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from compression.calibration.finish import finish_step
 from compression.context import CompressionContext
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
@@ -64,4 +65,6 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
             layer.weight.mul_(mask)
         state.masks[f"{fqn}.weight"] = mask
         context.report.changed.append(fqn)
+    if context.report.changed:
+        finish_step(model, context)
     return model

@@ -1,0 +1,109 @@
+"""Batch-norm statistics after a change of weights: the relative correction.
+
+Re-estimating statistics from clean training images lowers even an untouched network, because it was trained with
+augmentation. The relative correction needs no knowledge of that: the same calibration images run through the
+original (o) and the compressed network (c), and each statistic moves by what changed between the two,
+``mean' = mean + (mean_c - mean_o) sqrt(var / var_o)`` and ``var' = var var_c / var_o``.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compression.context import CompressionContext
+from compression.state import state_of
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_KEPT = 4
+_SAMPLES = 128
+_FLOOR = 1e-5
+_originals: "OrderedDict[tuple[str, str], dict[str, Moments]]" = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance per channel, (C,)."""
+
+    mean: Tensor
+    var: Tensor
+
+
+def batch_norms(model: nn.Module) -> dict[str, Any]:
+    """Batch norms with running statistics, by fqn."""
+    return {
+        fqn: m for fqn, m in model.named_modules() if isinstance(m, BATCH_NORMS) and m.running_mean is not None
+    }
+
+
+@torch.inference_mode()
+def input_moments(model: nn.Module, inputs: Tensor, correct: dict[str, Moments] | None = None) -> dict[str, Moments]:
+    """Moments of each batch norm's input over a batch; with `correct`, see `correct_batch_norm`."""
+    found: dict[str, Moments] = {}
+    handles = []
+    for fqn, norm in batch_norms(model).items():
+
+        def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
+            x = args[0]
+            axes = [0, *range(2, x.ndim)]
+            found[fqn] = Moments(x.mean(axes), x.var(axes, unbiased=False))
+            if correct is not None and fqn in correct:
+                _shift(module, correct[fqn], found[fqn])
+
+        handles.append(norm.register_forward_pre_hook(before))
+    try:
+        model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _shift(norm: Any, original: Moments, now: Moments) -> None:
+    ratio = norm.running_var / original.var.clamp(min=_FLOOR)
+    norm.running_mean.add_((now.mean - original.mean) * ratio.sqrt())
+    norm.running_var.copy_((now.var * ratio).clamp(min=_FLOOR * 1e-3))
+
+
+def original_moments(context: CompressionContext) -> dict[str, Moments]:
+    """Moments of the uncompressed model, computed once per model and data set."""
+    key = (context.model_key, context.data_key)
+    if key not in _originals:
+        _originals[key] = input_moments(context.original, _sample(context))
+        while len(_originals) > _KEPT:
+            _originals.popitem(last=False)
+    return _originals[key]
+
+
+def _sample(context: CompressionContext) -> Tensor:
+    step = -(-len(context.calibration_inputs) // _SAMPLES)
+    return context.calibration_inputs[::step]
+
+
+def correct_batch_norm(model: nn.Module, context: CompressionContext) -> bool:
+    """Start every batch norm from the original's statistics and correct it, layer after layer, in one pass.
+
+    Channels that were removed are left out of the comparison (`state_of(model).kept` says which stayed).
+
+    Returns:
+        False where the model has no batch norm that could be compared.
+    """
+    moments, source = original_moments(context), batch_norms(context.original)
+    norms, kept = batch_norms(model), state_of(model).kept
+    targets: dict[str, Moments] = {}
+    for fqn, norm in norms.items():
+        if fqn not in source:
+            continue
+        rows = kept.get(fqn, torch.arange(source[fqn].num_features))
+        if len(rows) != norm.num_features:
+            continue
+        norm.running_mean.copy_(source[fqn].running_mean[rows])
+        norm.running_var.copy_(source[fqn].running_var[rows])
+        targets[fqn] = Moments(moments[fqn].mean[rows], moments[fqn].var[rows])
+    if not targets:
+        return False
+    input_moments(model, _sample(context), targets)
+    return True
+
