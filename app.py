@@ -7,4 +7,6 @@ from pages.components.namesake import join_compression
 join_compression()
 
 st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
-st.navigation([st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True)]).run()
+st.html("<style>.stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}</style>")
+pages = [st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True)]
+st.navigation(pages, position="top").run()

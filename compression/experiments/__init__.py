@@ -1,1 +1,86 @@
-"""The application service: what pages, the command line and scripts use."""
+"""The application service: what pages, the command line and scripts use.
+
+Names are imported on first use: the page that is shown first must not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compression.errors import InputError
+    from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
+    from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord
+    from compression.experiments.service import Service
+    from compression.experiments.status import JobStatus
+    from compression.experiments.sweep import vary
+    from compression.knobs import Knob, default_of, knobs_of
+    from compression.recipe import (
+        Recipe,
+        Runtime,
+        Step,
+        recipe_from_dict,
+        recipe_from_yaml,
+        recipe_hash,
+        recipe_to_dict,
+        recipe_to_yaml,
+        step_from_dict,
+    )
+    from compression.techniques.registry import Technique, get_technique, list_techniques
+    from models.registry import ModelInfo, has_weights
+
+__all__ = [
+    "Badge",
+    "ExperimentResult",
+    "Figures",
+    "InputError",
+    "JobStatus",
+    "Knob",
+    "LayerRecord",
+    "ModelInfo",
+    "Recipe",
+    "Runtime",
+    "Service",
+    "Step",
+    "Technique",
+    "default_of",
+    "figure_rows",
+    "format_accuracy",
+    "format_bytes",
+    "format_latency",
+    "get_technique",
+    "has_weights",
+    "knobs_of",
+    "list_techniques",
+    "recipe_from_dict",
+    "recipe_from_yaml",
+    "recipe_hash",
+    "recipe_to_dict",
+    "recipe_to_yaml",
+    "step_from_dict",
+    "vary",
+]
+
+_MODULES = {
+    "compression.errors": ("InputError",),
+    "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
+    "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord"),
+    "compression.experiments.service": ("Service",),
+    "compression.experiments.status": ("JobStatus",),
+    "compression.experiments.sweep": ("vary",),
+    "compression.knobs": ("Knob", "default_of", "knobs_of"),
+    "compression.recipe": (
+        "Recipe", "Runtime", "Step", "recipe_from_dict", "recipe_from_yaml", "recipe_hash", "recipe_to_dict",
+        "recipe_to_yaml", "step_from_dict",
+    ),
+    "compression.techniques": ("Technique", "get_technique", "list_techniques"),
+    "models.registry": ("ModelInfo", "has_weights"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value

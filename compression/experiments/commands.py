@@ -21,9 +21,9 @@ from compression.experiments.report import (
     text_table,
 )
 from compression.experiments.results import ExperimentResult
-from compression.experiments.service import vary
 from compression.experiments.stages import run_experiment
 from compression.experiments.store import ResultStore
+from compression.experiments.sweep import vary
 from compression.experiments.verification import verify_bundle
 from compression.knobs import knobs_of
 from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict

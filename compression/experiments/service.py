@@ -3,65 +3,22 @@
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from compression.errors import InputError
 from compression.experiments import stages
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
 from compression.experiments.locations import home
 from compression.experiments.results import ExperimentResult
+from compression.experiments.status import JobStatus
 from compression.experiments.store import ResultStore
-from compression.recipe import Recipe, Step
+from compression.experiments.sweep import vary
+from compression.recipe import Recipe
 from compression.techniques import Technique, get_technique, list_techniques
 from models import datasets, registry
 
 logger = logging.getLogger(__name__)
-JobState = Literal["queued", "running", "quick", "done", "failed", "cancelled"]
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """State of one submitted recipe.
-
-    Attributes:
-        id: Key of the job and of its result.
-        state: "quick" has a first result that is still being refined; "done" is final.
-        fraction: Progress in [0, 1].
-        message: What it is doing.
-        error: One line, when it failed.
-        result: The result so far.
-    """
-
-    id: str
-    state: JobState
-    fraction: float = 0.0
-    message: str = ""
-    error: str | None = None
-    result: ExperimentResult | None = None
-
-
-def vary(recipe: Recipe, technique: str, knob: str, values: Sequence[Any]) -> list[Recipe]:
-    """The recipe with one knob set to each value; a step of the technique is appended if there is none.
-
-    Raises:
-        InputError: if the technique or knob is unknown or a value is out of range.
-    """
-    config_type = get_technique(technique).config_type
-    if knob not in config_type.__dataclass_fields__:
-        allowed = ", ".join(config_type.__dataclass_fields__)
-        raise InputError(f"{technique}.{knob}", values, f"allowed knobs: {allowed}")
-    found = [i for i, step in enumerate(recipe.steps) if step.technique == technique]
-    steps = recipe.steps if found else (*recipe.steps, Step(technique, config_type()))
-    index = found[0] if found else len(recipe.steps)
-
-    def with_value(value: Any) -> Recipe:
-        step = replace(steps[index], config=replace(steps[index].config, **{knob: value}))
-        return replace(recipe, steps=(*steps[:index], step, *steps[index + 1 :]))
-
-    return [with_value(value) for value in values]
 
 
 class Service:

@@ -1,0 +1,56 @@
+"""Pareto fronts of measured points, where overlapping intervals are ties and no wins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One objective of one point with its 95 % interval; an exact number is its own interval.
+
+    Attributes:
+        value: What was measured.
+        low: Lower end of the interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def exact(cls, value: float) -> "Measured":
+        """A number without uncertainty (bytes, counts)."""
+        return cls(value, value, value)
+
+    def negated(self) -> "Measured":
+        """The same objective turned round, for those where more is better."""
+        return Measured(-self.value, -self.high, -self.low)
+
+
+def ties(a: Measured, b: Measured) -> bool:
+    """Whether two measurements cannot be told apart: their intervals overlap."""
+    return a.low <= b.high and b.low <= a.high
+
+
+def dominates(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
+    """Whether a beats b; every objective is to be minimised.
+
+    It does if it is nowhere worse by value and somewhere clearly better, that is with intervals that do not overlap.
+    """
+    pairs = list(zip(a, b, strict=True))
+    return all(x.value <= y.value for x, y in pairs) and any(
+        x.value < y.value and not ties(x, y) for x, y in pairs
+    )
+
+
+def frontier(points: Sequence[Sequence[Measured]]) -> list[int]:
+    """Indices of the points that no other beats, by the first objective and then the others.
+
+    Args:
+        points: One row of objectives per point, all to be minimised.
+    """
+    kept = [
+        i for i, own in enumerate(points) if not any(dominates(other, own) for j, other in enumerate(points) if j != i)
+    ]
+    return sorted(kept, key=lambda i: tuple(objective.value for objective in points[i]))

@@ -1,0 +1,81 @@
+"""What can be drawn on an axis: how to read it from the figures, its unit and which direction is better."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compression.experiments import Figures
+from compression.experiments.pareto import Measured
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One figure as a plot axis.
+
+    Attributes:
+        key: Name in the URL and of the badge.
+        title: Name for people.
+        unit: Unit of the drawn numbers.
+        read: The number with its interval in the drawn unit, or None where it is not known.
+        less_is_better: Direction of improvement.
+        digits: Plotly number format.
+    """
+
+    key: str
+    title: str
+    unit: str
+    read: Callable[[Figures], Measured | None]
+    less_is_better: bool = True
+    digits: str = ".4~g"
+
+    @property
+    def label(self) -> str:
+        """Title with unit and direction."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.title}{unit}, {'less' if self.less_is_better else 'more'} is better"
+
+    def objective(self, figures: Figures) -> Measured | None:
+        """The number turned so that less is better."""
+        measured = self.read(figures)
+        return measured if measured is None or self.less_is_better else measured.negated()
+
+
+def _exact(name: str, scale: float = 1.0) -> Callable[[Figures], Measured | None]:
+    def read(figures: Figures) -> Measured | None:
+        value = getattr(figures, name)
+        return None if value is None else Measured.exact(value * scale)
+
+    return read
+
+
+def _interval(name: str, low: str, high: str, scale: float = 1.0) -> Callable[[Figures], Measured | None]:
+    def read(figures: Figures) -> Measured | None:
+        value = getattr(figures, name)
+        if value is None:
+            return None
+        ends = [getattr(figures, end) for end in (low, high)]
+        below, above = (value if end is None else end for end in ends)
+        return Measured(value * scale, below * scale, above * scale)
+
+    return read
+
+
+_ALL = (
+    Axis("size_bytes", "Packed size", "kB", _exact("size_bytes", 1e-3)),
+    Axis("runtime_size_bytes", "ONNX size", "kB", _exact("runtime_size_bytes", 1e-3)),
+    Axis("latency_ms_p50", "Latency, median", "ms", _interval("latency_ms_p50", "latency_low", "latency_high")),
+    Axis("latency_ms_p95", "Latency, 95th percentile", "ms", _exact("latency_ms_p95")),
+    Axis("speedup", "Speed-up", "times", _interval("speedup", "speedup_low", "speedup_high"), less_is_better=False),
+    Axis("macs", "Multiply-accumulates", "millions", _exact("macs", 1e-6)),
+    Axis("parameters", "Parameters", "thousands", _exact("parameters", 1e-3)),
+    Axis("nonzero_parameters", "Non-zero parameters", "thousands", _exact("nonzero_parameters", 1e-3)),
+    Axis("peak_memory_bytes", "Peak memory", "MB", _exact("peak_memory_bytes", 1e-6)),
+    Axis("energy_mj", "Energy, estimated", "mJ", _exact("energy_mj")),
+    Axis("cost_per_million", "Cost per million, estimated", "", _exact("cost_per_million")),
+)
+COSTS = {axis.key: axis for axis in _ALL}
+ACCURACY = Axis(
+    "accuracy", "Accuracy", "%", _interval("accuracy", "accuracy_low", "accuracy_high", 100.0),
+    less_is_better=False, digits=".2f",
+)
+BITS = Axis("bits_per_character", "Bits per character", "bits", _exact("bits_per_character"))
+QUALITIES = {axis.key: axis for axis in (ACCURACY, BITS)}

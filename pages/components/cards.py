@@ -1,0 +1,107 @@
+"""Metric cards: what an artifact costs and brings against its baseline, each number with its badge."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import streamlit as st
+
+from compression.experiments import ExperimentResult, format_bytes
+from pages.components.axes import ACCURACY
+from pages.components.formats import change, count, interval_ms, interval_percent, milliseconds, percent, signed
+from pages.components.palette import BADGE_COLORS
+
+_BADGE_ICONS = {"measured": ":material/check:", "simulated": ":material/science:", "estimated": ":material/calculate:"}
+_BADGE_HELP = {
+    "measured": "This artifact was executed or weighed, and this is what came out.",
+    "simulated": "The numerics are exact, but no kernel on this CPU runs them natively.",
+    "estimated": "Computed from a model, not measured.",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number in a card.
+
+    Attributes:
+        title: Name for people.
+        value: The number with its unit.
+        delta: Change against the baseline, empty for none.
+        color: Streamlit's delta colour: "inverse" where less is better, "off" for a tie.
+        help: Interval and remarks.
+        badge: "measured", "simulated" or "estimated".
+        badge_note: Why, on hover.
+    """
+
+    title: str
+    value: str
+    delta: str
+    color: Literal["normal", "inverse", "off"]
+    help: str
+    badge: str
+    badge_note: str
+
+
+def cards_of(result: ExperimentResult) -> list[Card]:
+    """The cards of one result."""
+    own, base = result.figures, result.baseline
+    cards = [_accuracy(result)]
+    cards += [_bytes(result, "Packed size", "size_bytes"), _bytes(result, "ONNX file", "runtime_size_bytes")]
+    cards.append(_latency(result))
+    macs = change(own.macs, base.macs) if result.recipe["steps"] else ""
+    cards.append(_card(result, "MACs", "macs", count(own.macs), _unless_same(macs), "inverse", "One inference."))
+    return cards
+
+
+def _accuracy(result: ExperimentResult) -> Card:
+    own, base = result.figures, result.baseline
+    delta, color = "", "normal"
+    if result.recipe["steps"]:
+        points = 100 * (own.accuracy - base.accuracy)
+        tie = own.accuracy_low <= base.accuracy_high and base.accuracy_low <= own.accuracy_high
+        delta = f"{signed(points, 1) or '0.0'} points" + (", a tie" if tie else "")
+        color = "off" if tie else "normal"
+    return _card(result, "Accuracy", ACCURACY.key, percent(own.accuracy), delta, color, interval_percent(own))
+
+
+def _bytes(result: ExperimentResult, title: str, name: str) -> Card:
+    own, base = getattr(result.figures, name), getattr(result.baseline, name)
+    delta = change(own, base) if result.recipe["steps"] else ""
+    remark = f"Uncompressed: {format_bytes(base)}"
+    return _card(result, title, name, format_bytes(own), _unless_same(delta), "inverse", remark)
+
+
+def _latency(result: ExperimentResult) -> Card:
+    own, delta, color = result.figures, "", "normal"
+    remark = interval_ms(own)
+    if result.recipe["steps"] and own.speedup is not None:
+        low, high = own.speedup_low or own.speedup, own.speedup_high or own.speedup
+        remark += f"; speed-up {own.speedup:.2f}x ({low:.2f}x to {high:.2f}x) over the uncompressed model"
+        if low <= 1.0 <= high:
+            delta, color = f"{own.speedup:.2f}x, a tie", "off"
+        else:
+            delta = f"{own.speedup:.2f}x as fast" if own.speedup > 1 else f"-{1 / own.speedup:.2f}x slower"
+    return _card(result, "Latency", "latency_ms_p50", milliseconds(own.latency_ms_p50), delta, color, remark)
+
+
+def _unless_same(delta: str) -> str:
+    return "" if delta in ("0.0 %", "0 %") else delta
+
+
+def _card(result: ExperimentResult, title: str, name: str, value: str, delta: str, color: str, remark: str) -> Card:
+    badge = result.badges.get(name, "measured")
+    note = result.badge_notes.get(name) or _BADGE_HELP[badge]
+    return Card(title, value, delta, color, remark, badge, note)  # type: ignore[arg-type]
+
+
+def show_cards(result: ExperimentResult) -> None:
+    """Draw the cards; they wrap on narrow screens."""
+    with st.container(horizontal=True, gap="small", key="cards"):
+        for card in cards_of(result):
+            with st.container(border=True, width=154, gap=None):
+                st.metric(
+                    card.title, card.value, card.delta or None, delta_color=card.color, help=card.help,
+                    delta_arrow="off" if card.color == "off" else "auto",
+                )
+                st.badge(
+                    card.badge, icon=_BADGE_ICONS[card.badge], color=BADGE_COLORS[card.badge], help=card.badge_note
+                )

@@ -1,0 +1,179 @@
+"""Pareto plots: marks in, a plotly figure out. No Streamlit here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from compression.experiments import ExperimentResult, Figures
+from compression.experiments.pareto import Measured, frontier
+from pages.components.axes import Axis
+from pages.components.formats import recipe_lines
+from pages.components.palette import Theme, faint, ink, pale, technique_color, technique_symbol
+
+_WRAP = 60
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One measured artifact on a plot.
+
+    Attributes:
+        id: Key of its result.
+        kind: "baseline", "current" (the sliders' recipe) or "sweep".
+        series: Technique whose curve it lies on; empty for others.
+        title: Name of the series.
+        figures: Its numbers.
+        recipe: The whole recipe, line by line.
+        settled: Whether its intervals are final.
+    """
+
+    id: str
+    kind: Literal["baseline", "current", "sweep"]
+    series: str
+    title: str
+    figures: Figures
+    recipe: tuple[str, ...]
+    settled: bool = True
+
+
+def mark_of(
+    result: ExperimentResult, kind: Literal["baseline", "current", "sweep"], series: str = "", title: str = ""
+) -> Mark:
+    """A result as a mark."""
+    lines = tuple(recipe_lines(result.recipe))
+    return Mark(result.key, kind, series, title, result.figures, lines, result.stage == "full")
+
+
+def drawable(marks: Sequence[Mark], x: Axis, y: Axis) -> list[Mark]:
+    """Marks that have both numbers."""
+    return [m for m in marks if x.read(m.figures) is not None and y.read(m.figures) is not None]
+
+
+def frontier_ids(marks: Sequence[Mark], x: Axis, y: Axis) -> list[str]:
+    """Ids of the marks that no other beats, in the order of the x axis; ties all stay."""
+    unique = list({mark.id: mark for mark in drawable(marks, x, y)}.values())
+    rows = [[_known(x.objective(m.figures)), _known(y.objective(m.figures))] for m in unique]
+    return [unique[i].id for i in frontier(rows)]
+
+
+def pareto_figure(
+    marks: Sequence[Mark], x: Axis, y: Axis, *, selected: str | None = None, log_x: bool = False, theme: Theme = "light"
+) -> go.Figure:
+    """One Pareto plot: a curve per technique, the baseline as a star, the current recipe, the frontier, error bars.
+
+    Args:
+        marks: All marks; those without a number on either axis are left out.
+        x: The cost.
+        y: The quality.
+        selected: Id of the mark to ring.
+        log_x: Logarithmic x axis.
+        theme: Colours for a light or a dark page.
+    """
+    shown = drawable(marks, x, y)
+    figure = go.Figure()
+    _add_frontier(figure, shown, x, y, theme)
+    for series in dict.fromkeys(m.series for m in shown if m.kind == "sweep"):
+        own = [m for m in shown if m.kind == "sweep" and m.series == series]
+        style = {"color": technique_color(series, theme), "symbol": technique_symbol(series), "size": 9}
+        figure.add_trace(_trace(own, x, y, own[0].title, style, line=True))
+    current = [m for m in shown if m.kind == "current"]
+    if current:
+        style = {"color": ink(theme), "symbol": "diamond-open", "size": 17, "line": {"width": 2.5}}
+        figure.add_trace(_trace(current, x, y, "Current recipe", style))
+    baseline = [m for m in shown if m.kind == "baseline"]
+    if baseline:
+        style = {"color": ink(theme), "symbol": "star", "size": 15}
+        figure.add_trace(_trace(baseline, x, y, "Uncompressed (fp32)", style))
+    ringed = [m for m in shown if m.id == selected][:1]
+    if ringed:
+        style = {"color": ink(theme), "symbol": "circle-open", "size": 24, "line": {"width": 2}}
+        figure.add_trace(_trace(ringed, x, y, "Selected", style, bars=False))
+    _lay_out(figure, x, y, log_x, theme)
+    return figure
+
+
+def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, theme: Theme) -> None:
+    by_id = {m.id: m for m in shown}
+    front = [by_id[own] for own in frontier_ids(shown, x, y)]
+    if len(front) < 2:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[_known(x.read(m.figures)).value for m in front], y=[_known(y.read(m.figures)).value for m in front],
+            mode="lines", name="Frontier", hoverinfo="skip",
+            line={"color": faint(theme), "width": 9}, meta="frontier",
+        )
+    )
+
+
+def _trace(
+    marks: Sequence[Mark], x: Axis, y: Axis, name: str, marker: dict[str, object], *, line: bool = False,
+    bars: bool = True,
+) -> go.Scatter:
+    xs = [_known(x.read(m.figures)) for m in marks]
+    ys = [_known(y.read(m.figures)) for m in marks]
+    color = str(marker["color"])
+    return go.Scatter(
+        x=[v.value for v in xs], y=[v.value for v in ys],
+        error_x=_bars(xs, color) if bars else None, error_y=_bars(ys, color) if bars else None,
+        mode="lines+markers" if line else "markers", name=name, marker=marker,
+        line={"color": color, "width": 1.5}, customdata=[[m.id] for m in marks],
+        hovertext=[hover_text(m, x, y) for m in marks], hovertemplate="%{hovertext}<extra></extra>",
+        selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
+    )
+
+
+def _bars(values: Sequence[Measured], color: str) -> dict[str, object]:
+    return {
+        "type": "data", "symmetric": False, "array": [v.high - v.value for v in values],
+        "arrayminus": [v.value - v.low for v in values], "color": pale(color), "thickness": 1, "width": 3,
+    }
+
+
+def hover_text(mark: Mark, x: Axis, y: Axis) -> str:
+    """What is shown over a point: both numbers with intervals and the whole recipe."""
+    head = {"baseline": "Uncompressed (fp32)", "current": "Current recipe"}.get(mark.kind, mark.title)
+    lines = [f"<b>{escape(head)}</b>", _number(y, mark.figures), _number(x, mark.figures)]
+    if mark.kind != "baseline":
+        lines += [_wrapped(escape(line)) for line in mark.recipe]
+    if not mark.settled:
+        lines.append("<i>first result, intervals are being tightened</i>")
+    return "<br>".join(lines)
+
+
+def _number(axis: Axis, figures: Figures) -> str:
+    measured = _known(axis.read(figures))
+    ends = "" if measured.low == measured.high else f" ({measured.low:.4g} to {measured.high:.4g})"
+    return f"{axis.title}: {measured.value:.4g} {axis.unit}{ends}"
+
+
+def _wrapped(text: str) -> str:
+    lines, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + len(word) > _WRAP:
+            lines.append(line)
+            line = "&nbsp;&nbsp;" + word
+        else:
+            line = f"{line} {word}" if line else word
+    return "<br>".join([*lines, line])
+
+
+def _lay_out(figure: go.Figure, x: Axis, y: Axis, log_x: bool, theme: Theme) -> None:
+    figure.update_layout(
+        height=410, margin={"l": 8, "r": 8, "t": 8, "b": 8}, hovermode="closest", dragmode="zoom",
+        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"},
+        hoverlabel={"align": "left"},
+    )
+    figure.update_xaxes(title=x.label, type="log" if log_x else "linear", automargin=True, zeroline=False)
+    if not log_x:
+        figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(title=y.label, automargin=True, zeroline=False)
+
+
+def _known(measured: Measured | None) -> Measured:
+    if measured is None:
+        raise ValueError("a mark without this number cannot be drawn")
+    return measured

@@ -1,0 +1,84 @@
+"""Widgets of a technique, generated from its knobs. Every widget is bound to the URL under its own key."""
+
+from typing import Any
+
+import streamlit as st
+
+from compression.experiments import InputError, Knob, Technique, default_of, knobs_of
+from pages.components.state import knob_key
+
+_REMEMBERED = "remembered"
+_MANY_STEPS = 1000
+
+
+def technique_controls(technique: Technique) -> dict[str, Any] | None:
+    """A technique's toggle and, when it is on, its knobs.
+
+    Returns:
+        Its knob values, or None when it is off or its knobs contradict each other (then said so).
+    """
+    on = st.toggle(f"**{technique.title}**", key=technique.key, help=_help(technique), bind="query-params")
+    if not on:
+        return None
+    knobs = knobs_of(technique.config_type)
+    values = {name: _widget(technique, name, knob) for name, knob in knobs.items() if not knob.advanced}
+    advanced = {name: knob for name, knob in knobs.items() if knob.advanced}
+    if advanced:
+        with st.expander("More settings", key=f"more-{technique.key}"):
+            values |= {name: _widget(technique, name, knob) for name, knob in advanced.items()}
+    needs = f" \u00b7 needs {', '.join(sorted(technique.needs))}" if technique.needs else ""
+    st.caption(f"[{technique.paper}]({technique.paper_url}){needs}")
+    try:
+        technique.config_type(**values)
+    except InputError as error:
+        st.error(str(error))
+        return None
+    return values
+
+
+def _help(technique: Technique) -> str:
+    return f"{technique.summary}\n\n{technique.helps}\n\n[{technique.paper}]({technique.paper_url})"
+
+
+def _widget(technique: Technique, name: str, knob: Knob) -> Any:
+    key, default = knob_key(technique.key, name), default_of(technique.config_type, name)
+    _restore(key)
+    label = name.replace("_", " ").capitalize() + (f" ({knob.unit})" if knob.unit else "")
+    common: dict[str, Any] = {"label": label, "key": key, "help": knob.help, "bind": "query-params"}
+    value = _choice(knob, default, common) if knob.choices is not None else _range(knob, default, common)
+    st.session_state.setdefault(_REMEMBERED, {})[key] = value
+    return value
+
+
+def _choice(knob: Knob, default: Any, common: dict[str, Any]) -> Any:
+    options = list(knob.choices or ())
+    if len(options) > 2 and all(isinstance(o, int | float) and not isinstance(o, bool) for o in options):
+        return st.select_slider(options=options, value=default, **common)
+    return st.selectbox(options=options, index=options.index(default), **common)
+
+
+def _range(knob: Knob, default: Any, common: dict[str, Any]) -> Any:
+    if isinstance(default, bool):
+        return st.toggle(value=default, **common)
+    if knob.low is None or knob.high is None:
+        return st.number_input(value=default, **common) if isinstance(default, int | float) else default
+    if isinstance(default, int):
+        low, high, step = int(knob.low), int(knob.high), int(knob.step or 1)
+    else:
+        low, high, step = float(knob.low), float(knob.high), float(knob.step or (knob.high - knob.low) / 100)
+        common["format"] = f"%.{_decimals(step)}f"
+    if (high - low) / step > _MANY_STEPS:
+        return st.number_input(min_value=low, max_value=high, value=default, step=step, **common)
+    return st.slider(min_value=low, max_value=high, value=default, step=step, **common)
+
+
+def _decimals(step: float) -> int:
+    shown = f"{step:.10f}".rstrip("0")
+    return len(shown.split(".")[1])
+
+
+def _restore(key: str) -> None:
+    """A knob comes back as it was when its technique is switched on again."""
+    remembered = st.session_state.get(_REMEMBERED, {})
+    if key in remembered and key not in st.session_state and key not in st.query_params:
+        st.session_state[key] = remembered[key]

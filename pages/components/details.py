@@ -1,0 +1,97 @@
+"""What stands behind a point: why it is not smaller or faster, its layers, and the plotted numbers as a table."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from compression.experiments import ExperimentResult, figure_rows
+from pages.components.charts import Mark
+
+
+def show_explanation(result: ExperimentResult) -> None:
+    """Short answers derived from the result, and the remarks of its steps."""
+    if result.explanation:
+        st.markdown("**Why isn't it smaller or faster?**\n" + "\n".join(f"- {line}" for line in result.explanation))
+    if result.notes:
+        st.markdown("**Remarks of the steps**\n" + "\n".join(f"- {line}" for line in result.notes))
+
+
+def layer_table(result: ExperimentResult) -> pd.DataFrame:
+    """One row per weight layer: what executes it, how it is stored and why."""
+    total = max(result.figures.size_bytes, 1)
+    return pd.DataFrame(
+        {
+            "layer": [layer.fqn for layer in result.layers],
+            "kind": [layer.kind for layer in result.layers],
+            "shape": ["x".join(map(str, layer.shape)) for layer in result.layers],
+            "kernel": [layer.kernel for layer in result.layers],
+            "encoding": [layer.encoding for layer in result.layers],
+            "bytes": [layer.packed_bytes for layer in result.layers],
+            "share of file": [layer.packed_bytes / total for layer in result.layers],
+            "zeros": [layer.sparsity for layer in result.layers],
+            "MACs": [layer.macs for layer in result.layers],
+            "reason": [layer.note for layer in result.layers],
+        }
+    )
+
+
+def show_layers(result: ExperimentResult) -> None:
+    """The layer table."""
+    st.dataframe(
+        layer_table(result), hide_index=True, alt="Layers of this artifact",
+        column_config={
+            "share of file": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
+            "zeros": st.column_config.NumberColumn(format="percent"),
+            "bytes": st.column_config.NumberColumn(format="localized"),
+            "MACs": st.column_config.NumberColumn(format="compact"),
+        },
+    )
+
+
+def show_figures(result: ExperimentResult) -> None:
+    """All figures beside the baseline's."""
+    rows = pd.DataFrame(figure_rows(result), columns=["figure", "this artifact", "uncompressed", "badge"])
+    st.dataframe(rows, hide_index=True, alt="All figures of this artifact and of the uncompressed model")
+    if result.badge_notes:
+        st.caption(" ".join(sorted(set(result.badge_notes.values()))))
+
+
+def mark_table(marks: Sequence[Mark], front: Sequence[str]) -> pd.DataFrame:
+    """The plotted points as a table; the text alternative of the plots.
+
+    Args:
+        marks: Points in drawing order.
+        front: Ids of those that no other beats.
+    """
+    names = {"baseline": "uncompressed", "current": "current recipe"}
+    return pd.DataFrame(
+        {
+            "series": [names.get(m.kind, m.title) for m in marks],
+            "recipe": ["; ".join(m.recipe) for m in marks],
+            "accuracy %": [100 * m.figures.accuracy for m in marks],
+            "low": [100 * m.figures.accuracy_low for m in marks],
+            "high": [100 * m.figures.accuracy_high for m in marks],
+            "packed kB": [m.figures.size_bytes / 1000 for m in marks],
+            "ONNX kB": [m.figures.runtime_size_bytes / 1000 for m in marks],
+            "latency ms": [m.figures.latency_ms_p50 for m in marks],
+            "speed-up": [m.figures.speedup for m in marks],
+            "on the frontier": [m.id in front for m in marks],
+        }
+    )
+
+
+def show_marks(marks: Sequence[Mark], front: Sequence[str]) -> str | None:
+    """The plotted points as a table; returns the id of a row that was just chosen."""
+    table = mark_table(marks, front)
+    number = st.column_config.NumberColumn
+    state = st.dataframe(
+        table, hide_index=True, key="points-table", on_select="rerun", selection_mode="single-row",
+        alt="The plotted points; choose a row to select its point",
+        column_config={
+            **{name: number(format="%.2f") for name in ("accuracy %", "low", "high", "speed-up")},
+            **{name: number(format="%.1f") for name in ("packed kB", "ONNX kB")}, "latency ms": number(format="%.3f"),
+        },
+    )
+    rows = state.selection.rows
+    return marks[rows[0]].id if rows and rows[0] < len(marks) else None

@@ -1,0 +1,107 @@
+"""Recipes and bundles in and out of the page."""
+
+import io
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from compression.experiments import (
+    ExperimentResult,
+    InputError,
+    Recipe,
+    Technique,
+    recipe_from_dict,
+    recipe_from_yaml,
+    recipe_to_yaml,
+)
+from pages.components.state import widget_values
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+logger = logging.getLogger(__name__)
+_LARGEST_RECIPE = 1_000_000
+_MESSAGE = "import-message"
+
+
+def show_downloads(service: "Service", result: ExperimentResult) -> None:
+    """Buttons that export a result: the bundle, made when it is asked for, and the recipe alone."""
+    name = f"{result.recipe['model']}-{result.key[:8]}"
+    with st.container(horizontal=True):
+        st.download_button(
+            "Bundle (.zip)", bundle_maker(service, result.key), f"{name}.zip", "application/zip", key="bundle",
+            icon=":material/download:", on_click="ignore",
+            help="recipe, ONNX model, packed weights, result and a run.py that needs only onnxruntime and numpy",
+        )
+        recipe = recipe_to_yaml(recipe_from_dict(result.recipe))
+        st.download_button(
+            "recipe.yaml", recipe, f"{name}.yaml", "application/yaml", key="recipe", icon=":material/description:",
+            on_click="ignore", help="for python -m compression run, or to import it here again",
+        )
+
+
+def bundle_maker(service: "Service", key: str) -> Callable[[], bytes]:
+    """A function that makes a bundle and returns its bytes."""
+
+    def make() -> bytes:
+        return service.bundle(key).read_bytes()
+
+    return make
+
+
+def read_recipe(content: bytes) -> Recipe:
+    """A recipe from a YAML or JSON file, or from a bundle.
+
+    Raises:
+        InputError: if it is none.
+    """
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        content = _from_bundle(content)
+    if len(content) > _LARGEST_RECIPE:
+        raise InputError("file", f"{len(content):,} bytes", "a recipe of less than 1 MB is needed")
+    return recipe_from_yaml(content)
+
+
+def _from_bundle(content: bytes) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as bundle, bundle.open("recipe.yaml") as member:
+            return member.read(_LARGEST_RECIPE + 1)
+    except (KeyError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        raise InputError("bundle", "zip file", "a bundle with a readable recipe.yaml is needed") from None
+
+
+def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
+    """A field that takes a recipe or a bundle and sets the sliders."""
+
+    def take() -> None:
+        upload = st.session_state.get("import")
+        if upload is None:
+            return
+        try:
+            recipe = read_recipe(upload.getvalue())
+            values = widget_values(recipe, models, techniques)
+        except InputError as error:
+            st.session_state[_MESSAGE] = ("error", f"{upload.name}: {error}")
+            return
+        apply(values)
+        order = [step.technique for step in recipe.steps]
+        usual = [t.key for t in techniques if t.key in order]
+        moved = " Its steps were put in the suggested order." if order != usual else ""
+        st.session_state[_MESSAGE] = ("success", f"{upload.name} is in the sliders.{moved}")
+
+    st.file_uploader(
+        "Import a recipe or bundle", type=["yaml", "yml", "json", "zip"], key="import", on_change=take,
+        max_upload_size=128,
+        help="Sets the sliders to a recipe.yaml or to an exported bundle.",
+    )
+    kind, text = st.session_state.pop(_MESSAGE, ("", ""))
+    if text:
+        (st.error if kind == "error" else st.success)(text)
+
+
+def apply(values: dict[str, object]) -> None:
+    """Make the widgets show other values; only before they are drawn (callbacks run then)."""
+    st.session_state.update(values)

@@ -1,0 +1,120 @@
+"""The lower part of Explore: axes and curves to choose, the linked plots, and what stands behind a point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import streamlit as st
+
+from pages.components import exchange
+from pages.components.axes import ACCURACY, BITS, COSTS, QUALITIES, Axis
+from pages.components.charts import Mark, frontier_ids, pareto_figure
+from pages.components.details import show_explanation, show_figures, show_layers, show_marks
+from pages.components.formats import recipe_lines
+from pages.components.palette import Theme
+from pages.components.state import POINT
+from pages.components.view import View, select
+
+ALONE, AROUND = "each technique alone", "around the current recipe"
+_CURVES = "curves"
+_DEFAULTS = {"Left": "size_bytes", "Right": "latency_ms_p50"}
+_CLICKED, _ROW = "clicked", "row-chosen"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What is drawn: two costs against one quality."""
+
+    costs: tuple[Axis, ...]
+    quality: Axis
+    logarithmic: bool
+
+
+def curves_together() -> bool:
+    """Whether the curves lie around the current recipe; known before its widget is drawn."""
+    return st.session_state.get(_CURVES, st.query_params.get(_CURVES)) == AROUND
+
+
+def curves_choice(steps: int) -> None:
+    """Ask, where there are several steps, whether each technique's curve is its own."""
+    if steps > 1:
+        st.segmented_control(
+            "Curves", [ALONE, AROUND], default=ALONE, key=_CURVES, required=True, label_visibility="collapsed",
+            bind="query-params",
+        )
+
+
+def axes_choice(task: str) -> Axes:
+    """Ask for the axes."""
+    with st.popover("Axes", icon=":material/straighten:"):
+        chosen = []
+        for side, default in _DEFAULTS.items():
+            keys = list(COSTS)
+            chosen.append(
+                st.selectbox(
+                    f"{side} plot, across", keys, index=keys.index(default), format_func=lambda key: COSTS[key].title,
+                    key=f"{side.lower()}-axis", bind="query-params",
+                )
+            )
+        qualities = [ACCURACY.key, BITS.key] if task == "language_modeling" else [ACCURACY.key]
+        quality = ACCURACY.key
+        if len(qualities) > 1:
+            quality = st.selectbox(
+                "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, key="up-axis", bind="query-params"
+            )
+        logarithmic = st.toggle("Logarithmic costs", key="log", bind="query-params")
+    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic)
+
+
+def show_plots(view: View, axes: Axes) -> None:
+    """Draw plots and details; a fragment's body."""
+    if st.session_state.pop(_CLICKED, False):
+        st.rerun()
+    statuses = view.statuses()
+    marks = view.marks(statuses)
+    if not marks:
+        return
+    _draw(marks, axes)
+    focus = view.focus(statuses)
+    if focus is not None:
+        left, right = st.columns([3, 2])
+        with left:
+            show_explanation(focus)
+        with right:
+            exchange.show_downloads(view.service, focus)
+        with st.expander("Layers: kernel, encoding, bytes", key="layers"):
+            show_layers(focus)
+        with st.expander("All figures and the whole recipe", key="figures"):
+            show_figures(focus)
+            st.markdown("\n".join(f"- {line}" for line in recipe_lines(focus.recipe)))
+    with st.expander("The plotted points as a table", key="points"):
+        chosen = show_marks(marks, frontier_ids(marks, axes.costs[0], axes.quality))
+    if chosen is not None and chosen != st.session_state.get(_ROW):
+        select(chosen)
+        st.session_state[_ROW] = chosen
+        st.rerun()
+    st.session_state[_ROW] = chosen
+
+
+def _draw(marks: Sequence[Mark], axes: Axes) -> None:
+    theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
+    chosen = st.query_params.get(POINT)
+    for place, (column, x) in enumerate(zip(st.columns(2), axes.costs, strict=True)):
+        figure = pareto_figure(
+            marks, x, axes.quality, selected=chosen, log_x=axes.logarithmic, theme=theme
+        )
+        key = f"plot-{place}"
+        with column:
+            st.plotly_chart(
+                figure, key=key, on_select=partial(_take_click, key), selection_mode="points",
+                config={"displayModeBar": False},
+                alt=f"{axes.quality.title} against {x.title}; the table below has the numbers",
+            )
+
+
+def _take_click(key: str) -> None:
+    points = st.session_state[key].selection.points
+    if points and points[0].get("customdata"):
+        data = points[0]["customdata"]
+        select(data[0] if isinstance(data, list) else data)
+        st.session_state[_CLICKED] = True

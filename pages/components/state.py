@@ -1,0 +1,117 @@
+"""Recipe to widget values and back. Widget keys are the names in the URL, so a view is its address."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from compression.experiments import (
+    InputError,
+    Recipe,
+    Technique,
+    default_of,
+    knobs_of,
+    recipe_from_dict,
+    recipe_to_dict,
+)
+
+MODEL = "model"
+EXTRA = "extra"
+POINT = "point"
+_STEP_EXTRAS = ("layers", "overrides")
+_RECIPE_EXTRAS = ("seed", "n_samples", "runtime")
+
+
+def knob_key(technique: str, knob: str) -> str:
+    """Widget key and URL name of one knob."""
+    return f"{technique}.{knob}"
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the widgets say.
+
+    Attributes:
+        model: Name of the model.
+        dataset: Name of the data set.
+        enabled: Knob values per enabled technique.
+        extra: Parts of a recipe that have no widget: "seed", "n_samples", "runtime", and per technique its
+            "layers" and "overrides".
+    """
+
+    model: str
+    dataset: str
+    enabled: Mapping[str, Mapping[str, Any]]
+    extra: Mapping[str, Any]
+
+
+def recipe_of(controls: Controls, techniques: Sequence[Technique]) -> Recipe:
+    """The recipe that the widgets describe, its steps in the suggested order.
+
+    Raises:
+        InputError: if knobs contradict each other or the extra parts are no valid ones.
+    """
+    steps = []
+    for technique in techniques:
+        if technique.key in controls.enabled:
+            extras = controls.extra.get(technique.key, {})
+            steps.append({"technique": technique.key, **controls.enabled[technique.key], **extras})
+    data: dict[str, Any] = {"model": controls.model, "dataset": controls.dataset, "steps": steps}
+    data |= {name: controls.extra[name] for name in _RECIPE_EXTRAS if name in controls.extra}
+    return recipe_from_dict(data)
+
+
+def widget_values(recipe: Recipe, models: Sequence[str], techniques: Sequence[Technique]) -> dict[str, Any]:
+    """Session state that makes the widgets show a recipe; techniques that it lacks are switched off.
+
+    Raises:
+        InputError: if the page cannot show it.
+    """
+    if not isinstance(recipe.model, str) or recipe.model not in models:
+        raise InputError("model", recipe.model, "allowed: " + ", ".join(models))
+    values: dict[str, Any] = {MODEL: recipe.model, **{technique.key: False for technique in techniques}}
+    for step in recipe.steps:
+        if values[step.technique]:
+            raise InputError("steps", step.technique, "this page holds each technique once")
+        values[step.technique] = True
+        values |= {knob_key(step.technique, name): getattr(step.config, name) for name in knobs_of(type(step.config))}
+    values[EXTRA] = extra_text(extra_of(recipe))
+    return values
+
+
+def extra_of(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe no widget shows, defaults left out."""
+    data, plain = recipe_to_dict(recipe), recipe_to_dict(Recipe(recipe.model, recipe.dataset))
+    extra = {name: data[name] for name in _RECIPE_EXTRAS if name in data and data[name] != plain.get(name)}
+    for step in data["steps"]:
+        own = {name: step[name] for name in _STEP_EXTRAS if step.get(name)}
+        if own:
+            extra[step["technique"]] = own
+    return extra
+
+
+def extra_text(extra: Mapping[str, Any]) -> str:
+    """The extra parts as they stand in the URL; empty if there are none."""
+    return json.dumps(extra, separators=(",", ":"), sort_keys=True) if extra else ""
+
+
+def read_extra(text: str) -> dict[str, Any]:
+    """Inverse of `extra_text`.
+
+    Raises:
+        InputError: if the text is no JSON object.
+    """
+    if not text:
+        return {}
+    try:
+        extra = json.loads(text)
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise InputError(EXTRA, text, "a JSON object is needed")
+    return extra
+
+
+def defaults(technique: Technique) -> dict[str, Any]:
+    """Every knob's default value."""
+    return {f.name: default_of(technique.config_type, f.name) for f in fields(technique.config_type)}

@@ -1,0 +1,96 @@
+"""The upper part of Explore, which refreshes itself: the baseline, progress, and the cards of the point in focus."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import streamlit as st
+
+from compression.experiments import ExperimentResult, InputError, JobStatus, recipe_from_dict
+from pages.components.cards import show_cards
+from pages.components.exchange import apply
+from pages.components.formats import baseline_line, recipe_label
+from pages.components.jobs import Progress, curve_progress
+from pages.components.state import POINT, widget_values
+from pages.components.view import View, clear_selection, pace_of
+
+
+def show_summary(view: View, every: float | None) -> None:
+    """Draw it; a fragment's body.
+
+    Args:
+        view: What to draw.
+        every: The pace at which the fragment runs; the page is drawn anew when another one is due.
+    """
+    statuses = view.statuses()
+    progress = view.progress(statuses)
+    if pace_of(progress) != every:
+        st.rerun()
+    baseline = view.baseline(statuses)
+    if baseline is not None:
+        st.markdown(baseline_line(baseline.figures))
+    _show_progress(view, statuses, progress)
+    if baseline is None:
+        if progress.active:
+            st.info("The uncompressed model is measured first.", icon=":material/hourglass_top:")
+        return
+    _show_focus(view, view.focus(statuses))
+
+
+def _counts(view: View, statuses: Mapping[str, JobStatus]) -> str:
+    return " \u00b7 ".join(curve_progress(curve, view.tracker, statuses) for curve in view.plan.curves)
+
+
+def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Progress) -> None:
+    for message, times in progress.errors.items():
+        st.error(f"{message} ({times} points)" if times > 1 else message)
+    counts = _counts(view, statuses)
+    with st.container(horizontal=True, vertical_alignment="center", key="progress"):
+        if progress.active:
+            doing = f" \u2014 {progress.message}" if progress.message else ""
+            st.progress(progress.fraction, text=(counts or "Measuring") + doing)
+            st.button(
+                "Cancel", key="cancel", icon=":material/stop:", on_click=partial(view.tracker.cancel, view.service)
+            )
+        elif progress.cancelled or progress.errors:
+            st.caption(("Cancelled. " if progress.cancelled else "") + counts)
+            label = "Go on" if progress.cancelled else "Try again"
+            if st.button(label, key="resume", icon=":material/play_arrow:"):
+                view.tracker.resume()
+                st.rerun()
+        elif progress.refining:
+            st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
+        else:
+            st.caption(f"{counts}, all measured.")
+
+
+def _show_focus(view: View, focus: ExperimentResult | None) -> None:
+    if focus is None:
+        st.caption("The current recipe has not been measured yet.")
+        return
+    if POINT in st.query_params:
+        _show_selection(view, focus)
+    elif view.plan.invitation:
+        shown = f" Until then: what **{view.plan.curves[0].title.lower()}** does to this model."
+        st.info("Switch a technique on and move its sliders." + (shown if view.plan.curves else ""))
+    else:
+        st.markdown(f"**Current recipe** \u2014 {recipe_label(focus.recipe)}")
+    show_cards(focus)
+
+
+def _show_selection(view: View, focus: ExperimentResult) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="selection"):
+        st.markdown(f"**Selected** \u2014 {recipe_label(focus.recipe)}", width="content")
+        if st.button("Load into sliders", key="load", on_click=partial(_load, view, focus)):
+            st.rerun()
+        if st.button("Clear selection", key="clear", on_click=clear_selection):
+            st.rerun()
+
+
+def _load(view: View, result: ExperimentResult) -> None:
+    try:
+        names = [info.name for info in view.service.models()]
+        apply(widget_values(recipe_from_dict(result.recipe), names, view.techniques))
+    except InputError as error:
+        st.toast(str(error), icon=":material/error:")
+        return
+    clear_selection()

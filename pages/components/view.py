@@ -1,0 +1,90 @@
+"""What one drawing of Explore works on: the plan, its jobs' states and the point in focus."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from compression.experiments import ExperimentResult, JobStatus, Technique
+from pages.components.charts import Mark, mark_of
+from pages.components.jobs import Progress, Tracker, progress_of, result_of
+from pages.components.plan import Plan
+from pages.components.state import POINT
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_FAST, _SLOW = 0.5, 2.0
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that the parts of the page share."""
+
+    service: "Service"
+    tracker: Tracker
+    plan: Plan
+    techniques: Sequence[Technique]
+
+    def statuses(self) -> dict[str, JobStatus]:
+        """States of this view's jobs now."""
+        return self.service.status(self.tracker.ids.values())
+
+    def progress(self, statuses: Mapping[str, JobStatus]) -> Progress:
+        """How far they are."""
+        return progress_of(statuses, len(set(self.tracker.ids.values())))
+
+    def pace(self) -> float | None:
+        """Seconds between two looks at the jobs; None when nothing more can come."""
+        return pace_of(self.progress(self.statuses()))
+
+    def focus(self, statuses: Mapping[str, JobStatus]) -> ExperimentResult | None:
+        """The selected point, else the current recipe."""
+        chosen = st.query_params.get(POINT)
+        result = self.service.result(chosen) if chosen else None
+        if result is not None and result.recipe["model"] == self.plan.current.model:
+            return result
+        clear_selection()
+        return result_of(self.plan.current, self.tracker, statuses)
+
+    def baseline(self, statuses: Mapping[str, JobStatus]) -> ExperimentResult | None:
+        """The uncompressed model's result."""
+        return result_of(self.plan.baseline, self.tracker, statuses)
+
+    def marks(self, statuses: Mapping[str, JobStatus]) -> list[Mark]:
+        """All points that have a result, in drawing order; a selected point that lies on no curve comes last."""
+        marks = []
+        for curve in self.plan.curves:
+            for recipe in curve.recipes:
+                result = result_of(recipe, self.tracker, statuses)
+                if result is not None:
+                    marks.append(mark_of(result, "sweep", curve.technique, curve.title))
+        current = result_of(self.plan.current, self.tracker, statuses)
+        if current is not None and self.plan.current.steps:
+            marks.append(mark_of(current, "current"))
+        baseline = self.baseline(statuses)
+        if baseline is not None:
+            marks.append(mark_of(baseline, "baseline"))
+        focus = self.focus(statuses)
+        if focus is not None and all(mark.id != focus.key for mark in marks):
+            marks.append(mark_of(focus, "sweep", "selected", "Selected before"))
+        return marks
+
+
+def pace_of(progress: Progress) -> float | None:
+    """Seconds between two looks, given how far the jobs are."""
+    if progress.active:
+        return _FAST
+    return _SLOW if progress.refining else None
+
+
+def select(key: str) -> None:
+    """Put a point in focus; it is part of the address."""
+    st.query_params[POINT] = key
+
+
+def clear_selection() -> None:
+    """Put the current recipe in focus again."""
+    if POINT in st.query_params:
+        del st.query_params[POINT]

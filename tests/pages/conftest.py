@@ -1,0 +1,145 @@
+"""A stand-in for the application service: no worker, synthetic numbers, jobs that end when a test says so."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from compression.experiments import (
+    ExperimentResult,
+    Figures,
+    InputError,
+    JobStatus,
+    LayerRecord,
+    Recipe,
+    list_techniques,
+    recipe_hash,
+    recipe_to_dict,
+)
+from models.registry import list_models
+from pages.components import backend
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = Figures(
+    accuracy=0.987, accuracy_low=0.976, accuracy_high=0.993, n_samples=719, size_bytes=1_000_000,
+    runtime_size_bytes=1_100_000, macs=40_000_000, parameters=270_000, nonzero_parameters=270_000,
+    latency_ms_p50=1.0, latency_ms_p95=1.2, latency_low=0.98, latency_high=1.02, speedup=1.0, speedup_low=1.0,
+    speedup_high=1.0, peak_memory_bytes=3_000_000, energy_mj=0.4, cost_per_million=0.01,
+)
+
+
+def synthetic_result(recipe: Recipe, stage: str = "full") -> ExperimentResult:
+    """Made-up numbers: the more is asked for, the smaller, faster and less accurate."""
+    strength = 0.0
+    for step in recipe.steps:
+        numbers = [v for v in vars(step.config).values() if isinstance(v, int | float) and not isinstance(v, bool)]
+        strength += 0.2 + 0.05 * (sum(numbers) % 7)
+    factor = 1 / (1 + strength)
+    loss = 0.02 * strength**2
+    figures = replace(
+        BASELINE, accuracy=BASELINE.accuracy - loss, accuracy_low=BASELINE.accuracy_low - loss,
+        accuracy_high=BASELINE.accuracy_high - loss, size_bytes=round(BASELINE.size_bytes * factor),
+        runtime_size_bytes=round(BASELINE.runtime_size_bytes * factor), latency_ms_p50=factor,
+        latency_ms_p95=1.2 * factor, latency_low=0.98 * factor, latency_high=1.02 * factor, speedup=1 / factor,
+        speedup_low=0.98 / factor, speedup_high=1.02 / factor,
+    )
+    layers = (
+        LayerRecord("conv1", "Conv2d", (16, 1, 3, 3), 600, 147_456, 0.0, "float32", "float32", "first layer"),
+        LayerRecord("linear", "Linear", (10, 64), 700, 640, 0.1, "8-bit grid", "int8"),
+    )
+    return ExperimentResult(
+        key=f"key-{recipe_hash(recipe)[:16]}", recipe=recipe_to_dict(recipe), figures=figures, baseline=BASELINE,
+        badges={"accuracy": "measured", "latency_ms_p50": "simulated"},
+        badge_notes={"latency_ms_p50": "no kernel runs this"}, layers=layers,
+        explanation=("Most of the file is one layer.",) if recipe.steps else (), stage=stage,  # type: ignore[arg-type]
+    )
+
+
+class FakeService:
+    """Answers like the real service. Jobs wait until `finish` is called; `automatic` ends one at each look."""
+
+    def __init__(self) -> None:
+        self.recipes: dict[str, Recipe] = {}
+        self.states: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+        self.submitted: list[tuple[Recipe, int]] = []
+        self.automatic = False
+        self.bundle_path: Path | None = None
+        self.refused: InputError | None = None
+
+    def models(self) -> list[object]:
+        return list(list_models())
+
+    def techniques(self) -> list[object]:
+        return list(list_techniques())
+
+    def submit(self, recipe: Recipe, *, priority: int = 0) -> str:
+        if self.refused is not None:
+            raise self.refused
+        key = f"key-{recipe_hash(recipe)[:16]}"
+        self.submitted.append((recipe, priority))
+        self.recipes[key] = recipe
+        if self.states.get(key) != "done":
+            self.states[key] = "queued"
+        return key
+
+    def finish(self, count: int | None = None, state: str = "done") -> None:
+        """End the next jobs, in the order of their priorities."""
+        waiting = [key for key, own in self.states.items() if own in ("queued", "running", "quick")]
+        for key in waiting[:count]:
+            self.states[key] = state
+
+    def status(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+        if self.automatic:
+            self.finish(1)
+        found = {}
+        for key in dict.fromkeys(ids):
+            if key in self.states:
+                state = self.states[key]
+                found[key] = JobStatus(
+                    key, state, 0.0 if state == "queued" else 1.0, "", self.errors.get(key), self.result(key)  # type: ignore[arg-type]
+                )
+        return found
+
+    def result(self, key: str) -> ExperimentResult | None:
+        state = self.states.get(key)
+        if state in ("done", "quick"):
+            return synthetic_result(self.recipes[key], "full" if state == "done" else "quick")
+        return None
+
+    def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
+        del dataset
+        own = [self.result(key) for key in self.states]
+        return [r for r in own if r is not None and (model is None or r.recipe["model"] == model)]
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        for key in ids:
+            if self.states.get(key) in ("queued", "running", "quick"):
+                self.states[key] = "cancelled"
+
+    def bundle(self, key: str) -> Path:
+        assert self.bundle_path is not None, key
+        return self.bundle_path
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeService:
+    """The stand-in, in place of the real service."""
+    service = FakeService()
+    monkeypatch.setattr(backend, "service", lambda: service)
+    return service
+
+
+@pytest.fixture
+def app(fake: FakeService) -> AppTest:
+    """The whole application with the stand-in behind it; not yet run."""
+    del fake
+    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=20)
+
+
+@pytest.fixture
+def make_result() -> Callable[[Recipe], ExperimentResult]:
+    """Makes a synthetic result of a recipe."""
+    return synthetic_result

@@ -1,0 +1,99 @@
+"""Figures read as data."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import plotly.graph_objects as go
+import pytest
+
+from compression.experiments import ExperimentResult, Recipe, recipe_from_dict
+from pages.components.axes import ACCURACY, COSTS
+from pages.components.charts import Mark, frontier_ids, hover_text, mark_of, pareto_figure
+from pages.components.details import mark_table
+from pages.components.palette import technique_color
+
+SIZE, LATENCY = COSTS["size_bytes"], COSTS["latency_ms_p50"]
+
+
+def recipe(*sparsities: float) -> Recipe:
+    steps = [{"technique": "weight_pruning", "sparsity": s} for s in sparsities]
+    return recipe_from_dict({"model": "digits_resnet", "dataset": "digits", "steps": steps})
+
+
+@pytest.fixture
+def marks(make_result: Callable[..., ExperimentResult]) -> list[Mark]:
+    sweep = [make_result(recipe(s)) for s in (0.3, 0.5, 0.9)]
+    base = make_result(recipe())
+    return [
+        *(mark_of(r, "sweep", "weight_pruning", "Weight pruning") for r in sweep),
+        mark_of(sweep[1], "current"), mark_of(base, "baseline"),
+    ]
+
+
+def trace(figure: go.Figure, name: str) -> go.Scatter:
+    return next(t for t in figure.data if t.name == name)
+
+
+def test_a_curve_carries_values_ids_and_error_bars_in_both_directions(marks: list[Mark]) -> None:
+    curve = trace(pareto_figure(marks, LATENCY, ACCURACY), "Weight pruning")
+    own = [m.figures for m in marks if m.kind == "sweep"]
+    assert list(curve.x) == [f.latency_ms_p50 for f in own]
+    assert list(curve.y) == [100 * f.accuracy for f in own]
+    assert [c[0] for c in curve.customdata] == [m.id for m in marks if m.kind == "sweep"]
+    assert curve.error_x.array[0] == pytest.approx(own[0].latency_high - own[0].latency_ms_p50)
+    assert curve.error_y.arrayminus[0] == pytest.approx(100 * (own[0].accuracy - own[0].accuracy_low))
+    assert curve.line.color == technique_color("weight_pruning")
+
+
+def test_the_baseline_is_a_star_and_the_current_recipe_stands_out(marks: list[Mark]) -> None:
+    figure = pareto_figure(marks, SIZE, ACCURACY)
+    assert trace(figure, "Uncompressed (fp32)").marker.symbol == "star"
+    assert list(trace(figure, "Current recipe").x) == [marks[1].figures.size_bytes / 1000]
+
+
+def test_selection_rings_the_same_artifact_in_both_plots(marks: list[Mark]) -> None:
+    for axis in (SIZE, LATENCY):
+        ring = trace(pareto_figure(marks, axis, ACCURACY, selected=marks[2].id), "Selected")
+        assert list(ring.y) == [100 * marks[2].figures.accuracy]
+    assert all(t.name != "Selected" for t in pareto_figure(marks, SIZE, ACCURACY).data)
+
+
+def test_points_not_timed_yet_are_left_out_of_the_latency_plot_only(marks: list[Mark]) -> None:
+    untimed = replace(marks[0], id="untimed", figures=replace(marks[0].figures, latency_ms_p50=None))
+    assert len(trace(pareto_figure([untimed, *marks[1:]], LATENCY, ACCURACY), "Weight pruning").x) == 2
+    assert len(trace(pareto_figure([untimed, *marks[1:]], SIZE, ACCURACY), "Weight pruning").x) == 3
+
+
+def test_a_beaten_point_is_off_the_frontier_and_ties_stay(marks: list[Mark]) -> None:
+    base = marks[-1]
+    beaten = replace(base, id="beaten", kind="sweep", figures=replace(base.figures, size_bytes=2_000_000))
+    tied = replace(base, id="tied", figures=replace(base.figures, latency_ms_p50=1.001, accuracy=0.986))
+    front = frontier_ids([*marks, beaten], SIZE, ACCURACY)
+    assert "beaten" not in front
+    assert base.id in front
+    assert set(frontier_ids([base, tied], LATENCY, ACCURACY)) == {"tied", base.id}
+
+
+def test_hover_shows_the_whole_recipe_and_escapes_markup(marks: list[Mark]) -> None:
+    text = hover_text(marks[0], SIZE, ACCURACY)
+    assert "sparsity 0.3" in text
+    assert "scope" in text
+    assert "(" in text.split("<br>")[1]
+    assert "<script>" not in hover_text(replace(marks[0], recipe=("<script>",)), SIZE, ACCURACY)
+
+
+def test_logarithmic_axis(marks: list[Mark]) -> None:
+    assert pareto_figure(marks, SIZE, ACCURACY, log_x=True).layout.xaxis.type == "log"
+
+
+def test_the_table_has_every_plotted_point(marks: list[Mark]) -> None:
+    table = mark_table(marks, [marks[0].id])
+    assert len(table) == len(marks)
+    assert list(table["on the frontier"]) == [True, False, False, False, False]
+
+
+def test_no_two_techniques_share_a_color() -> None:
+    keys = ["weight_pruning", "channel_pruning", "quantization", "low_rank", "weight_sharing", "block_sharing",
+            "binarization", "distillation", "recovery"]
+    for theme in ("light", "dark"):
+        assert len({technique_color(k, theme) for k in keys}) == len(keys)

@@ -1,0 +1,186 @@
+"""The Explore page as a person uses it, with a stand-in for the service."""
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from compression.experiments import InputError, recipe_from_dict, recipe_to_yaml
+
+
+def complaints(app: AppTest) -> list[str]:
+    return [*(e.message for e in app.exception), *(e.value for e in app.error)]
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(e.value for e in (*app.markdown, *app.caption, *app.info))
+
+
+def metrics(app: AppTest) -> dict[str, tuple[str, str]]:
+    return {m.label: (m.value, m.delta) for m in app.metric}
+
+
+def settle(app: AppTest, fake: Any) -> AppTest:
+    """Let all jobs end and the page see it."""
+    fake.finish()
+    return app.run()
+
+
+def test_a_newcomer_gets_a_first_curve_without_asking(app: AppTest, fake: Any) -> None:
+    app.run()
+    assert complaints(app) == []
+    assert fake.submitted[0][0].steps == ()
+    assert len(fake.submitted) > 5
+    assert "measured first" in texts(app)
+    settle(app, fake)
+    assert metrics(app)["Accuracy"] == ("98.7 %", "")
+    assert "Switch a technique on" in texts(app)
+    assert "(97.6 to 99.3)" in texts(app)
+    assert complaints(app) == []
+
+
+def test_every_technique_has_a_toggle_and_its_knobs(app: AppTest, fake: Any) -> None:
+    app.run()
+    for technique in fake.techniques():
+        app.toggle(key=technique.key).set_value(True)
+    app.run()
+    assert complaints(app) == []
+    keys = {w.key for kind in ("slider", "select_slider", "selectbox", "toggle", "number_input") for w in app.get(kind)}
+    for technique in fake.techniques():
+        assert f"{technique.key}.{technique.main_knob}" in keys
+        assert technique.paper_url in texts(app)
+
+
+def test_moving_a_slider_measures_that_recipe_first_and_shows_it(app: AppTest, fake: Any) -> None:
+    settle(app.run(), fake)
+    app.toggle(key="weight_pruning").set_value(True).run()
+    app.slider(key="weight_pruning.sparsity").set_value(0.37).run()
+    recipe, priority = next((r, p) for r, p in reversed(fake.submitted) if r.steps and p > 0)
+    assert recipe.steps[0].config.sparsity == pytest.approx(0.37)
+    assert priority > 0
+    settle(app, fake)
+    assert "sparsity 0.37" in texts(app)
+    assert metrics(app)["Packed size"][1].startswith("-")
+    assert complaints(app) == []
+
+
+def test_the_sweep_tells_how_far_it_is(app: AppTest, fake: Any) -> None:
+    app.query_params["weight_pruning"] = "true"
+    app.run()
+    fake.finish(4)
+    app.run()
+    shown = texts(app) + "".join(str(p.proto.text) for p in app.get("progress"))
+    assert "Weight pruning: 3 of 10 points" in shown
+
+
+def test_a_view_is_its_address(app: AppTest, fake: Any) -> None:
+    app.query_params.update({"model": "digits_vit", "weight_pruning": "true", "weight_pruning.sparsity": "0.85"})
+    app.run()
+    assert app.selectbox(key="model").value == "digits_vit"
+    assert app.slider(key="weight_pruning.sparsity").value == pytest.approx(0.85)
+    assert any(r.model == "digits_vit" and r.steps and r.steps[0].config.sparsity == 0.85 for r, _ in fake.submitted)
+
+
+def test_an_unknown_model_in_the_address_is_named(app: AppTest, fake: Any) -> None:
+    app.query_params["model"] = "resnet_of_mars"
+    app.run()
+    assert any("resnet_of_mars" in w.value and "digits_resnet" in w.value for w in app.warning)
+    assert not app.exception
+
+
+def test_a_selected_point_takes_the_cards_and_can_be_loaded(app: AppTest, fake: Any) -> None:
+    settle(app.run(), fake)
+    app.query_params["weight_pruning"] = "true"
+    app.toggle(key="weight_pruning").set_value(True).run()
+    settle(app, fake)
+    point = next(
+        k for k, r in fake.recipes.items() if r.steps and getattr(r.steps[0].config, "sparsity", None) == 0.9
+    )
+    app.query_params["point"] = point
+    app.run()
+    assert "**Selected**" in texts(app)
+    app.button(key="load").click().run()
+    assert app.slider(key="weight_pruning.sparsity").value == pytest.approx(0.9)
+    assert "point" not in app.query_params
+    assert complaints(app) == []
+
+
+def test_a_selection_that_is_gone_is_ignored(app: AppTest, fake: Any) -> None:
+    app.query_params["point"] = "nothing"
+    settle(app.run(), fake)
+    assert "point" not in app.query_params
+    assert complaints(app) == []
+
+
+def test_cancel_keeps_what_is_measured_and_can_be_taken_up_again(app: AppTest, fake: Any) -> None:
+    app.run()
+    fake.finish(3)
+    app.run()
+    app.button(key="cancel").click().run()
+    assert sum(state == "done" for state in fake.states.values()) == 3
+    assert not any(state == "queued" for state in fake.states.values())
+    before = len(fake.submitted)
+    app.run()
+    assert len(fake.submitted) == before
+    assert "Cancelled" in texts(app)
+    app.button(key="resume").click().run()
+    assert any(state == "queued" for state in fake.states.values())
+
+
+def test_what_a_moved_slider_no_longer_wants_is_cancelled(app: AppTest, fake: Any) -> None:
+    app.run()
+    wanted_before = set(fake.states)
+    app.toggle(key="weight_pruning").set_value(True).run()
+    dropped = {key for key in wanted_before if fake.recipes[key].steps}
+    assert dropped
+    assert all(fake.states[key] == "cancelled" for key in dropped)
+
+
+def test_a_failed_point_is_told_in_one_line_and_others_stay(app: AppTest, fake: Any) -> None:
+    app.run()
+    fake.finish(4)
+    failed = next(key for key, state in fake.states.items() if state == "queued")
+    fake.states[failed], fake.errors[failed] = "failed", "the technique cannot act on this model"
+    settle(app, fake)
+    assert complaints(app) == ["the technique cannot act on this model"]
+    assert metrics(app)["Accuracy"][0] == "98.7 %"
+
+
+def test_a_refused_recipe_is_a_clear_message(app: AppTest, fake: Any) -> None:
+    fake.refused = InputError("dataset", "digits", "it is not on this machine")
+    app.run()
+    assert complaints(app) == ["dataset: 'digits' is not allowed; it is not on this machine"]
+    assert not app.exception
+
+
+def test_a_tie_is_not_shown_as_a_loss(app: AppTest, fake: Any) -> None:
+    app.query_params.update({"weight_pruning": "true", "weight_pruning.sparsity": "0.5"})
+    app.run()
+    settle(app, fake)
+    assert metrics(app)["Accuracy"][1].endswith("a tie")
+
+
+def test_results_that_are_still_refined_are_said_to_be(app: AppTest, fake: Any) -> None:
+    app.run()
+    fake.finish(state="quick")
+    app.run()
+    assert "being tightened" in texts(app)
+    assert metrics(app)["Accuracy"][0] == "98.7 %"
+
+
+def test_import_sets_the_sliders(app: AppTest, fake: Any) -> None:
+    app.run()
+    step = {"technique": "weight_pruning", "sparsity": 0.42}
+    recipe = recipe_from_dict({"model": "digits_vit", "dataset": "digits", "steps": [step]})
+    app.file_uploader(key="import").upload("mine.yaml", recipe_to_yaml(recipe).encode(), "application/yaml").run()
+    assert app.selectbox(key="model").value == "digits_vit"
+    assert app.slider(key="weight_pruning.sparsity").value == pytest.approx(0.42)
+    assert any("mine.yaml" in s.value for s in app.success)
+
+
+def test_a_foreign_import_is_refused_and_changes_nothing(app: AppTest, fake: Any) -> None:
+    app.run()
+    app.file_uploader(key="import").upload("mine.yaml", b"model: [", "application/yaml").run()
+    assert len(complaints(app)) == 1
+    assert complaints(app)[0].startswith("mine.yaml: ")
+    assert app.selectbox(key="model").value == "digits_resnet"

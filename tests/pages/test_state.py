@@ -1,0 +1,96 @@
+"""Recipe to widgets and back; plans; progress."""
+
+import io
+import zipfile
+
+import pytest
+
+from compression.experiments import InputError, list_techniques, recipe_from_dict, recipe_to_dict, recipe_to_yaml
+from pages.components.exchange import read_recipe
+from pages.components.plan import make_plan
+from pages.components.state import EXTRA, Controls, read_extra, recipe_of, widget_values
+
+MODELS = ["digits_resnet", "digits_vit"]
+BASE = {"model": "digits_resnet", "dataset": "digits"}
+
+
+def back(values: dict[str, object]) -> Controls:
+    """What the widgets would say after being set to these values."""
+    enabled = {}
+    for technique in list_techniques():
+        if values[technique.key]:
+            prefix = f"{technique.key}."
+            enabled[technique.key] = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+    return Controls(str(values["model"]), "digits", enabled, read_extra(str(values[EXTRA])))
+
+
+def test_widgets_reproduce_a_recipe_with_layers_overrides_and_subset() -> None:
+    step = {
+        "technique": "weight_pruning", "sparsity": 0.37, "layers": {"exclude": ["conv1"]},
+        "overrides": {"linear": {"sparsity": 0.1}},
+    }
+    recipe = recipe_from_dict({**BASE, "seed": 3, "n_samples": 100, "steps": [step]})
+    values = widget_values(recipe, MODELS, list_techniques())
+    assert recipe_to_dict(recipe_of(back(values), list_techniques())) == recipe_to_dict(recipe)
+
+
+def test_techniques_that_a_recipe_lacks_are_switched_off() -> None:
+    values = widget_values(recipe_from_dict(BASE), MODELS, list_techniques())
+    assert not any(values[technique.key] for technique in list_techniques())
+    assert values[EXTRA] == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({**BASE, "model": "resnet_of_mars"}, "model"),
+        ({**BASE, "steps": [{"technique": "weight_pruning"}, {"technique": "weight_pruning"}]}, "steps"),
+    ],
+)
+def test_recipes_that_the_page_cannot_show_are_refused(data: dict[str, object], field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        widget_values(recipe_from_dict(data), MODELS, list_techniques())
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[1]"])
+def test_damaged_extras_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        read_extra(text)
+
+
+def test_a_recipe_is_read_from_yaml_and_from_a_bundle() -> None:
+    recipe = recipe_from_dict({**BASE, "steps": [{"technique": "weight_pruning", "sparsity": 0.4}]})
+    text = recipe_to_yaml(recipe).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        bundle.writestr("recipe.yaml", text)
+    assert read_recipe(text) == recipe
+    assert read_recipe(buffer.getvalue()) == recipe
+
+
+def test_foreign_files_are_refused_in_one_line() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        bundle.writestr("other.txt", "x")
+    for content in (buffer.getvalue(), b"\x89PNG\r\n\x1a\n\x00", b"a: [", b"x" * 1_000_001):
+        with pytest.raises(InputError) as caught:
+            read_recipe(content)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_plan_has_one_curve_per_technique_and_the_sliders_own_value_on_it() -> None:
+    recipe = recipe_from_dict({**BASE, "steps": [{"technique": "weight_pruning", "sparsity": 0.37}]})
+    plan = make_plan(recipe, list_techniques(), together=False, invite="quantization")
+    assert [curve.technique for curve in plan.curves] == ["weight_pruning"]
+    assert recipe in plan.curves[0].recipes
+    assert list(plan.curves[0].values) == sorted(plan.curves[0].values)
+    assert not plan.invitation
+
+
+def test_an_empty_recipe_invites_with_one_curve() -> None:
+    plan = make_plan(recipe_from_dict(BASE), list_techniques(), together=False, invite="weight_pruning")
+    assert plan.invitation
+    assert [curve.technique for curve in plan.curves] == ["weight_pruning"]
+    assert plan.wanted()[0][0] == recipe_from_dict(BASE)
+    assert plan.wanted()[0][1] == max(priority for _, priority in plan.wanted())
