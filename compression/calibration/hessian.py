@@ -1,0 +1,127 @@
+"""Layer-wise Hessians of the inputs, ``H = (2/N) X X^T`` (OBC, Frantar and Alistarh, arXiv 2208.11580).
+
+Computed once per model and data set from the original network's inputs and kept in memory and on disk, so that a
+slider move costs a solve and not a pass over the data.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compression.context import CompressionContext
+from compression.layers import weight_layers
+
+_KEPT = 3
+_ROWS = 16_384
+_BATCH = 32
+_LARGEST = 4608
+_DAMPING = 0.01
+_cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
+
+
+def original_hessians(context: CompressionContext) -> dict[str, Tensor]:
+    """Hessian of each convolution's and linear layer's inputs in the uncompressed network.
+
+    Returns:
+        ``fqn -> H``, float32; (K, K) with K the inputs of one output (unfolded, in the order of the flattened
+        weight), or (groups, K, K) for grouped convolutions. Layers with more than 4,608 inputs are left out.
+    """
+    key = (context.model_key, context.data_key)
+    if key not in _cache:
+        path = _path(context)
+        if path is not None and path.is_file():
+            _cache[key] = load_file(path)
+        else:
+            _cache[key] = collect_hessians(context.original, context.calibration_inputs, context)
+            _save(_cache[key], path)
+        while len(_cache) > _KEPT:
+            _cache.popitem(last=False)
+    return _cache[key]
+
+
+def _path(context: CompressionContext) -> Path | None:
+    if context.cache_dir is None:
+        return None
+    name = hashlib.sha256(f"{context.model_key}|{context.data_key}|{_ROWS}".encode()).hexdigest()[:20]
+    return context.cache_dir / "hessians" / f"{name}.safetensors"
+
+
+def _save(hessians: dict[str, Tensor], path: Path | None) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        save_file(hessians, draft)
+        draft.replace(path)
+
+
+@torch.inference_mode()
+def collect_hessians(
+    model: nn.Module, inputs: Tensor, context: CompressionContext, only: frozenset[str] | None = None
+) -> dict[str, Tensor]:
+    """Run inputs through a model and sum the outer products of each layer's inputs.
+
+    Args:
+        model: In eval mode.
+        inputs: Calibration inputs (N, ...).
+        context: For progress and cancel.
+        only: fqns to observe; all by default.
+    """
+    sums: dict[str, Tensor] = {}
+    rows: dict[str, int] = {}
+    per_batch = max(1, _ROWS * _BATCH // max(1, len(inputs)))
+    handles = []
+    for fqn, layer in weight_layers(model):
+        if only is not None and fqn not in only:
+            continue
+        if layer.weight[0].numel() > _LARGEST:
+            continue
+
+        def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
+            x = input_rows(module, args[0], per_batch)
+            product = x @ x.transpose(-1, -2)
+            sums[fqn] = sums[fqn] + product if fqn in sums else product
+            rows[fqn] = rows.get(fqn, 0) + x.shape[-1]
+
+        handles.append(layer.register_forward_pre_hook(before))
+    try:
+        for start in range(0, len(inputs), _BATCH):
+            context.check_cancelled()
+            model(inputs[start : start + _BATCH])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {fqn: (2.0 / rows[fqn]) * total.clone() for fqn, total in sums.items()}
+
+
+def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:
+    """Inputs of single outputs as columns, (K, n) or (groups, K, n); an evenly spread sample of at most `limit`."""
+    if isinstance(layer, nn.Linear):
+        flat = x.flatten(0, -2) if x.ndim > 1 else x[None]
+        return flat[:: -(-len(flat) // limit)].t()
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        x, padding = F.pad(x, layer._reversed_padding_repeated_twice), (0, 0)
+    else:
+        padding = layer.padding
+    columns = F.unfold(x, layer.kernel_size, layer.dilation, padding, layer.stride)
+    step = -(-columns.shape[0] * columns.shape[2] // limit)
+    offset = torch.arange(columns.shape[0])[:, None] % step
+    chosen = (torch.arange(columns.shape[2])[None] + offset) % step == 0
+    picked = columns.transpose(0, 1)[:, chosen]
+    return picked if layer.groups == 1 else picked.unflatten(0, (layer.groups, -1))
+
+
+def damped(hessian: Tensor) -> Tensor:
+    """Float64 Hessian with ``0.01 mean(diag H)`` on its diagonal; dead inputs get 1."""
+    h = hessian.double().clone()
+    diagonal = torch.diagonal(h, dim1=-2, dim2=-1)
+    dead = diagonal == 0
+    diagonal += _DAMPING * diagonal.mean(-1, keepdim=True)
+    diagonal[dead] += 1.0
+    return h

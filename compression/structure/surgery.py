@@ -1,0 +1,73 @@
+"""Removal of units from all members of a group."""
+
+import torch
+from torch import Tensor, nn
+
+from compression.state import Codebook, UniformGrid, state_of
+from compression.structure.records import ChannelGroup, Member
+
+_PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
+
+
+def remove_units(model: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
+    """Remove all units but some, in place: weights, statistics, masks and scales.
+
+    Args:
+        model: The model.
+        group: One of its groups.
+        keep: Units that stay, ascending int64.
+    """
+    rows = (keep[:, None] * group.width + torch.arange(group.width)).flatten()
+    for member in group.members:
+        module = model.get_submodule(member.fqn)
+        if member.role == "in":
+            _slice(model, member.fqn, "weight", rows, dim=1)
+        else:
+            for name in _PER_CHANNEL:
+                if getattr(module, name, None) is not None:
+                    _slice(model, member.fqn, name, rows, dim=0)
+            kept = state_of(model).kept
+            kept[member.fqn] = kept[member.fqn][rows] if member.fqn in kept else rows
+        _resize(module, member, len(rows))
+
+
+def _slice(model: nn.Module, fqn: str, name: str, rows: Tensor, dim: int) -> None:
+    module, state, full = model.get_submodule(fqn), state_of(model), f"{fqn}.{name}"
+    value = getattr(module, name)
+    cut = value.detach().index_select(dim, rows).clone()
+    if isinstance(value, nn.Parameter):
+        setattr(module, name, nn.Parameter(cut, requires_grad=value.requires_grad))
+    else:
+        setattr(module, name, cut)
+    if full in state.masks:
+        state.masks[full] = state.masks[full].index_select(dim, rows)
+    encoding = state.encodings.get(full)
+    if isinstance(encoding, UniformGrid) and encoding.group_size and dim == 1:
+        del state.encodings[full]  # groups of inputs no longer lie side by side
+    elif isinstance(encoding, UniformGrid | Codebook) and dim == 0:
+        _slice_scale(encoding, rows)
+
+
+def _slice_scale(encoding: UniformGrid | Codebook, rows: Tensor) -> None:
+    if encoding.scale is not None and encoding.scale.shape[0] > 1:
+        encoding.scale = encoding.scale.index_select(0, rows)
+    if isinstance(encoding, UniformGrid) and encoding.zero_point is not None and encoding.zero_point.shape[0] > 1:
+        encoding.zero_point = encoding.zero_point.index_select(0, rows)
+
+
+def _resize(module: nn.Module, member: Member, channels: int) -> None:
+    """Keep the modules' own record of their sizes true."""
+    if isinstance(module, nn.Conv2d):
+        if member.role == "depthwise":
+            module.in_channels = module.out_channels = module.groups = channels
+        elif member.role == "out":
+            module.out_channels = channels
+        else:
+            module.in_channels = channels
+    elif isinstance(module, nn.Linear):
+        if member.role == "out":
+            module.out_features = channels
+        else:
+            module.in_features = channels
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        module.num_features = channels
