@@ -20,7 +20,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _KEPT = 4
 _SAMPLES = 128
 _FLOOR = 1e-5
-_originals: "OrderedDict[tuple[str, str], dict[str, Moments]]" = OrderedDict()
+_originals: "OrderedDict[tuple[str, str], tuple[dict[str, Moments], Tensor]]" = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,17 @@ def batch_norms(model: nn.Module) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def input_moments(model: nn.Module, inputs: Tensor, correct: dict[str, Moments] | None = None) -> dict[str, Moments]:
-    """Moments of each batch norm's input over a batch; with `correct`, see `correct_batch_norm`."""
+def input_moments(
+    model: nn.Module, inputs: Tensor, correct: dict[str, Moments] | None = None
+) -> tuple[dict[str, Moments], Tensor]:
+    """Moments of each batch norm's input over a batch, and the model's output.
+
+    Args:
+        model: In eval mode.
+        inputs: (N, ...).
+        correct: Where given, the statistics of these batch norms are corrected as the batch passes, so that each
+            layer sees what its corrected predecessors make of it.
+    """
     found: dict[str, Moments] = {}
     handles = []
     for fqn, norm in batch_norms(model).items():
@@ -54,11 +63,11 @@ def input_moments(model: nn.Module, inputs: Tensor, correct: dict[str, Moments] 
 
         handles.append(norm.register_forward_pre_hook(before))
     try:
-        model(inputs)
+        output = model(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return found, output
 
 
 def _shift(norm: Any, original: Moments, now: Moments) -> None:
@@ -67,30 +76,31 @@ def _shift(norm: Any, original: Moments, now: Moments) -> None:
     norm.running_var.copy_((now.var * ratio).clamp(min=_FLOOR * 1e-3))
 
 
-def original_moments(context: CompressionContext) -> dict[str, Moments]:
-    """Moments of the uncompressed model, computed once per model and data set."""
+def original_pass(context: CompressionContext) -> tuple[dict[str, Moments], Tensor]:
+    """Moments and output of the uncompressed model on the sample, computed once per model and data set."""
     key = (context.model_key, context.data_key)
     if key not in _originals:
-        _originals[key] = input_moments(context.original, _sample(context))
+        _originals[key] = input_moments(context.original, calibration_sample(context))
         while len(_originals) > _KEPT:
             _originals.popitem(last=False)
     return _originals[key]
 
 
-def _sample(context: CompressionContext) -> Tensor:
+def calibration_sample(context: CompressionContext) -> Tensor:
+    """At most 128 calibration inputs, evenly spread."""
     step = -(-len(context.calibration_inputs) // _SAMPLES)
     return context.calibration_inputs[::step]
 
 
-def correct_batch_norm(model: nn.Module, context: CompressionContext) -> bool:
+def correct_batch_norm(model: nn.Module, context: CompressionContext) -> Tensor | None:
     """Start every batch norm from the original's statistics and correct it, layer after layer, in one pass.
 
     Channels that were removed are left out of the comparison (`state_of(model).kept` says which stayed).
 
     Returns:
-        False where the model has no batch norm that could be compared.
+        The corrected model's output on the sample; None where there is no batch norm that could be compared.
     """
-    moments, source = original_moments(context), batch_norms(context.original)
+    moments, source = original_pass(context)[0], batch_norms(context.original)
     norms, kept = batch_norms(model), state_of(model).kept
     targets: dict[str, Moments] = {}
     for fqn, norm in norms.items():
@@ -103,7 +113,5 @@ def correct_batch_norm(model: nn.Module, context: CompressionContext) -> bool:
         norm.running_var.copy_(source[fqn].running_var[rows])
         targets[fqn] = Moments(moments[fqn].mean[rows], moments[fqn].var[rows])
     if not targets:
-        return False
-    input_moments(model, _sample(context), targets)
-    return True
-
+        return None
+    return input_moments(model, calibration_sample(context), targets)[1]

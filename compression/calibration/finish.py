@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compression.calibration.batch_norm import batch_norms, correct_batch_norm
+from compression.calibration.batch_norm import batch_norms, calibration_sample, correct_batch_norm, original_pass
 from compression.context import CompressionContext
 
-_SAMPLES = 256
+_SAMPLES = 64
 
 
 def finish_step(model: nn.Module, context: CompressionContext) -> None:
@@ -19,25 +19,22 @@ def finish_step(model: nn.Module, context: CompressionContext) -> None:
     if not norms:
         return
     before = {fqn: (norm.running_mean.clone(), norm.running_var.clone()) for fqn, norm in norms.items()}
-    loss = calibration_loss(model, context)
-    if not correct_batch_norm(model, context):
+    with torch.inference_mode():
+        loss = distance_from_original(model(calibration_sample(context)[:_SAMPLES]), context)
+    output = correct_batch_norm(model, context)
+    if output is None:
         return
-    corrected = calibration_loss(model, context)
+    corrected = distance_from_original(output[:_SAMPLES], context)
     if corrected < loss:
-        context.report.notes.append(f"batch-norm correction: calibration loss {loss:.3f} -> {corrected:.3f}")
+        context.report.notes.append(f"batch-norm correction: calibration loss {loss:.3g} -> {corrected:.3g}")
         return
     for fqn, norm in norms.items():
         norm.running_mean.copy_(before[fqn][0])
         norm.running_var.copy_(before[fqn][1])
 
 
-@torch.inference_mode()
-def calibration_loss(model: nn.Module, context: CompressionContext) -> float:
-    """Mean distance of the model's predictions from the original's on the calibration sample (KL, nats)."""
-    inputs = context.calibration_inputs[:_SAMPLES]
-    logits, wanted = _flat(model(inputs)), _flat(context.original(inputs))
-    return float(F.kl_div(logits.log_softmax(-1), wanted.log_softmax(-1), log_target=True, reduction="batchmean"))
-
-
-def _flat(logits: Tensor) -> Tensor:
-    return logits.flatten(0, -2)
+def distance_from_original(output: Tensor, context: CompressionContext) -> float:
+    """Mean Kullback-Leibler divergence (nats) from the original's predictions on the first calibration samples."""
+    wanted = original_pass(context)[1][: len(output)]
+    ours, theirs = output.flatten(0, -2).log_softmax(-1), wanted.flatten(0, -2).log_softmax(-1)
+    return float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean"))

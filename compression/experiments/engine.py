@@ -46,6 +46,7 @@ class Engine:
         if address is None:
             paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+            os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
             count = compute_workers or max(1, min(4, (os.cpu_count() or 2) - 1))
             workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
             workers["timing"] = _worker("timing", _TIMING, root / "scratch")
