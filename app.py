@@ -1,12 +1,14 @@
-"""Entry point of the dashboard: page configuration and navigation; nothing else."""
+"""Entry point of the dashboard: page configuration, the start of the workers and navigation; nothing else."""
 
 import streamlit as st
 
+from pages.components import backend
 from pages.components.namesake import join_compression
 
 join_compression()
 
 st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
 st.html("<style>.stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}</style>")
+backend.service()
 pages = [st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True)]
 st.navigation(pages, position="top").run()

@@ -36,7 +36,8 @@ def page() -> None:
     plan = make_plan(recipe, techniques, together=curves_together(), invite=_invitation(techniques))
     _drop_outdated_selection(plan)
     try:
-        tracker.follow(plan, service)
+        with st.spinner("Reading model and data ..."):
+            tracker.follow(plan, service)
     except InputError as error:
         st.error(str(error))
         return
