@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed import Client, Future
 from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
 
-from compression.experiments import jobs
+from compression.experiments import jobs, lifeline
 from compression.recipe import Recipe, recipe_to_dict
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -54,13 +55,23 @@ class Engine:
             scheduler = {"cls": SubprocessScheduler, "options": {"scheduler_kwargs": keywords}}
             self._cluster = SpecCluster(scheduler=scheduler, workers=workers, name="compression")
             self._client = Client(self._cluster, set_as_default=False)
+            self._tie_workers()
         else:
             self._client = Client(address, set_as_default=False)
         self._futures: dict[str, list[Future]] = {}
         self._warm = [
-            self._client.submit(jobs.warm_up, key=f"warm-{name}", workers=[name], pure=False)
+            self._client.submit(
+                jobs.warm_up, self._root, name == "timing", key=f"warm-{name}", workers=[name], pure=False
+            )
             for name in ([] if self._cluster is None else self._cluster.workers)
         ]
+
+    def _tie_workers(self) -> None:
+        """Workers, their nannies and the scheduler leave with this process, even if it is killed."""
+        own = (os.getpid(), psutil.Process().create_time())
+        self._client.run_on_scheduler(lifeline.follow, *own)
+        self._client.run(lifeline.follow, *own)
+        self._client.run(lifeline.follow, *own, nanny=True)
 
     def submit(
         self, key: str, recipe: Recipe, priority: int = 0, on_lost: Callable[[str, str], None] | None = None

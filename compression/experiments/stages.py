@@ -33,6 +33,11 @@ def _no_progress(fraction: float, message: str) -> None:
     del fraction, message
 
 
+def start_timer() -> None:
+    """Start the process that times, ahead of its first use."""
+    _TIMER.start()
+
+
 def key_of(recipe: Recipe) -> str:
     """Key of a recipe's result in the store.
 

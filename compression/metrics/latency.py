@@ -108,6 +108,10 @@ class LatencyTimer:
                 rounds += self._ask({**request, "seed": len(rounds)})
         return summarize(rounds, same=candidate == baseline)
 
+    def start(self) -> None:
+        """Start the child process ahead of its first use."""
+        self._running()
+
     def close(self) -> None:
         """End the child process."""
         if self._child is not None:
