@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compression.calibration.finish import finish_step
+from compression.calibration.hessian import damped, original_hessians
 from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
-from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, state_of
+from compression.solvers.grids import choose_grid, fit_with_feedback
+from compression.state import ActivationQuantization, HalfPrecision, state_of
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
-_SHRINK = torch.linspace(1.0, 0.4, 31)
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class QuantizationConfig:
         choices=("tensor", "channel", "group"), advanced=True,
     )
     group_size: int = knob(64, "Inputs per group.", low=8, high=512, step=8, advanced=True)
+    rounding: str = knob(
+        "gptq", "Below 8 bits: to the nearest value, or with feedback of each error to the weights still to come.",
+        choices=("nearest", "gptq"), advanced=True,
+    )
     range: str = knob(
         "mse", "Scale by the largest weight, or by the least squared rounding error.", choices=("minmax", "mse"),
         advanced=True,
@@ -59,8 +63,8 @@ class QuantizationConfig:
     key="quantization",
     title="Quantization",
     family="quantization",
-    paper="Krishnamoorthi 2018",
-    paper_url="https://arxiv.org/abs/1806.08342",
+    paper="Frantar et al. 2022 (GPTQ)",
+    paper_url="https://arxiv.org/abs/2210.17323",
     main_knob="weight_bits",
     summary="Rounds weights, and if wanted activations, to a grid of few values.",
     helps="Smaller at any number of bits; faster with 8-bit activations, which run on integer kernels.",
@@ -75,7 +79,7 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
     elif config.weight_bits < 16:
         for fqn, layer in selected_layers(model, context):
             _quantize_layer(fqn, layer, config_for(fqn, config, context), model, context)
-        _quantize_embeddings(model, config, context)
+        _quantize_embeddings(model, context)
         finish_step(model, context)
     if config.activation_bits == 8:
         kept = tuple(context.report.skipped)
@@ -102,47 +106,23 @@ def _quantize_layer(
         return
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
-    weight = layer.weight.detach()
-    grid = choose_grid(weight, bits, config)
+    state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
+    hessian = original_hessians(context).get(fqn) if config.rounding == "gptq" and bits < _PROTECTED_BITS else None
+    grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range)
+    if hessian is not None and hessian.shape[-1] == weight[0].numel():
+        mask = state.masks.get(name)
+        grid, weight = fit_with_feedback(weight, grid, damped(hessian), None if mask is None else ~mask)
     layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)
-    state_of(model).encodings[f"{fqn}.weight"] = grid
+    state.encodings[name] = grid
     context.report.changed.append(fqn)
 
 
-def choose_grid(weight: Tensor, bits: int, config: QuantizationConfig) -> UniformGrid:
-    """Symmetric grid; its scale is the largest weight's, or the one that rounds with the least squared error."""
-    rows, group = weight.flatten(1), 0
-    if config.granularity == "group" and rows.shape[1] % config.group_size == 0:
-        group = config.group_size
-        blocks = rows.unflatten(1, (-1, group))
-    elif config.granularity == "tensor":
-        blocks = rows.reshape(1, 1, -1)
-    else:
-        blocks = rows.unsqueeze(1)
-    top = 2 ** (bits - 1) - 1
-    scale = blocks.abs().amax(-1) / top
-    if config.range == "mse":
-        scale = _least_error(blocks, scale, top)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return UniformGrid(bits, scale if group else scale[:, 0], None, group)
-
-
-def _least_error(blocks: Tensor, scale: Tensor, top: int) -> Tensor:
-    best, chosen = torch.full_like(scale, torch.inf), scale
-    for factor in _SHRINK:
-        trial = (scale * factor).clamp(min=1e-12).unsqueeze(-1)
-        error = ((blocks / trial).round().clamp(-top, top) * trial - blocks).square().sum(-1)
-        chosen = torch.where(error < best, trial[..., 0], chosen)
-        best = torch.minimum(error, best)
-    return chosen
-
-
-def _quantize_embeddings(model: nn.Module, config: QuantizationConfig, context: CompressionContext) -> None:
+def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:
     if context.include:
         return
     for fqn, module in model.named_modules():
         if isinstance(module, nn.Embedding) and f"{fqn}.weight" not in state_of(model).encodings:
-            grid = choose_grid(module.weight.detach(), _PROTECTED_BITS, config)
+            grid = choose_grid(module.weight.detach(), _PROTECTED_BITS)
             module.weight.data = dequantize(quantize_to_grid(module.weight.detach(), grid), grid)
             state_of(model).encodings[f"{fqn}.weight"] = grid
             context.report.changed.append(fqn)

@@ -1,0 +1,125 @@
+"""Grids of least error for a weight, and rounding to them with feedback."""
+
+import torch
+from torch import Tensor
+
+from compression.solvers.gptq import grouped, round_with_feedback
+from compression.state import UniformGrid
+
+_SHRINK = torch.linspace(1.0, 0.35, 40)
+_FEW_BITS = 3
+_REFITS = 3
+
+
+def choose_grid(
+    weight: Tensor, bits: int, granularity: str = "channel", group_size: int = 64, method: str = "mse"
+) -> UniformGrid:
+    """Symmetric grid; at 2 and 3 bits one with a level more on the side that needs it.
+
+    Args:
+        weight: (C_out, ...).
+        bits: 2 to 8.
+        granularity: "tensor", "channel" or "group".
+        group_size: Inputs per group; where it does not divide them, the grid is per channel.
+        method: "minmax", the largest weight, or "mse", the least squared rounding error.
+    """
+    rows, group = weight.flatten(1), 0
+    if granularity == "group" and rows.shape[1] % group_size == 0:
+        group = group_size
+        blocks = rows.unflatten(1, (-1, group))
+    elif granularity == "tensor":
+        blocks = rows.reshape(1, 1, -1)
+    else:
+        blocks = rows.unsqueeze(1)
+    low, high = -(2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1
+    scale = blocks.abs().amax(-1) / high
+    if method == "mse":
+        scale, error = _least_error(blocks, scale, low, high)
+        if bits <= _FEW_BITS:
+            return _with_extra_level(blocks, bits, group, scale, error)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return UniformGrid(bits, scale if group else scale[:, 0], None, group)
+
+
+def _least_error(blocks: Tensor, scale: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:
+    best, chosen = torch.full_like(scale, torch.inf), scale
+    for factor in _SHRINK:
+        trial = (scale * factor).clamp(min=1e-12).unsqueeze(-1)
+        error = ((blocks / trial).round().clamp(low, high) * trial - blocks).square().sum(-1)
+        chosen = torch.where(error < best, trial[..., 0], chosen)
+        best = torch.minimum(error, best)
+    return chosen, best
+
+
+def _with_extra_level(blocks: Tensor, bits: int, group: int, scale: Tensor, error: Tensor) -> UniformGrid:
+    """All ``2^bits`` levels: one more below or above zero, whichever rounds better."""
+    half = 2 ** (bits - 1)
+    top = blocks.abs().amax(-1) / (half - 1)
+    below, below_error = _least_error(blocks, top, -half, half - 1)
+    above, above_error = _least_error(blocks, top, -(half - 1), half)
+    scale = torch.where(below_error < above_error, below, above)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    zero = torch.where(below_error < above_error, half, half - 1).to(torch.int32)
+    return UniformGrid(bits, scale if group else scale[:, 0], zero if group else zero[:, 0], group)
+
+
+def fit_with_feedback(
+    weight: Tensor, grid: UniformGrid, hessian: Tensor, fixed: Tensor | None = None
+) -> tuple[UniformGrid, Tensor]:
+    """Round with feedback and refit the scale of each channel to the symbols found, a few times; keep the best.
+
+    Args:
+        weight: (C_out, ...).
+        grid: Start; per tensor, channel or group.
+        hessian: Damped, float64, (K, K) or (G, K, K).
+        fixed: Boolean, True where a weight stays zero.
+
+    Returns:
+        The grid and the rounded weight.
+    """
+    rows, batched = grouped(weight.double(), hessian)
+    zeros = None if fixed is None else fixed.flatten(1).unflatten(0, (len(batched), -1))
+    best: tuple[float, UniformGrid, Tensor] | None = None
+    for _ in range(_REFITS if grid.group_size == 0 and grid.scale.numel() > 1 else 1):
+        rounded = round_with_feedback(rows, batched, _rounding(grid, weight, len(batched)), zeros)
+        error = _error(rounded - rows, batched)
+        if best is None or error < best[0]:
+            best = (error, grid, rounded)
+        grid = _refitted(grid, rows, rounded, batched)
+    assert best is not None
+    return best[1], best[2].flatten(0, 1).reshape(weight.shape).float()
+
+
+def _rounding(grid: UniformGrid, weight: Tensor, groups: int):  # type: ignore[no-untyped-def]
+    inputs = weight[0].numel()
+    high = 2 ** (grid.bits - 1) - 1
+    columns = inputs // grid.group_size if grid.group_size else 1
+    scale = grid.scale.double().reshape(-1, columns).expand(weight.shape[0], columns).unflatten(0, (groups, -1))
+    if grid.zero_point is None:
+        low_symbol, high_symbol = torch.full_like(scale, -high), torch.full_like(scale, high)
+    else:
+        zero = grid.zero_point.double().reshape(-1, columns).expand(weight.shape[0], columns).unflatten(0, (groups, -1))
+        low_symbol, high_symbol = -zero, 2**grid.bits - 1 - zero
+    rows = torch.arange(groups)
+
+    def round_column(values: Tensor, index: Tensor) -> Tensor:
+        column = index // grid.group_size if grid.group_size else torch.zeros_like(index)
+        own = scale[rows, :, column]
+        symbols = (values / own).round()
+        return torch.minimum(torch.maximum(symbols, low_symbol[rows, :, column]), high_symbol[rows, :, column]) * own
+
+    return round_column
+
+
+def _error(change: Tensor, hessian: Tensor) -> float:
+    return float(((change @ hessian) * change).sum())
+
+
+def _refitted(grid: UniformGrid, rows: Tensor, rounded: Tensor, hessian: Tensor) -> UniformGrid:
+    """Scale of least output error for the symbols found: ``s = w H q / q H q`` per channel."""
+    scale = grid.scale.double().unflatten(0, (len(hessian), -1)).unsqueeze(-1)
+    symbols = (rounded / scale).round()
+    weighted = symbols @ hessian
+    numerator, denominator = (weighted * rows).sum(-1), (weighted * symbols).sum(-1)
+    factor = torch.where((denominator > 0) & (numerator > 0), numerator / denominator.clamp(min=1e-30), scale[..., 0])
+    return UniformGrid(grid.bits, factor.flatten().float(), grid.zero_point, 0)
