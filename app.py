@@ -8,7 +8,10 @@ from pages.components.namesake import join_compression
 join_compression()
 
 st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
-st.html("<style>.stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}</style>")
+st.html("""<style>
+.stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}
+.st-key-cards > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
+</style>""")
 backend.service()
 pages = [st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True)]
 st.navigation(pages, position="top").run()

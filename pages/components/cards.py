@@ -97,7 +97,7 @@ def show_cards(result: ExperimentResult) -> None:
     """Draw the cards; they wrap on narrow screens."""
     with st.container(horizontal=True, gap="small", key="cards"):
         for card in cards_of(result):
-            with st.container(border=True, width=154, gap=None):
+            with st.container(border=True, height="stretch", gap=None):
                 st.metric(
                     card.title, card.value, card.delta or None, delta_color=card.color, help=card.help,
                     delta_arrow="off" if card.color == "off" else "auto",

@@ -43,7 +43,9 @@ def _help(technique: Technique) -> str:
 def _widget(technique: Technique, name: str, knob: Knob) -> Any:
     key, default = knob_key(technique.key, name), default_of(technique.config_type, name)
     _restore(key)
-    label = name.replace("_", " ").capitalize() + (f" ({knob.unit})" if knob.unit else "")
+    label = name.replace("_", " ").capitalize()
+    if knob.unit and knob.unit not in name:
+        label += f" ({knob.unit})"
     common: dict[str, Any] = {"label": label, "key": key, "help": knob.help, "bind": "query-params"}
     value = _choice(knob, default, common) if knob.choices is not None else _range(knob, default, common)
     st.session_state.setdefault(_REMEMBERED, {})[key] = value

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compression.experiments import Recipe, Technique, knobs_of, recipe_hash, vary
+from compression.experiments import InputError, Recipe, Technique, knobs_of, recipe_hash, vary
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,18 @@ def _curve(start: Recipe, technique: Technique) -> Curve:
     own = [getattr(step.config, technique.main_knob) for step in start.steps if step.technique == technique.key]
     if len(start.steps) == 1 and own and own[0] not in values:
         values = _inserted(values, own[0])
-    recipes = vary(start, technique.key, technique.main_knob, values)
-    return Curve(technique.key, technique.title, technique.main_knob, values, tuple(recipes))
+    points = [(value, recipe) for value in values if (recipe := _with(start, technique, value)) is not None]
+    return Curve(
+        technique.key, technique.title, technique.main_knob, tuple(v for v, _ in points), tuple(r for _, r in points)
+    )
+
+
+def _with(start: Recipe, technique: Technique, value: Any) -> Recipe | None:
+    """The recipe at one value, or None where the other knobs do not allow that value."""
+    try:
+        return vary(start, technique.key, technique.main_knob, (value,))[0]
+    except InputError:
+        return None
 
 
 def _inserted(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:

@@ -94,3 +94,10 @@ def test_an_empty_recipe_invites_with_one_curve() -> None:
     assert [curve.technique for curve in plan.curves] == ["weight_pruning"]
     assert plan.wanted()[0][0] == recipe_from_dict(BASE)
     assert plan.wanted()[0][1] == max(priority for _, priority in plan.wanted())
+
+
+def test_values_that_the_other_knobs_rule_out_are_left_out_of_the_curve() -> None:
+    step = {"technique": "quantization", "weight_bits": 8, "activation_bits": 8}
+    plan = make_plan(recipe_from_dict({**BASE, "steps": [step]}), list_techniques(), together=False, invite=None)
+    assert 16 not in plan.curves[0].values
+    assert 4 in plan.curves[0].values
