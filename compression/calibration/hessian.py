@@ -19,7 +19,7 @@ from compression.context import CompressionContext
 from compression.layers import weight_layers
 
 _KEPT = 3
-_ROWS = 16_384
+_ROWS = 32_768
 _BATCH = 32
 _LARGEST = 4608
 _DAMPING = 0.01

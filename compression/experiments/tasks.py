@@ -17,7 +17,7 @@ from models import datasets, registry
 from models.errors import ModelError
 from models.preprocessing import prepare_inputs
 
-CALIBRATION_SAMPLES = {"image_classification": 256, "language_modeling": 48, "text_classification": 256}
+CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
 _TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 _SCORING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 

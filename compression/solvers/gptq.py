@@ -26,7 +26,7 @@ def round_with_feedback(
     groups = torch.arange(len(order))[:, None]
     work = weight.double().transpose(1, 2)[groups, order].transpose(1, 2).clone()
     ordered = hessian[groups[:, :, None], order[:, :, None], order[:, None, :]]
-    upper = _upper_factor(ordered)
+    upper = upper_factor(ordered)
     zeros = None if fixed is None else fixed.transpose(1, 2)[groups, order].transpose(1, 2)
     solved = torch.empty_like(work)
     for column in range(work.shape[2]):
@@ -42,7 +42,7 @@ def round_with_feedback(
     return restored
 
 
-def _upper_factor(hessian: Tensor) -> Tensor:
+def upper_factor(hessian: Tensor) -> Tensor:
     """Upper Cholesky factor U of the inverse, ``H^-1 = U^T U``."""
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
     return torch.linalg.cholesky(inverse, upper=True)
