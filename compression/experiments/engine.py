@@ -5,6 +5,7 @@ Streamlit makes the page script ``__main__``, inside which ``LocalCluster(proces
 worker is tagged for timing, so that nothing else runs in the process that times.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -59,6 +60,7 @@ class Engine:
         else:
             self._client = Client(address, set_as_default=False)
         self._futures: dict[str, list[Future]] = {}
+        self._turns = itertools.count()
         self._warm = [
             self._client.submit(
                 jobs.warm_up, self._root, name == "timing", key=f"warm-{name}", workers=[name], pure=False
@@ -85,13 +87,14 @@ class Engine:
             on_lost: Called with the key and a reason if a worker was lost for good.
         """
         text = json.dumps(recipe_to_dict(recipe))
+        turn = next(self._turns)  # a cancelled stage may still be running under its old name
         before: Future | bool = True
         chain: list[Future] = []
         for tier, lower in (("quick", 0), ("full", 1000)):
             for function, resource in ((jobs.compute, _COMPUTE), (jobs.time_artifact, _TIMING)):
                 before = self._client.submit(
                     function, self._root, key, text, tier, before, pure=False,
-                    resources=resource, priority=priority - lower, key=f"{function.__name__}-{tier}-{key}",
+                    resources=resource, priority=priority - lower, key=f"{function.__name__}-{tier}-{key}-{turn}",
                 )
                 chain.append(before)
         self._futures[key] = chain

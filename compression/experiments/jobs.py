@@ -50,8 +50,7 @@ def _guarded(store: ResultStore, key: str, work: Callable[[_Watch], None]) -> bo
         return False
     try:
         work(watch)
-    except CancelledError:
-        store.put_job(key, "cancelled", message="cancelled")
+    except CancelledError:  # its state says so already, or it has been asked for again meanwhile
         return False
     except InputError as error:
         store.put_job(key, "failed", error=str(error))

@@ -98,13 +98,13 @@ def pareto_figure(
 def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, theme: Theme) -> None:
     by_id = {m.id: m for m in shown}
     front = [by_id[own] for own in frontier_ids(shown, x, y)]
-    if len(front) < 2:
+    if not front:
         return
     figure.add_trace(
         go.Scatter(
             x=[_known(x.read(m.figures)).value for m in front], y=[_known(y.read(m.figures)).value for m in front],
-            mode="lines", name="Frontier", hoverinfo="skip",
-            line={"color": faint(theme), "width": 9}, meta="frontier",
+            mode="lines+markers", name="Frontier", hoverinfo="skip",
+            line={"color": faint(theme), "width": 8}, marker={"color": faint(theme), "size": 19},
         )
     )
 

@@ -7,7 +7,6 @@ import streamlit as st
 from compression.experiments import InputError, Knob, Technique, default_of, knobs_of
 from pages.components.state import knob_key
 
-_REMEMBERED = "remembered"
 _MANY_STEPS = 1000
 
 
@@ -42,14 +41,13 @@ def _help(technique: Technique) -> str:
 
 def _widget(technique: Technique, name: str, knob: Knob) -> Any:
     key, default = knob_key(technique.key, name), default_of(technique.config_type, name)
-    _restore(key)
     label = name.replace("_", " ").capitalize()
     if knob.unit and knob.unit not in name:
         label += f" ({knob.unit})"
-    common: dict[str, Any] = {"label": label, "key": key, "help": knob.help, "bind": "query-params"}
-    value = _choice(knob, default, common) if knob.choices is not None else _range(knob, default, common)
-    st.session_state.setdefault(_REMEMBERED, {})[key] = value
-    return value
+    common: dict[str, Any] = {
+        "label": label, "key": key, "help": knob.help, "bind": "query-params", "persist_state": "session",
+    }
+    return _choice(knob, default, common) if knob.choices is not None else _range(knob, default, common)
 
 
 def _choice(knob: Knob, default: Any, common: dict[str, Any]) -> Any:
@@ -78,9 +76,3 @@ def _decimals(step: float) -> int:
     shown = f"{step:.10f}".rstrip("0")
     return len(shown.split(".")[1])
 
-
-def _restore(key: str) -> None:
-    """A knob comes back as it was when its technique is switched on again."""
-    remembered = st.session_state.get(_REMEMBERED, {})
-    if key in remembered and key not in st.session_state and key not in st.query_params:
-        st.session_state[key] = remembered[key]

@@ -3,7 +3,7 @@
 import io
 import logging
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -102,6 +102,14 @@ def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
         (st.error if kind == "error" else st.success)(text)
 
 
-def apply(values: dict[str, object]) -> None:
-    """Make the widgets show other values; only before they are drawn (callbacks run then)."""
+def apply(values: Mapping[str, object]) -> None:
+    """Make the widgets show other values; called by callbacks, that is before the page is drawn.
+
+    Widgets on the page take their new value to the address themselves. One that will be drawn for the first time
+    does not, so its value is put there for it.
+    """
+    for key, value in values.items():
+        technique, dot, _ = key.partition(".")
+        if dot and values.get(technique) and not st.session_state.get(technique):
+            st.query_params[key] = str(value).lower() if isinstance(value, bool) else str(value)
     st.session_state.update(values)

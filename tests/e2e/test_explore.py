@@ -1,0 +1,162 @@
+"""What a person does on the Explore page, in a real browser against the real workers."""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+
+Visit = Callable[..., Page]
+PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
+FIRST_POINT = 90_000
+PLOT = ".js-plotly-plot"
+
+
+def wait_for_curve(page: Page, points: int) -> None:
+    """Wait until the left plot's first curve has so many points."""
+    script = """(wanted) => {
+        const plot = document.querySelector('.js-plotly-plot');
+        const curves = plot && plot.data ? plot.data.filter(t => t.mode === 'lines+markers' && t.customdata) : [];
+        return curves.some(t => t.x.length >= wanted);
+    }"""
+    page.wait_for_function(script, arg=points, timeout=FIRST_POINT)
+
+
+def traces(page: Page, plot: int) -> list[str]:
+    return page.locator(PLOT).nth(plot).evaluate("plot => plot.data.map(trace => trace.name)")
+
+
+def assert_no_trouble(page: Page) -> None:
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert page.get_by_test_id("stAlertContentError").count() == 0
+
+
+def settled(page: Page) -> None:
+    """Wait until nothing is being measured."""
+    expect(page.get_by_text("all measured.")).to_be_visible(timeout=FIRST_POINT)
+
+
+def cards(page: Page) -> list[str]:
+    """The numbers on the cards, once they are drawn."""
+    values = page.get_by_test_id("stMetricValue")
+    expect(values).to_have_count(5)
+    return values.all_inner_texts()
+
+
+def click_point(page: Page, trace: str, index: int) -> None:
+    """Click a point of the left plot by its coordinates: the drag layer lies over the points."""
+    script = """([name, index]) => {
+        const plot = document.querySelector('.js-plotly-plot');
+        const trace = plot.data.find(t => t.name === name), layout = plot._fullLayout;
+        const area = plot.getBoundingClientRect();
+        return [area.x + layout.xaxis._offset + layout.xaxis.d2p(trace.x[index]),
+                area.y + layout.yaxis._offset + layout.yaxis.d2p(trace.y[index])];
+    }"""
+    page.locator(PLOT).first.scroll_into_view_if_needed()
+    x, y = page.evaluate(script, [trace, index])
+    page.mouse.click(x, y)
+
+
+def test_a_newcomer_sees_a_measured_curve_grow_unasked(visit: Visit) -> None:
+    page = visit()
+    expect(page.get_by_text("ResNet-20 on digits")).to_be_visible()
+    wait_for_curve(page, 1)
+    expect(page.get_by_text("fp32:")).to_be_visible()
+    expect(page.get_by_text("Switch a technique on")).to_be_visible()
+    assert "Uncompressed (fp32)" in traces(page, 0)
+    assert_no_trouble(page)
+
+
+def test_cancel_stops_the_sweep_and_it_can_go_on(visit: Visit) -> None:
+    page = visit("/?model=digits_vit&quantization=true")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Cancelled.")).to_be_visible()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Cancelled.")).to_be_visible()
+    assert_no_trouble(page)
+
+
+def test_moving_a_slider_measures_that_recipe_and_keeps_it_in_the_address(visit: Visit) -> None:
+    page = visit()
+    page.get_by_text("Weight pruning", exact=True).click()
+    slider = page.get_by_role("slider", name="Sparsity")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"weight_pruning\.sparsity=0\.53"))
+    expect(page.get_by_text("sparsity 0.53")).to_be_visible(timeout=FIRST_POINT)
+    wait_for_curve(page, 3)
+    assert "Current recipe" in traces(page, 0)
+    assert_no_trouble(page)
+
+
+def test_a_click_selects_in_both_plots_and_the_address_shows_it_to_others(visit: Visit) -> None:
+    page = visit(PRUNED)
+    wait_for_curve(page, 2)
+    settled(page)
+    click_point(page, "Weight pruning", 1)
+    expect(page).to_have_url(re.compile("point="))
+    expect(page.get_by_text(re.compile("^Selected"))).to_be_visible()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.js-plotly-plot')].length === 2 && "
+        "[...document.querySelectorAll('.js-plotly-plot')].every(p => p.data.some(t => t.name === 'Selected'))"
+    )
+    shown = cards(page)
+    other = visit(page.url)
+    expect(other.get_by_text(re.compile("^Selected"))).to_be_visible()
+    assert cards(other) == shown
+    page.get_by_role("button", name="Load into sliders").click()
+    expect(page).to_have_url(re.compile(r"^(?!.*point=)"))
+    expect(page.get_by_role("slider", name="Sparsity")).not_to_have_attribute("aria-valuenow", "0.9")
+    assert_no_trouble(page)
+
+
+def test_the_bundle_and_the_recipe_can_be_taken_away_and_brought_back(visit: Visit, tmp_path: Path) -> None:
+    page = visit(PRUNED)
+    expect(page.get_by_text("sparsity 0.9")).to_be_visible(timeout=FIRST_POINT)
+    settled(page)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Bundle (.zip)").click()
+    started.value.save_as(tmp_path / "bundle.zip")
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as bundle:
+        assert {"recipe.yaml", "model.onnx", "result.json", "run.py"} <= set(bundle.namelist())
+        recipe: Any = yaml.safe_load(bundle.read("recipe.yaml"))
+    assert recipe["steps"][0]["sparsity"] == pytest.approx(0.9)
+    other = visit()
+    other.locator("input[type=file]").set_input_files(tmp_path / "bundle.zip")
+    expect(other.get_by_text("is in the sliders")).to_be_visible()
+    expect(other).to_have_url(re.compile(r"weight_pruning\.sparsity=0\.9"))
+    (tmp_path / "broken.yaml").write_text("model: [")
+    other.locator("input[type=file]").set_input_files(tmp_path / "broken.yaml")
+    expect(other.get_by_test_id("stAlertContentError")).to_contain_text("broken.yaml")
+    expect(other.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_a_reload_and_a_restart_lose_nothing(visit: Visit, server: Any) -> None:
+    page = visit(PRUNED)
+    settled(page)
+    shown = cards(page)
+    page.reload()
+    settled(page)
+    assert cards(page) == shown
+    server.stop()
+    server.start()
+    page = visit(PRUNED)
+    settled(page)
+    assert cards(page) == shown
+    assert_no_trouble(page)
+
+
+def test_on_a_phone_nothing_is_cut_off(visit: Visit) -> None:
+    page = visit(PRUNED, is_mobile=False)
+    page.set_viewport_size({"width": 400, "height": 850})
+    wait_for_curve(page, 1)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    right = page.locator(PLOT).first.evaluate("plot => plot.getBoundingClientRect().right")
+    assert right <= 400
