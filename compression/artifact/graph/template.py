@@ -20,7 +20,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from compression.artifact.graph.lowering import Fold, lowered_copy
+from compression.artifact.graph.lowering import Fold, find_folds, lowered_copy
+from compression.artifact.graph.splitting import split_layers
+from compression.structure.factorized import factorized_layers, merged_copy
 
 INPUT, OUTPUT = "input", "output"
 _SHAPED = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.Embedding)
@@ -60,7 +62,15 @@ def _settings(module: nn.Module) -> list[str]:
 def load_template(
     model: nn.Module, example_input: Tensor, folds: dict[str, Fold], cache_dir: Path | None
 ) -> onnx.ModelProto:
-    """The architecture's graph with random weights, from memory, from disk, or freshly exported."""
+    """The architecture's graph with random weights, from memory, from disk, or freshly exported.
+
+    Layers that were split into two share the template of the unsplit architecture.
+    """
+    if factorized_layers(model):
+        whole = merged_copy(model)
+        proto = load_template(whole, example_input, find_folds(whole, example_input), cache_dir)
+        split_layers(proto.graph, model)
+        return proto
     key = template_key(model, example_input)
     if key not in _cache:
         path = None if cache_dir is None else cache_dir / "graphs" / f"{key}.onnx"
