@@ -19,11 +19,13 @@ class StepReport:
         notes: Sentences for the user.
         skipped: Layers left alone, ``fqn -> why``.
         changed: Layers changed.
+        history: Curve of a training: one record per evaluation.
     """
 
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def _ignore(fraction: float, message: str) -> None:
@@ -43,6 +45,7 @@ class CompressionContext:
         task: "image_classification", "language_modeling" or "text_classification".
         model_key: Hash of the original's weights, for caches.
         data_key: Hash of the calibration data, for caches.
+        batches_per_epoch: How many batches one epoch has.
         seed: Seed of everything random.
         cache_dir: Where statistics may be kept on disk, or None.
         protected: fqns of the first and last layer, left alone or kept at 8 bits by default at low bits.
@@ -52,6 +55,10 @@ class CompressionContext:
         include: fqns or regexes a step is limited to (empty: all).
         exclude: fqns or regexes a step leaves alone.
         overrides: ``fqn or regex -> {knob: value}`` of the current step.
+        validation: Samples of the training split that `training_batches` leaves out, or None.
+        n_training_batches: Batches in one epoch, or None where they have to be counted.
+        students: Names that `build_student` takes.
+        build_student: ``name -> untrained smaller network`` for the same inputs and classes, or None.
     """
 
     original: nn.Module
@@ -62,6 +69,7 @@ class CompressionContext:
     task: str
     model_key: str
     data_key: str
+    batches_per_epoch: int = 1
     seed: int = 0
     cache_dir: Path | None = None
     protected: tuple[str, ...] = ()
@@ -71,6 +79,10 @@ class CompressionContext:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)
+    validation: Batch | None = None
+    n_training_batches: int | None = None
+    students: tuple[str, ...] = ()
+    build_student: Callable[[str], nn.Module] | None = None
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when the user has cancelled."""

@@ -82,6 +82,7 @@ class Task:
             task=self.info.task,
             model_key=self.model_hash,
             data_key=self.data_hash,
+            batches_per_epoch=len(self.dataset.train) // _TRAINING_BATCH[self.info.task],
             seed=seed,
             cache_dir=cache_dir,
             protected=(layers[0], layers[-1]) if layers else (),

@@ -1,0 +1,50 @@
+"""Shallower students: some of the repeated blocks of a network left out."""
+
+from torch import nn
+
+from compression.errors import NotApplicableError
+
+
+def repeated_blocks(model: nn.Module) -> dict[str, list[list[str]]]:
+    """Runs of neighbouring blocks of one type and shape in each nn.Sequential, by the sequence's fqn."""
+    found: dict[str, list[list[str]]] = {}
+    for fqn, module in model.named_modules():
+        if isinstance(module, nn.Sequential):
+            runs: list[list[str]] = []
+            last: object = None
+            for name, child in module.named_children():
+                shape = (type(child), tuple((n, tuple(p.shape)) for n, p in child.named_parameters()))
+                if not shape[1] or isinstance(child, nn.Conv2d | nn.Linear):
+                    last = None
+                    continue
+                if shape == last:
+                    runs[-1].append(name)
+                else:
+                    runs.append([name])
+                last = shape
+            long = [run for run in runs if len(run) > 1]
+            if long:
+                found[fqn] = long
+    return found
+
+
+def drop_every_other_block(model: nn.Module) -> list[str]:
+    """Remove every other block of each run, in place; the first of a run stays.
+
+    Returns:
+        fqns of the removed blocks.
+
+    Raises:
+        NotApplicableError: if no blocks repeat.
+    """
+    runs = repeated_blocks(model)
+    if not runs:
+        raise NotApplicableError("it has no repeated blocks of one shape")
+    removed = []
+    for fqn, listed in runs.items():
+        sequence = model.get_submodule(fqn)
+        gone = {name for run in listed for name in run[1::2]}
+        removed += [f"{fqn}.{name}" for name in sorted(gone)]
+        for name in gone:
+            delattr(sequence, name)
+    return removed

@@ -1,0 +1,6 @@
+"""The one fine-tuning loop: recovery, quantization-aware training and distillation."""
+
+from compression.training.loop import TrainingSettings, fine_tune
+from compression.training.losses import distillation_loss
+
+__all__ = ["TrainingSettings", "distillation_loss", "fine_tune"]
