@@ -10,8 +10,11 @@ join_compression()
 st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
 st.html("""<style>
 .stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}
-.st-key-cards > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
+[class*="st-key-cards"] > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
 </style>""")
 backend.service()
-pages = [st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True)]
+pages = [
+    st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
+    st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
+]
 st.navigation(pages, position="top").run()

@@ -9,7 +9,9 @@ from compression.recipe import Recipe, recipe_hash
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NUMERIC_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "torch-pruning", "constriction", "numpy")
-_PRESENTATION = ("service.py", "pareto.py", "report.py", "engine.py", "__main__.py")
+_PRESENTATION = (
+    "service.py", "pareto.py", "report.py", "engine.py", "__main__.py", "status.py", "sweep.py", "behaviour.py",
+)
 
 
 @lru_cache(maxsize=1)

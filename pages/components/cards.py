@@ -93,9 +93,9 @@ def _card(result: ExperimentResult, title: str, name: str, value: str, delta: st
     return Card(title, value, delta, color, remark, badge, note)  # type: ignore[arg-type]
 
 
-def show_cards(result: ExperimentResult) -> None:
-    """Draw the cards; they wrap on narrow screens."""
-    with st.container(horizontal=True, gap="small", key="cards"):
+def show_cards(result: ExperimentResult, key: str = "cards") -> None:
+    """Draw the cards in a container of that key; they wrap on narrow screens."""
+    with st.container(horizontal=True, gap="small", key=key):
         for card in cards_of(result):
             with st.container(border=True, height="stretch", gap=None):
                 st.metric(
