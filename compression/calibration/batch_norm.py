@@ -57,7 +57,9 @@ def input_moments(
         def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
             x = args[0]
             axes = [0, *range(2, x.ndim)]
-            found[fqn] = Moments(x.mean(axes), x.var(axes, unbiased=False))
+            mean = x.mean(axes)
+            power = torch.linalg.vector_norm(x, dim=axes).square() / (x.numel() // x.shape[1])
+            found[fqn] = Moments(mean, (power - mean.square()).clamp(min=0))
             if correct is not None and fqn in correct:
                 _shift(module, correct[fqn], found[fqn])
 

@@ -66,7 +66,7 @@ def _with_extra_level(blocks: Tensor, bits: int, group: int, scale: Tensor, erro
 def fit_with_feedback(
     weight: Tensor, grid: UniformGrid, hessian: Tensor, fixed: Tensor | None = None
 ) -> tuple[UniformGrid, Tensor]:
-    """Round with feedback and refit the scale of each channel to the symbols found, a few times; keep the best.
+    """Round with feedback; at few bits refit the scale of each channel to the symbols found, and keep the best.
 
     Args:
         weight: (C_out, ...).
@@ -80,12 +80,14 @@ def fit_with_feedback(
     rows, batched = grouped(weight.double(), hessian)
     zeros = None if fixed is None else fixed.flatten(1).unflatten(0, (len(batched), -1))
     best: tuple[float, UniformGrid, Tensor] | None = None
-    for _ in range(_REFITS if grid.group_size == 0 and grid.scale.numel() > 1 else 1):
+    refits = _REFITS if grid.bits <= _FEW_BITS and grid.group_size == 0 and grid.scale.numel() > 1 else 1
+    for _ in range(refits):
         rounded = round_with_feedback(rows, batched, _rounding(grid, weight, len(batched)), zeros)
         error = _error(rounded - rows, batched)
         if best is None or error < best[0]:
             best = (error, grid, rounded)
-        grid = _refitted(grid, rows, rounded, batched)
+        if refits > 1:
+            grid = _refitted(grid, rows, rounded, batched)
     assert best is not None
     return best[1], best[2].flatten(0, 1).reshape(weight.shape).float()
 

@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from compression.solvers.gptq import upper_factor
-
-_BLOCK = 64
+from compression.solvers.gptq import BLOCK, upper_factor
 
 
 def saliency(weight: Tensor, hessian: Tensor) -> Tensor:
@@ -39,7 +37,7 @@ def prune_with_feedback(
     work, upper = weight.double().clone(), upper_factor(hessian)
     scale = torch.diagonal(upper, dim1=1, dim2=2).square()
     columns = work.shape[2]
-    step = pattern[1] if pattern is not None else _BLOCK
+    step = pattern[1] if pattern is not None else BLOCK
     removed_so_far = 0
     for start in range(0, columns, step):
         end = min(start + step, columns)
@@ -50,11 +48,13 @@ def prune_with_feedback(
             removed_so_far += int(remove.sum())
         else:
             remove = _lowest_per_row(scores, end - start - min(pattern[0], end - start))
-        for column in range(start, end):
-            gone = remove[:, :, column - start]
-            error = torch.where(gone, work[:, :, column], 0.0) / upper[:, column, column, None]
-            work[:, :, column:] -= error[:, :, None] * upper[:, None, column, column:]
-            work[:, :, column][gone] = 0.0
+        block, errors = work[:, :, start:end], torch.empty_like(work[:, :, start:end])
+        for column in range(end - start):
+            error = block[:, :, column] * remove[:, :, column] / upper[:, start + column, start + column, None]
+            block[:, :, column:] -= error[:, :, None] * upper[:, None, start + column, start + column : end]
+            errors[:, :, column] = error
+        block[remove] = 0.0
+        work[:, :, end:] -= errors @ upper[:, start:end, end:]
     return work
 
 
