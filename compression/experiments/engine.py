@@ -19,6 +19,7 @@ from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
 
 from compression.experiments import jobs, lifeline
+from compression.experiments.identity import CODE_VERSION, code_version
 from compression.recipe import Recipe, recipe_to_dict
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,7 @@ class Engine:
         if address is None:
             paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+            os.environ[CODE_VERSION] = code_version()
             os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
             count = compute_workers or max(1, min(4, (os.cpu_count() or 2) - 1))
             workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
