@@ -46,6 +46,14 @@ def original_hessians(context: CompressionContext) -> dict[str, Tensor]:
     return _cache[key]
 
 
+def fitting_hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
+    """A layer's Hessian, or None where the layer no longer has the inputs or groups that it had originally."""
+    found = original_hessians(context).get(fqn)
+    if found is None or found.shape[-1] != layer.weight[0].numel():
+        return None
+    return found if found.ndim == 2 or len(found) == getattr(layer, "groups", 1) else None
+
+
 def _path(context: CompressionContext) -> Path | None:
     if context.cache_dir is None:
         return None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.grids import decode_codebook, dequantize, quantize_to_grid
 from compression.knobs import knob, validate
@@ -75,8 +75,8 @@ def binarize(model: nn.Module, config: BinarizationConfig, context: CompressionC
 
 
 def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    found = original_hessians(context).get(fqn)
-    return damped(found) if found is not None and found.shape[-1] == layer.weight[0].numel() else None
+    found = fitting_hessian(fqn, layer, context)
+    return None if found is None else damped(found)
 
 
 def to_levels(

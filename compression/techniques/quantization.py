@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
@@ -107,9 +107,9 @@ def _quantize_layer(
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
-    hessian = original_hessians(context).get(fqn) if config.rounding == "gptq" and bits < _PROTECTED_BITS else None
+    hessian = fitting_hessian(fqn, layer, context) if config.rounding == "gptq" and bits < _PROTECTED_BITS else None
     grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range)
-    if hessian is not None and hessian.shape[-1] == weight[0].numel():
+    if hessian is not None:
         mask = state.masks.get(name)
         grid, weight = fit_with_feedback(weight, grid, damped(hessian), None if mask is None else ~mask)
     layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
@@ -63,7 +63,8 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
     layers = dict(selected_layers(model, context))
     configs = {fqn: config_for(fqn, config, context) for fqn in layers}
     active = {fqn: c for fqn, c in configs.items() if c.sparsity > 0 or c.pattern != "none"}
-    scores = {fqn: _scores(fqn, layers[fqn], active[fqn], context) for fqn in active}
+    informed = all(_hessian(fqn, layers[fqn], context) is not None for fqn in active)  # else scales would be mixed
+    scores = {fqn: _scores(fqn, layers[fqn], active[fqn], context, informed) for fqn in active}
     together = [fqn for fqn, c in active.items() if c == config and c.scope == "global" and c.pattern == "none"]
     threshold = _threshold([scores[fqn] for fqn in together], config.sparsity)
     for fqn, own in active.items():
@@ -77,16 +78,17 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
 
 
 def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    found = original_hessians(context).get(fqn)
-    return found if found is not None and found.shape[-1] == layer.weight[0].numel() else None
+    return fitting_hessian(fqn, layer, context)
 
 
-def _scores(fqn: str, layer: nn.Module, config: WeightPruningConfig, context: CompressionContext) -> Tensor:
+def _scores(
+    fqn: str, layer: nn.Module, config: WeightPruningConfig, context: CompressionContext, informed: bool
+) -> Tensor:
     """Importance of each weight, shaped as the weight; with SparseGPT relative to the energy of the layer's output,
     which makes layers comparable (by loss gradients, K-FAC's Fisher information, it came out far worse).
     """
     weight = layer.weight.detach().double()
-    hessian = None if config.criterion == "magnitude" else _hessian(fqn, layer, context)
+    hessian = _hessian(fqn, layer, context) if informed and config.criterion != "magnitude" else None
     if hessian is None:
         return weight.abs()
     rows, batched = grouped(weight, damped(hessian))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.grids import codebook_indices, decode_codebook
 from compression.knobs import knob, validate
@@ -73,8 +73,7 @@ def share_weights(model: nn.Module, config: WeightSharingConfig, context: Compre
 
 
 def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    found = original_hessians(context).get(fqn)
-    return found if found is not None and found.shape[-1] == layer.weight[0].numel() else None
+    return fitting_hessian(fqn, layer, context)
 
 
 def cluster(
