@@ -16,6 +16,7 @@ from pages.components.comparison import (
     short_names,
     techniques_of,
 )
+from pages.components.palette import VARIANTS
 
 _PINS = "pins"
 
@@ -81,7 +82,7 @@ def _side_by_side(pinned: list[ExperimentResult]) -> None:
         with column:
             st.markdown(f"**{name}**")
             st.caption(str(result.recipe["model"]))
-            show_cards(result, key=f"cards-{result.key}")
+            show_cards(result, key=f"cards-{result.key}", even=False)
     difference = recipe_difference(pinned)
     st.markdown("**Where the recipes differ**")
     if difference.empty:
@@ -90,7 +91,9 @@ def _side_by_side(pinned: list[ExperimentResult]) -> None:
         st.dataframe(difference, alt="Knobs in which the recipes differ")
     _behaviour(pinned, names)
     st.markdown("**Bytes per layer in the packed file**")
-    st.bar_chart(layer_sizes(pinned), stack=False, sort=False, x_label="layer", y_label="bytes")
+    sizes = layer_sizes(pinned)
+    colors = list(VARIANTS[: len(sizes.columns)])
+    st.bar_chart(sizes, stack=False, sort=False, x_label="layer", y_label="bytes", color=colors)
 
 
 def _behaviour(pinned: list[ExperimentResult], names: list[str]) -> None:

@@ -93,11 +93,11 @@ def _card(result: ExperimentResult, title: str, name: str, value: str, delta: st
     return Card(title, value, delta, color, remark, badge, note)  # type: ignore[arg-type]
 
 
-def show_cards(result: ExperimentResult, key: str = "cards") -> None:
-    """Draw the cards in a container of that key; they wrap on narrow screens."""
+def show_cards(result: ExperimentResult, key: str = "cards", *, even: bool = True) -> None:
+    """Draw the cards in a container of that key, all of one height if wanted; they wrap on narrow screens."""
     with st.container(horizontal=True, gap="small", key=key):
         for card in cards_of(result):
-            with st.container(border=True, height="stretch", gap=None):
+            with st.container(border=True, height="stretch" if even else "content", gap=None):
                 st.metric(
                     card.title, card.value, card.delta or None, delta_color=card.color, help=card.help,
                     delta_arrow="off" if card.color == "off" else "auto",

@@ -28,6 +28,7 @@ _SYMBOLS = {
     "recovery": "bowtie",
 }
 _SPARE = ("#4477AA", "#AA3377", "#228833", "#CCBB44")
+VARIANTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 BADGE_COLORS = {"measured": "green", "simulated": "orange", "estimated": "gray"}
 
 
