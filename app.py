@@ -12,6 +12,7 @@ st.html("""<style>
 .stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}
 [class*="st-key-cards"] > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
 </style>""")
+st.session_state[backend.ENTERED] = True
 backend.service()
 pages = [
     st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),

@@ -55,10 +55,6 @@ class CompressionContext:
         include: fqns or regexes a step is limited to (empty: all).
         exclude: fqns or regexes a step leaves alone.
         overrides: ``fqn or regex -> {knob: value}`` of the current step.
-        validation: Samples of the training split that `training_batches` leaves out, or None.
-        n_training_batches: Batches in one epoch, or None where they have to be counted.
-        students: Names that `build_student` takes.
-        build_student: ``name -> untrained smaller network`` for the same inputs and classes, or None.
     """
 
     original: nn.Module
@@ -79,10 +75,6 @@ class CompressionContext:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)
-    validation: Batch | None = None
-    n_training_batches: int | None = None
-    students: tuple[str, ...] = ()
-    build_student: Callable[[str], nn.Module] | None = None
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when the user has cancelled."""

@@ -33,8 +33,15 @@ def matches(fqn: str, pattern: str) -> bool:
 def selected_layers(
     model: nn.Module, context: CompressionContext
 ) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
-    """Weight layers that the step's include / exclude patterns leave in; the others are reported as skipped."""
+    """Weight layers that the step's include / exclude patterns leave in; the others are reported as skipped.
+
+    Of layers that share one weight only the first is given, so that a step acts on a weight once.
+    """
+    seen: set[int] = set()
     for fqn, module in weight_layers(model):
+        if id(module.weight) in seen:
+            continue
+        seen.add(id(module.weight))
         if context.include and not any(matches(fqn, p) for p in context.include):
             context.report.skipped[fqn] = "not in the step's included layers"
         elif any(matches(fqn, p) for p in context.exclude):

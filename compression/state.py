@@ -104,3 +104,15 @@ def state_of(model: nn.Module) -> CompressionState:
         state = CompressionState()
         object.__setattr__(model, _ATTRIBUTE, state)
     return state
+
+
+def spread_to_tied(model: nn.Module) -> None:
+    """Give each name of a tied parameter the encoding and mask that were recorded under one of them."""
+    state, names = state_of(model), {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    for tied in names.values():
+        for table in (state.encodings, state.masks):
+            known = next((table[name] for name in tied if name in table), None)
+            if known is not None and len(tied) > 1:
+                table.update(dict.fromkeys(tied, known))

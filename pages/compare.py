@@ -124,4 +124,5 @@ def _flips(found: dict[str, Behaviour]) -> None:
         )
 
 
+backend.enter_by_app()
 page()

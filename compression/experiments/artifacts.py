@@ -18,7 +18,7 @@ from compression.experiments.tasks import Task
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs, count_parameters
 from compression.recipe import Recipe, Step
-from compression.state import state_of
+from compression.state import spread_to_tied, state_of
 from compression.techniques import get_technique
 
 Progress = Callable[[float, str], None]
@@ -75,6 +75,7 @@ def compress(model: nn.Module, steps: tuple[Step, ...], context: CompressionCont
             model = technique.function(model, step.config, own)
         except NotApplicableError as error:
             raise InputError("steps", step.technique, f"it cannot act on this model: {error}") from error
+        spread_to_tied(model)
         notes += [f"{technique.title}: {note}" for note in report.notes]
         notes += _skipped_notes(technique.title, report)
         if not report.changed:

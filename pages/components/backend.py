@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+ENTERED = "entered"
+
 if TYPE_CHECKING:
     from compression.experiments import Service
 
@@ -18,3 +20,14 @@ def service() -> "Service":
     from compression.experiments import Service
 
     return Service()
+
+
+def enter_by_app() -> None:
+    """Leave a page that runs without ``app.py`` around it, and come back through it.
+
+    Before the first ``st.navigation`` of a server, Streamlit takes the folder named ``pages`` for its older kind of
+    application and runs a page that is asked for by its address on its own. That run has set the navigation up.
+    """
+    if not st.session_state.get(ENTERED):
+        st.session_state[ENTERED] = True
+        st.rerun()

@@ -79,6 +79,7 @@ def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
     def take() -> None:
         upload = st.session_state.get("import")
         if upload is None:
+            st.session_state.pop(_MESSAGE, None)
             return
         try:
             recipe = read_recipe(upload.getvalue())
@@ -90,14 +91,14 @@ def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
         order = [step.technique for step in recipe.steps]
         usual = [t.key for t in techniques if t.key in order]
         moved = " Its steps were put in the suggested order." if order != usual else ""
-        st.session_state[_MESSAGE] = ("success", f"{upload.name} is in the sliders.{moved}")
+        st.session_state[_MESSAGE] = ("success", f"{upload.name} was put into the sliders.{moved}")
 
     st.file_uploader(
         "Import a recipe or bundle", type=["yaml", "yml", "json", "zip"], key="import", on_change=take,
         max_upload_size=128,
         help="Sets the sliders to a recipe.yaml or to an exported bundle.",
     )
-    kind, text = st.session_state.pop(_MESSAGE, ("", ""))
+    kind, text = st.session_state.get(_MESSAGE, ("", ""))
     if text:
         (st.error if kind == "error" else st.success)(text)
 

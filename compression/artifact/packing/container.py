@@ -46,7 +46,7 @@ def read_container(path: Path) -> tuple[dict[str, Any], bytes]:
         inflater = zlib.decompressobj()
         text = inflater.decompress(body[start : start + length], _HEADER_LIMIT)
         header = json.loads(text)
-    except (zlib.error, ValueError):
+    except (zlib.error, ValueError, RecursionError):
         raise InputError(FIELD, path.name, "an undamaged file is needed: its header is unreadable") from None
     if not isinstance(header, dict):
         raise InputError(FIELD, path.name, "an undamaged file is needed: its header is unreadable")

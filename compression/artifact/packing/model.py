@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,10 +15,12 @@ from compression.artifact.packing.tensors import (
     PoolReader,
     Pools,
     Record,
+    dtype_name,
     holds,
     read_planes,
     read_tensor,
     same_values,
+    without_negative_zeros,
     write_tensor,
 )
 from compression.errors import InputError
@@ -26,6 +29,11 @@ from compression.state import ActivationQuantization, Encoding, state_of
 
 ActivationGrid = tuple[float, int, int]
 _LARGEST = 2**28
+_ALWAYS_ALLOWED = 2**24
+_VALUES_PER_BYTE = 2**10
+_DAMAGED = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)
 _UNPACKED = ("num_batches_tracked",)
 
 
@@ -81,7 +89,7 @@ def pack_model(
     """Write a model's weights: encoded tensors as symbols with their tables and scales, the rest losslessly.
 
     Every claim of `state_of(model)` is checked against the values; one that does not hold is noted and the tensor
-    stored as float32.
+    stored as float32. Values are kept bit by bit, but for negative zeros in pruned or encoded tensors.
 
     Args:
         model: The compressed model.
@@ -93,26 +101,33 @@ def pack_model(
     labels: dict[str, str] = {}
     first: dict[tuple[int, ...], str] = {}
     tensors = model_tensors(model)
-    for name, value in tensors.items():
+    for name in sorted(tensors, key=state.shared.__contains__):
+        value = tensors[name]
         identity = (value.data_ptr(), *value.shape, *value.stride())
         stored = state.shared.get(name) or first.get(identity)
         if stored is not None and stored in labels and same_values(tensors[stored], value):
             records.append({"n": name, "k": "=", "o": stored})
             labels[name] = "shared"
             continue
+        if name in state.shared:
+            notes.append(f"{name}: it differs from {state.shared[name]}, as which it claims to be stored.")
         encoding = state.encodings.get(name)
         if encoding is not None and not holds(value, encoding):
             notes.append(f"{name}: its values are not on the {encoding_label(encoding)} they claim; stored as float32.")
             encoding = None
         if value.numel():
             first[identity] = name
-        labels[name] = encoding_label(encoding)
+        if name in state.masks and value.is_floating_point():
+            value = without_negative_zeros(value)
+        labels[name] = encoding_label(encoding) if encoding or value.is_floating_point() else dtype_name(value)
         records.append({"n": name, **write_tensor(writer, pools, value, encoding)})
     pooled = pools.write(writer)
     descriptors, tables, payloads = writer.finish()
     header: dict[str, Any] = {
         "tensors": records, "pools": pooled, "streams": descriptors, "tables": tables,
-        "grids": [[k, *v] for k, v in (activation_grids or {}).items()],
+        "grids": [
+            [k, float(np.float32(scale)), zero, bits] for k, (scale, zero, bits) in (activation_grids or {}).items()
+        ],
         "activations": None if state.activations is None else asdict(state.activations),
         "compute": state.compute_dtype,
     }
@@ -151,14 +166,15 @@ def unpack_model(path: Path) -> PackedModel:
     header, data = read_container(path)
     try:
         return _unpack(header, data)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
+    except _DAMAGED:
         raise InputError(FIELD, path.name, "an undamaged file is needed: its contents do not fit together") from None
 
 
 def _unpack(header: dict[str, Any], data: bytes) -> PackedModel:
-    total = sum(int(n) for n, _, _, _ in header["streams"])
-    total += sum(math.prod(int(d) for d in r.get("d", ())) for r in header["tensors"])
-    if total > _LARGEST:
+    total = sum(abs(int(n)) for n, _, _, _ in header["streams"])
+    total += sum(abs(math.prod(int(d) for d in r.get("d", ()))) for r in header["tensors"])
+    # Constant tensors take no bytes at all, so a small file may rightly hold more values than bytes, within reason.
+    if total > min(_LARGEST, _ALWAYS_ALLOWED + _VALUES_PER_BYTE * len(data)):
         raise ValueError("too large")
     streams = read_streams(header["streams"], header["tables"], data)
     pools = PoolReader({dtype: read_planes(streams, numbers) for dtype, numbers in header["pools"].items()})
@@ -175,12 +191,20 @@ def _unpack(header: dict[str, Any], data: bytes) -> PackedModel:
             tensors[name], encoding = read_tensor(record, streams, pools)
         if encoding is not None:
             encodings[name] = encoding
-    settings = header["activations"]
-    activations = None
-    if settings is not None:
-        activations = ActivationQuantization(**{**settings, "excluded": tuple(settings["excluded"])})
+    activations = _read_activations(header["activations"])
     grids = {str(k): (float(scale), int(zero), int(bits)) for k, scale, zero, bits in header["grids"]}
+    if header["compute"] not in (None, "float16", "bfloat16"):
+        raise ValueError("it computes in an unknown type")
     return PackedModel(tensors, encodings, activations, grids, header["compute"], shared)
+
+
+def _read_activations(settings: dict[str, Any] | None) -> ActivationQuantization | None:
+    if settings is None:
+        return None
+    return ActivationQuantization(
+        bits=int(settings["bits"]), range_method=str(settings["range_method"]),
+        percentile=float(settings["percentile"]), excluded=tuple(str(name) for name in settings["excluded"]),
+    )
 
 
 def load_packed(model: nn.Module, packed: PackedModel) -> None:

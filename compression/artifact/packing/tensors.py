@@ -9,26 +9,65 @@ import torch
 from torch import Tensor
 
 from compression.artifact.packing.streams import StreamWriter
-from compression.grids import codebook_indices, decode_codebook, dequantize, quantize_to_grid, symbol_range
+from compression.errors import InputError
+from compression.grids import (
+    codebook_indices,
+    decode_codebook,
+    dequantize,
+    expand_scale,
+    quantize_to_grid,
+    symbol_range,
+)
 from compression.state import Codebook, Encoding, HalfPrecision, UniformGrid
 
 _POOLED = 512
 _BYTE = 256
+_HALVES = ("float16", "bfloat16")
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_STORABLE = {str(t).removeprefix("torch."): t for t in (
+    torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+)}
 Record = dict[str, Any]
 
 
+def dtype_name(values: Tensor) -> str:
+    """Name under which a tensor's type is stored.
+
+    Raises:
+        InputError: if tensors of this type cannot be stored.
+    """
+    name = str(values.dtype).removeprefix("torch.")
+    if name not in _STORABLE:
+        raise InputError("dtype", name, "allowed: " + ", ".join(_STORABLE))
+    return name
+
+
+def without_negative_zeros(values: Tensor) -> Tensor:
+    """The values with negative zeros made positive, as pruning by multiplication leaves some."""
+    return values + 0.0
+
+
 def bit_patterns(values: Tensor) -> Tensor:
-    """float32 values as int32 bit patterns, negative zero made positive."""
-    return (values.float() + 0.0).contiguous().view(torch.int32)
+    """Floating-point values as float32 bit patterns (int32), negative zero made positive."""
+    return without_negative_zeros(values.float()).contiguous().view(torch.int32)
 
 
 def same_values(first: Tensor, second: Tensor) -> bool:
     """Whether two float tensors are equal bit by bit, but for the sign of zero."""
-    return first.shape == second.shape and torch.equal(bit_patterns(first), bit_patterns(second))
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    if first.is_floating_point():
+        return torch.equal(bit_patterns(first), bit_patterns(second))
+    return torch.equal(first, second)
 
 
 def holds(value: Tensor, encoding: Encoding) -> bool:
-    """Whether a tensor's values really lie where its encoding says."""
+    """Whether a tensor's values really lie where its encoding says, and the encoding is one that can be stored."""
+    if value.dtype != torch.float32:
+        return False
+    if isinstance(encoding, UniformGrid) and not _fits(encoding, value.shape):
+        return False
     if isinstance(encoding, UniformGrid):
         return same_values(dequantize(quantize_to_grid(value, encoding), encoding), value)
     if isinstance(encoding, Codebook):
@@ -36,6 +75,18 @@ def holds(value: Tensor, encoding: Encoding) -> bool:
             decode_codebook(codebook_indices(value, encoding), encoding), value
         )
     return same_values(value.to(getattr(torch, encoding.dtype)).float(), value)
+
+
+def _fits(grid: UniformGrid, shape: torch.Size) -> bool:
+    if not 2 <= grid.bits <= 8 or (grid.group_size and grid.scale.dim() != 2):
+        return False
+    zero = grid.zero_point
+    if zero is not None and (zero.shape != grid.scale.shape or zero.min() < 0 or zero.max() >= 2**grid.bits):
+        return False
+    try:
+        return torch.broadcast_shapes(expand_scale(grid.scale, shape, grid.group_size).shape, shape) == shape
+    except RuntimeError:
+        return False
 
 
 @dataclass
@@ -67,30 +118,36 @@ class PoolReader:
         """
         start, n = self._position.get(dtype, 0), math.prod(shape)
         words = self._words.get(dtype, np.zeros(0, np.uint32))[start : start + n]
-        if len(words) != n:
+        if n < 0 or len(words) != n:
             raise ValueError("a pool of values is too short")
         self._position[dtype] = start + n
         return from_words(words, dtype).reshape(shape)
 
 
 def to_words(values: Tensor, dtype: str) -> np.ndarray:
-    """Bit patterns as uint32 (float32) or uint16 (16-bit types)."""
-    if dtype == "float32":
-        return values.detach().float().contiguous().flatten().view(torch.int32).numpy().view(np.uint32)
-    half = values.detach().to(getattr(torch, dtype)).contiguous().flatten()
-    return half.view(torch.int16).numpy().view(np.uint16)
+    """Bit patterns as unsigned numbers as wide as the type."""
+    kept = values.detach().to(_STORABLE[dtype]).contiguous().flatten()
+    words = kept.view(_WORDS[kept.element_size()]).numpy()
+    return words.view(f"u{words.itemsize}")
 
 
 def from_words(words: np.ndarray, dtype: str) -> Tensor:
-    """Inverse of `to_words`; float32."""
-    if dtype == "float32":
-        return torch.from_numpy(words.astype(np.uint32).view(np.int32).copy()).view(torch.float32)
-    return torch.from_numpy(words.astype(np.uint16).view(np.int16).copy()).view(getattr(torch, dtype)).float()
+    """Inverse of `to_words`; 16-bit floats are given as float32.
+
+    Raises:
+        ValueError: if the type is unknown or its words have another width.
+    """
+    kind = _STORABLE.get(dtype)
+    if kind is None or kind.itemsize != words.itemsize or (kind is torch.bool and words.max(initial=0) > 1):
+        raise ValueError("values are of an unknown type")
+    signed = words.astype(f"i{words.itemsize}" if words.itemsize > 1 else "u1")
+    values = torch.from_numpy(signed).view(kind)
+    return values.float() if dtype in _HALVES else values
 
 
 def add_planes(writer: StreamWriter, words: np.ndarray) -> list[int]:
     """Write words as one stream per byte; exponents compress, mantissas do not."""
-    planes = words.astype(words.dtype.newbyteorder("<")).view(np.uint8).reshape(len(words), -1)
+    planes = words.astype(words.dtype.newbyteorder("<")).view(np.uint8).reshape(len(words), words.dtype.itemsize)
     return [writer.add(planes[:, i], _BYTE) for i in range(planes.shape[1])]
 
 
@@ -100,10 +157,10 @@ def read_planes(streams: list[np.ndarray], numbers: list[int]) -> np.ndarray:
     Raises:
         ValueError: if the planes do not fit together.
     """
-    if len(numbers) not in (2, 4):
+    if len(numbers) not in _WORDS:
         raise ValueError("a value has a wrong number of bytes")
     planes = np.stack([streams[i] for i in numbers], axis=1).astype(np.uint8)
-    return np.ascontiguousarray(planes).view("<u4" if len(numbers) == 4 else "<u2").reshape(-1)
+    return np.ascontiguousarray(planes).view(f"<u{len(numbers)}").reshape(-1)
 
 
 def write_tensor(writer: StreamWriter, pools: Pools, value: Tensor, encoding: Encoding | None) -> Record:
@@ -124,7 +181,9 @@ def write_tensor(writer: StreamWriter, pools: Pools, value: Tensor, encoding: En
             pools.add(encoding.scale)
         record["s"] = writer.add(codebook_indices(value, encoding).numpy(), len(encoding.values))
     else:
-        record.update(_write_plain(writer, pools, value, "float32" if encoding is None else encoding.dtype))
+        if encoding is not None:
+            record["h"] = 1
+        record.update(_write_plain(writer, pools, value, dtype_name(value) if encoding is None else encoding.dtype))
     return record
 
 
@@ -156,7 +215,7 @@ def read_tensor(record: Record, streams: list[np.ndarray], pools: PoolReader) ->
         codebook = Codebook(values, scale)
         return decode_codebook(_shaped(streams[record["s"]], shape).long(), codebook), codebook
     dtype = record["t"]
-    encoding = None if dtype == "float32" else HalfPrecision(dtype)
+    encoding = HalfPrecision(dtype) if record.get("h") else None
     if kind == "p":
         return pools.take(shape, dtype), encoding
     words = read_planes(streams, record["s"])
