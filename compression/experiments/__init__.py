@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compression.errors import InputError
+    from compression.experiments.engine import Engine
+    from compression.experiments.locations import home
     from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
     from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord
     from compression.experiments.service import Service
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Badge",
+    "Engine",
     "ExperimentResult",
     "Figures",
     "InputError",
@@ -49,6 +52,7 @@ __all__ = [
     "format_latency",
     "get_technique",
     "has_weights",
+    "home",
     "knobs_of",
     "list_techniques",
     "recipe_from_dict",
@@ -62,6 +66,8 @@ __all__ = [
 
 _MODULES = {
     "compression.errors": ("InputError",),
+    "compression.experiments.engine": ("Engine",),
+    "compression.experiments.locations": ("home",),
     "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
     "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord"),
     "compression.experiments.service": ("Service",),

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from compression.errors import InputError
 from compression.experiments.export import export_bundle
+from compression.experiments.graphs import export_graphs
 from compression.experiments.locations import home
 from compression.experiments.report import (
     figure_rows,
@@ -70,6 +71,12 @@ def show_techniques(options: Namespace) -> int:
         shown = {k: getattr(technique, k) for k in ("key", "title", "family", "paper", "paper_url", "main_knob")}
         records.append({**shown, "needs": sorted(technique.needs), "knobs": knobs})
     return _show(options, records, ("key", "family", "main_knob", "paper", "title"), "techniques")
+
+
+def export_shipped_graphs(options: Namespace) -> int:
+    """``graphs``: export the graphs that the project ships."""
+    files = [{"model": model, "file": path.name} for model, path in export_graphs().items()]
+    return _show(options, files, ("model", "file"), "graphs")
 
 
 def _read_recipe(path: Path) -> Recipe:

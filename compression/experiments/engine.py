@@ -9,7 +9,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
 
 from compression.experiments import jobs, lifeline
-from compression.experiments.identity import CODE_VERSION, code_version
-from compression.recipe import Recipe, recipe_to_dict
+from compression.experiments.code_version import CODE_VERSION, code_version
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMPUTE, _TIMING = {"compute": 1}, {"timing": 1}
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**28)}
 
 
 def _worker(name: str, resource: dict[str, int], scratch: Path) -> dict[str, Any]:
@@ -44,6 +44,8 @@ class Engine:
     """
 
     def __init__(self, root: Path, address: str | None = None, compute_workers: int | None = None) -> None:
+        root = root.resolve()
+        root.mkdir(parents=True, exist_ok=True)
         self._root = str(root)
         self._cluster: SpecCluster | None = None
         if address is None:
@@ -51,6 +53,8 @@ class Engine:
             os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
             os.environ[CODE_VERSION] = code_version()
             os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
+            for name, value in _KEEP_MEMORY.items():  # dask's choice makes each tensor a system call: half as fast
+                os.environ.setdefault(name, value)
             count = compute_workers or max(1, min(4, (os.cpu_count() or 2) - 1))
             workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
             workers["timing"] = _worker("timing", _TIMING, root / "scratch")
@@ -63,12 +67,19 @@ class Engine:
             self._client = Client(address, set_as_default=False)
         self._futures: dict[str, list[Future]] = {}
         self._turns = itertools.count()
-        self._warm = [
-            self._client.submit(
-                jobs.warm_up, self._root, name == "timing", key=f"warm-{name}", workers=[name], pure=False
-            )
-            for name in ([] if self._cluster is None else self._cluster.workers)
-        ]
+        self._warm = self._warm_up()
+
+    def _warm_up(self) -> list[Future]:
+        """Have the workers import and prepare; the timing one last, as the first point needs it last."""
+        ready: list[Future] = []
+        names = [] if self._cluster is None else sorted(self._cluster.workers)
+        for name in names:
+            times = name == "timing"
+            ready.append(self._client.submit(
+                jobs.warm_up, self._root, times, ready[:] if times else [], key=f"warm-{name}", workers=[name],
+                pure=False,
+            ))
+        return ready
 
     def _tie_workers(self) -> None:
         """Workers, their nannies and the scheduler leave with this process, even if it is killed."""
@@ -78,17 +89,17 @@ class Engine:
         self._client.run(lifeline.follow, *own, nanny=True)
 
     def submit(
-        self, key: str, recipe: Recipe, priority: int = 0, on_lost: Callable[[str, str], None] | None = None
+        self, key: str, recipe: Mapping[str, Any], priority: int = 0, on_lost: Callable[[str, str], None] | None = None
     ) -> None:
         """Queue all stages of a recipe: a first coarse result, then its refinement at a lower priority.
 
         Args:
             key: Key of the result.
-            recipe: What to run.
+            recipe: What to run, as plain data.
             priority: Higher runs first.
             on_lost: Called with the key and a reason if a worker was lost for good.
         """
-        text = json.dumps(recipe_to_dict(recipe))
+        text = json.dumps(recipe)
         turn = next(self._turns)  # a cancelled stage may still be running under its old name
         before: Future | bool = True
         chain: list[Future] = []

@@ -1,32 +1,41 @@
-"""Functions that worker processes run: plain arguments in, a key out; everything else goes through the store."""
+"""Functions that worker processes run: plain arguments in, a key out; everything else goes through the store.
+
+What they need is imported inside them, so that whoever submits them need not import torch first.
+"""
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compression.errors import CancelledError, InputError
-from compression.experiments import stages
-from compression.experiments.store import ResultStore
-from compression.recipe import Recipe, recipe_from_dict
-from models import registry
+
+if TYPE_CHECKING:
+    from compression.experiments.stages import Tier
+    from compression.experiments.store import ResultStore
+    from compression.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 _REPORT_SECONDS = 0.2
 _FIRST_MODEL = "digits_resnet"
+_YIELDING = 10
 
 
 @lru_cache(maxsize=4)
-def _store(root: str) -> ResultStore:
+def _store(root: str) -> "ResultStore":
+    from compression.experiments.store import ResultStore
+
     return ResultStore(Path(root))
 
 
 class _Watch:
     """Reports progress to the store and learns from it of a cancellation, a few times a second."""
 
-    def __init__(self, store: ResultStore, key: str) -> None:
+    def __init__(self, store: "ResultStore", key: str) -> None:
         self._store, self._key = store, key
         self._last = 0.0
         self._cancelled = False
@@ -43,7 +52,7 @@ class _Watch:
         return self._cancelled
 
 
-def _guarded(store: ResultStore, key: str, work: Callable[[_Watch], None]) -> bool:
+def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> bool:
     """Run one stage; errors become the job's state. Returns whether the next stage may follow."""
     watch = _Watch(store, key)
     if watch.cancelled():
@@ -63,12 +72,16 @@ def _guarded(store: ResultStore, key: str, work: Callable[[_Watch], None]) -> bo
     return True
 
 
-def _recipe(recipe_json: str) -> Recipe:
+def _recipe(recipe_json: str) -> "Recipe":
+    from compression.recipe import recipe_from_dict
+
     return recipe_from_dict(json.loads(recipe_json))
 
 
-def compute(root: str, key: str, recipe_json: str, tier: stages.Tier, before: bool = True) -> bool:
+def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = True) -> bool:
     """Build a recipe's artifact and its baseline's, and score both."""
+    from compression.experiments import stages
+
     store, recipe = _store(root), _recipe(recipe_json)
     if not before:
         return False
@@ -86,13 +99,15 @@ def compute(root: str, key: str, recipe_json: str, tier: stages.Tier, before: bo
     return _guarded(store, key, work)
 
 
-def _start(store: ResultStore, key: str) -> None:
+def _start(store: "ResultStore", key: str) -> None:
     if store.jobs([key]).get(key, {}).get("state") == "queued":
         store.put_job(key, "running", 0.0, "starting")
 
 
-def time_artifact(root: str, key: str, recipe_json: str, tier: stages.Tier, before: bool = True) -> bool:
+def time_artifact(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = True) -> bool:
     """Time a recipe's artifact against its baseline and store the result so far."""
+    from compression.experiments import stages
+
     store, recipe = _store(root), _recipe(recipe_json)
     if not before:
         return False
@@ -107,14 +122,22 @@ def time_artifact(root: str, key: str, recipe_json: str, tier: stages.Tier, befo
     return _guarded(store, key, work)
 
 
-def warm_up(root: str, times: bool) -> bool:
+def warm_up(root: str, times: bool, after: list[bool]) -> bool:
     """Do ahead of the first job what it would otherwise wait for.
 
     Args:
         root: The store's folder.
         times: Whether this worker times; the others compress.
+        after: Warm-ups that go first.
     """
+    del after
+    if not times and hasattr(os, "nice"):
+        os.nice(_YIELDING)  # the page and the timing go first where there are few cores
     import torch
+
+    from compression.experiments import stages
+    from compression.recipe import Recipe
+    from models import registry
 
     torch.set_num_threads(1)
     if times:

@@ -14,7 +14,7 @@ from compression.experiments.results import ExperimentResult
 from compression.experiments.status import JobStatus
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
-from compression.recipe import Recipe
+from compression.recipe import Recipe, recipe_to_dict
 from compression.techniques import Technique, get_technique, list_techniques
 from models import datasets, registry
 
@@ -26,13 +26,13 @@ class Service:
 
     Args:
         root: Folder of the result store; the user's by default.
-        address: Address of an existing dask scheduler; a local cluster by default.
+        engine: Its workers; started for that folder by default.
     """
 
-    def __init__(self, root: Path | None = None, address: str | None = None) -> None:
+    def __init__(self, root: Path | None = None, engine: Engine | None = None) -> None:
         self.store = ResultStore((root or home()).resolve())
         self.store.clear_unfinished_jobs()
-        self._engine = Engine(self.store.root, address)
+        self._engine = engine or Engine(self.store.root)
         self._lock = threading.Lock()
         self._known: dict[str, ExperimentResult] = {}
 
@@ -62,7 +62,7 @@ class Service:
             state = self.store.jobs([key]).get(key, {}).get("state")
             if state not in ("queued", "running") and not (state == "quick" and self._engine.has(key)):
                 self.store.put_job(key, "queued", 0.0, "waiting")
-                self._engine.submit(key, recipe, priority, self._lost)
+                self._engine.submit(key, recipe_to_dict(recipe), priority, self._lost)
         return key
 
     def submit_sweep(

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from compression.experiments.graphs import seed_graphs
 from compression.experiments.results import ExperimentResult, result_from_dict
 
 
@@ -79,6 +80,7 @@ class ResultStore:
         """Folder for statistics and exported graphs; made if missing."""
         path = self.root / "cache"
         path.mkdir(parents=True, exist_ok=True)
+        seed_graphs(path)
         return path
 
     def put_result(self, result: ExperimentResult) -> None:

@@ -30,6 +30,11 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         self.total = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and importing the compiler only to keep it out takes two seconds."""
+        return False
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         output = func(*args, **(kwargs or {}))
         self.total += _macs_of(func.overloadpacket, args, output)

@@ -16,10 +16,16 @@ def _close(service: "Service") -> None:
 
 @st.cache_resource(show_spinner="Starting the measuring workers ...", on_release=_close)
 def service() -> "Service":
-    """The service with its worker processes; started once."""
+    """The service with its worker processes; started once.
+
+    The workers come first: they import torch while this process does.
+    """
+    from compression.experiments import Engine, home
+
+    engine = Engine(home())
     from compression.experiments import Service
 
-    return Service()
+    return Service(engine=engine)
 
 
 def enter_by_app() -> None:

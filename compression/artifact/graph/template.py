@@ -1,8 +1,8 @@
 """Exported graphs, once per architecture: the weights are replaced afterwards.
 
 `torch.onnx.export` takes seconds; replacing initializers takes milliseconds. A template is exported from random
-weights (so that no two of them are merged for being equal) and made independent of layer widths as far as its
-Reshape nodes allow. Whoever fills it checks the result against the model's own output.
+weights (so that no two of them are merged for being equal), kept without them, and made independent of layer widths
+as far as its Reshape nodes allow. Whoever fills it checks the result against the model's own output.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph.lowering import Fold, find_folds, lowered_copy
@@ -35,7 +35,8 @@ _cache: dict[str, bytes] = {}
 
 def template_key(model: nn.Module, example_input: Tensor) -> str:
     """Hash of everything about a model but its widths and weights."""
-    digest = hashlib.sha256(f"{torch.__version__}|{tuple(example_input.shape[1:])}|{example_input.dtype}".encode())
+    version = torch.__version__.split("+")[0]
+    digest = hashlib.sha256(f"{version}|{tuple(example_input.shape[1:])}|{example_input.dtype}".encode())
     for fqn, module in model.named_modules():
         parts = [fqn, type(module).__qualname__, _source_of(type(module)), *_settings(module)]
         parts += [name for name, p in module.named_parameters(recurse=False) if p is not None]
@@ -80,7 +81,7 @@ def load_template(
             _cache[key] = _export_template(model, example_input, folds)
             if path is not None:
                 write_atomically(path, _cache[key])
-    return onnx.load_model_from_string(_cache[key])
+    return _with_zeros(onnx.load_model_from_string(_cache[key]))
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -98,7 +99,29 @@ def _export_template(model: nn.Module, example_input: Tensor, folds: dict[str, F
         for parameter in lowered.parameters():
             if parameter.is_floating_point():
                 parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
-    return export_model(lowered, example_input, free=True).SerializeToString()
+    proto = export_model(lowered, example_input, free=True)
+    _drop_weights(proto, set(lowered.state_dict()))
+    return proto.SerializeToString()
+
+
+def _drop_weights(proto: onnx.ModelProto, names: set[str]) -> None:
+    """Leave of the named tensors their type and shape: whoever fills a template replaces them all."""
+    for tensor in proto.graph.initializer:
+        if tensor.name in names:
+            tensor.ClearField("raw_data")
+
+
+def _with_zeros(proto: onnx.ModelProto) -> onnx.ModelProto:
+    for tensor in proto.graph.initializer:
+        if _is_empty(tensor):
+            zeros = np.zeros(tuple(tensor.dims), helper.tensor_dtype_to_np_dtype(tensor.data_type))
+            tensor.CopyFrom(numpy_helper.from_array(zeros, tensor.name))
+    return proto
+
+
+def _is_empty(tensor: onnx.TensorProto) -> bool:
+    held = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
+    return 0 not in tensor.dims and not any(len(getattr(tensor, field)) for field in held)
 
 
 def export_model(lowered: nn.Module, example_input: Tensor, free: bool = False) -> onnx.ModelProto:

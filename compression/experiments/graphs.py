@@ -1,0 +1,50 @@
+"""Exported graphs of the models that come with the project.
+
+An export takes seconds and depends on the architecture alone, so the project ships those of its own models and a
+first start need not wait for them. A graph whose architecture has changed since is simply not found, and exported.
+"""
+
+import shutil
+from pathlib import Path
+
+from compression.artifact.graph.lowering import find_folds
+from compression.artifact.graph.template import load_template, template_key
+from compression.experiments.tasks import load_task
+from compression.recipe import Recipe
+from models import registry
+
+SHIPPED = Path(registry.__file__).resolve().parent / "graphs"
+
+
+def seed_graphs(cache_dir: Path) -> None:
+    """Put the shipped graphs where exported ones are looked for, unless there are some already."""
+    target = cache_dir / "graphs"
+    if not target.exists() and SHIPPED.is_dir():
+        shutil.copytree(SHIPPED, target)
+
+
+def shipped_models() -> list[str]:
+    """Models whose weights come with the project."""
+    names = [info.name for info in registry.list_models()]
+    return [name for name in names if (registry.WEIGHTS_DIR / f"{name}.safetensors").is_file()]
+
+
+def graph_name(model: str) -> str:
+    """File name of a model's exported graph."""
+    task = load_task(Recipe(model, registry.model_info(model).dataset))
+    return f"{template_key(task.load_model(), task.example_input())}.onnx"
+
+
+def export_graphs() -> dict[str, Path]:
+    """Export what is not shipped yet and remove what no model needs any more; files by model."""
+    SHIPPED.mkdir(exist_ok=True)
+    files = {}
+    for name in shipped_models():
+        task = load_task(Recipe(name, registry.model_info(name).dataset))
+        model, example = task.load_model(), task.example_input()
+        load_template(model, example, find_folds(model, example), SHIPPED.parent)
+        files[name] = SHIPPED / graph_name(name)
+    for path in SHIPPED.glob("*.onnx"):
+        if path not in files.values():
+            path.unlink()
+    return files
