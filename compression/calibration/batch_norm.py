@@ -89,9 +89,10 @@ def original_pass(context: CompressionContext) -> tuple[dict[str, Moments], Tens
 
 
 def calibration_sample(context: CompressionContext) -> Tensor:
-    """At most 128 calibration inputs, evenly spread."""
+    """At most 128 calibration inputs, evenly spread; images channels-last, which runs faster on a CPU."""
     step = -(-len(context.calibration_inputs) // _SAMPLES)
-    return context.calibration_inputs[::step]
+    sample = context.calibration_inputs[::step]
+    return sample.contiguous(memory_format=torch.channels_last) if sample.ndim == 4 else sample
 
 
 def correct_batch_norm(model: nn.Module, context: CompressionContext) -> Tensor | None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from compression.context import CompressionContext
 from compression.layers import weight_layers
+from compression.solvers.factors import remembered
 
 _KEPT = 3
 _ROWS = 32_768
@@ -126,7 +127,11 @@ def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:
 
 
 def damped(hessian: Tensor) -> Tensor:
-    """Float64 Hessian with ``0.01 mean(diag H)`` on its diagonal; dead inputs get 1."""
+    """Float64 Hessian with ``0.01 mean(diag H)`` on its diagonal; dead inputs get 1. Not to be changed."""
+    return remembered(hessian, "damped", _damped)
+
+
+def _damped(hessian: Tensor) -> Tensor:
     h = hessian.double().clone()
     diagonal = torch.diagonal(h, dim1=-2, dim2=-1)
     dead = diagonal == 0

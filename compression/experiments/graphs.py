@@ -17,10 +17,12 @@ SHIPPED = Path(registry.__file__).resolve().parent / "graphs"
 
 
 def seed_graphs(cache_dir: Path) -> None:
-    """Put the shipped graphs where exported ones are looked for, unless there are some already."""
+    """Put the shipped graphs where exported ones are looked for."""
     target = cache_dir / "graphs"
-    if not target.exists() and SHIPPED.is_dir():
-        shutil.copytree(SHIPPED, target)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in SHIPPED.glob("*.onnx"):
+        if not (target / path.name).exists():
+            shutil.copyfile(path, target / path.name)
 
 
 def shipped_models() -> list[str]:

@@ -1,5 +1,6 @@
 """Assignment of weights to codebook entries with feedback, and entries refitted to the assignment."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,10 +28,11 @@ def assign_with_feedback(
     middles = (ascending[1:] + ascending[:-1]) / 2
     factor = (torch.ones(weight.shape[0]) if scale is None else scale).double().unflatten(0, (groups, -1))
     factor = torch.where(factor == 0, 1.0, factor)
+    allowed, bounds, scales = ascending.numpy(), middles.numpy(), factor.numpy()
 
-    def round_column(values: Tensor, index: Tensor) -> Tensor:
+    def round_column(values: np.ndarray, index: np.ndarray) -> np.ndarray:
         del index
-        return ascending[torch.bucketize(values / factor, middles)] * factor
+        return allowed[np.searchsorted(bounds, values / scales)] * scales
 
     zeros = None if fixed is None else fixed.flatten(1).unflatten(0, (groups, -1))
     rounded = round_with_feedback(rows, batched, round_column, zeros) / factor[..., None]

@@ -1,9 +1,10 @@
 """Grids of least error for a weight, and rounding to them with feedback."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from compression.solvers.gptq import grouped, round_with_feedback
+from compression.solvers.gptq import RoundColumn, grouped, round_with_feedback
 from compression.state import UniformGrid
 
 _SHRINK = torch.linspace(1.0, 0.35, 40)
@@ -92,7 +93,7 @@ def fit_with_feedback(
     return best[1], best[2].flatten(0, 1).reshape(weight.shape).float()
 
 
-def _rounding(grid: UniformGrid, weight: Tensor, groups: int):  # type: ignore[no-untyped-def]
+def _rounding(grid: UniformGrid, weight: Tensor, groups: int) -> RoundColumn:
     inputs = weight[0].numel()
     high = 2 ** (grid.bits - 1) - 1
     columns = inputs // grid.group_size if grid.group_size else 1
@@ -102,13 +103,14 @@ def _rounding(grid: UniformGrid, weight: Tensor, groups: int):  # type: ignore[n
     else:
         zero = grid.zero_point.double().reshape(-1, columns).expand(weight.shape[0], columns).unflatten(0, (groups, -1))
         low_symbol, high_symbol = -zero, 2**grid.bits - 1 - zero
-    rows = torch.arange(groups)
+    rows = np.arange(groups)
+    scales, lowest, highest = scale.numpy(), low_symbol.numpy(), high_symbol.numpy()
 
-    def round_column(values: Tensor, index: Tensor) -> Tensor:
-        column = index // grid.group_size if grid.group_size else torch.zeros_like(index)
-        own = scale[rows, :, column]
-        symbols = (values / own).round()
-        return torch.minimum(torch.maximum(symbols, low_symbol[rows, :, column]), high_symbol[rows, :, column]) * own
+    def round_column(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+        column = index // grid.group_size if grid.group_size else np.zeros_like(index)
+        own = scales[rows, :, column]
+        symbols = np.rint(values / own)
+        return np.minimum(np.maximum(symbols, lowest[rows, :, column]), highest[rows, :, column]) * own
 
     return round_column
 

@@ -1,9 +1,11 @@
 """Pruning with feedback: what a removed weight did is made up for by the weights that stay."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from compression.solvers.gptq import BLOCK, upper_factor
+from compression.solvers.factors import inverse_diagonal, upper_factor
+from compression.solvers.gptq import BLOCK
 
 
 def saliency(weight: Tensor, hessian: Tensor) -> Tensor:
@@ -16,8 +18,7 @@ def saliency(weight: Tensor, hessian: Tensor) -> Tensor:
     Returns:
         float64 (G, R, K) (optimal brain surgeon; Hassibi and Stork 1993).
     """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    return weight.double().square() / (2 * torch.diagonal(inverse, dim1=1, dim2=2)[:, None, :])
+    return weight.double().square() / (2 * inverse_diagonal(hessian)[:, None, :])
 
 
 def prune_with_feedback(
@@ -34,28 +35,27 @@ def prune_with_feedback(
     Returns:
         New weights, float64 (G, R, K), exactly zero where removed.
     """
-    work, upper = weight.double().clone(), upper_factor(hessian)
+    work, upper = weight.double().transpose(1, 2).contiguous(), upper_factor(hessian)
     scale = torch.diagonal(upper, dim1=1, dim2=2).square()
-    columns = work.shape[2]
+    values, factor = work.numpy(), upper.numpy()
     step = pattern[1] if pattern is not None else BLOCK
     removed_so_far = 0
-    for start in range(0, columns, step):
-        end = min(start + step, columns)
-        scores = work[:, :, start:end].square() / scale[:, None, start:end]
+    for start in range(0, work.shape[1], step):
+        end = min(start + step, work.shape[1])
+        scores = work[:, start:end].square() / scale[:, start:end, None]
         if pattern is None:
-            target = round(sparsity * work[:, :, :end].numel()) - removed_so_far
-            remove = _lowest(scores, target)
+            remove = _lowest(scores, round(sparsity * work[:, :end].numel()) - removed_so_far)
             removed_so_far += int(remove.sum())
         else:
-            remove = _lowest_per_row(scores, end - start - min(pattern[0], end - start))
-        block, errors = work[:, :, start:end], torch.empty_like(work[:, :, start:end])
-        for column in range(end - start):
-            error = block[:, :, column] * remove[:, :, column] / upper[:, start + column, start + column, None]
-            block[:, :, column:] -= error[:, :, None] * upper[:, None, start + column, start + column : end]
-            errors[:, :, column] = error
-        block[remove] = 0.0
-        work[:, :, end:] -= errors @ upper[:, start:end, end:]
-    return work
+            remove = _lowest_per_output(scores, end - start - min(pattern[0], end - start))
+        gone, errors = remove.numpy(), np.empty_like(values[:, start:end])
+        for column in range(start, end):
+            error = values[:, column] * gone[:, column - start] / factor[:, column, column, None]
+            values[:, column + 1 : end] -= factor[:, column, column + 1 : end, None] * error[:, None]
+            errors[:, column - start] = error
+        work[:, start:end][remove] = 0.0
+        work[:, end:] -= upper[:, start:end, end:].transpose(1, 2) @ torch.from_numpy(errors)
+    return work.transpose(1, 2)
 
 
 def _lowest(scores: Tensor, count: int) -> Tensor:
@@ -64,9 +64,9 @@ def _lowest(scores: Tensor, count: int) -> Tensor:
     return mask.reshape(scores.shape)
 
 
-def _lowest_per_row(scores: Tensor, count: int) -> Tensor:
+def _lowest_per_output(scores: Tensor, count: int) -> Tensor:
     mask = torch.zeros_like(scores, dtype=torch.bool)
-    return mask.scatter(-1, torch.topk(scores, count, dim=-1, largest=False).indices, True)
+    return mask.scatter(1, torch.topk(scores, count, dim=1, largest=False).indices, True)
 
 
 def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Factors of Hessians, remembered as long as the Hessian is: a slider move should not factorize anew."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_LARGEST = 1024
+_known = WeakTensorKeyDictionary()
+
+
+def remembered(hessian: Tensor, name: str, compute: Callable[[Tensor], Any]) -> Any:
+    """``compute(hessian)``, the same object again for the same unchanged tensor.
+
+    Args:
+        hessian: (K, K) or (G, K, K); beyond 1,024 inputs nothing is remembered, to bound memory.
+        name: Tells apart what is computed.
+        compute: Its result must not be changed.
+    """
+    if hessian.shape[-1] > _LARGEST:
+        return compute(hessian)
+    base = hessian._base
+    owner = hessian if base is None or base.numel() != hessian.numel() else base
+    values = _known.setdefault(owner, {})
+    key = (name, hessian.ndim)
+    if key not in values:
+        values[key] = compute(hessian)
+    return values[key]
+
+
+def inverse_diagonal(hessian: Tensor) -> Tensor:
+    """``diag(H^-1)``, (G, K), of a damped (G, K, K)."""
+    return remembered(hessian, "inverse diagonal", lambda h: torch.diagonal(_inverse(h), dim1=1, dim2=2).clone())
+
+
+def upper_factor(hessian: Tensor) -> Tensor:
+    """Upper Cholesky factor U of the inverse, ``H^-1 = U^T U``, of a damped (G, K, K)."""
+    return remembered(hessian, "upper", lambda h: torch.linalg.cholesky(_inverse(h), upper=True))
+
+
+def ordered_factor(hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns by decreasing ``diag(H)``, int64 (G, K), and the upper factor of the inverse in that order."""
+    return remembered(hessian, "ordered", _ordered)
+
+
+def _ordered(hessian: Tensor) -> tuple[Tensor, Tensor]:
+    order = torch.argsort(torch.diagonal(hessian, dim1=1, dim2=2), dim=1, descending=True)
+    groups = torch.arange(len(order))[:, None]
+    ordered = hessian[groups[:, :, None], order[:, :, None], order[:, None, :]]
+    return order, torch.linalg.cholesky(_inverse(ordered), upper=True)
+
+
+def _inverse(hessian: Tensor) -> Tensor:
+    return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
