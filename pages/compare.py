@@ -11,6 +11,7 @@ from pages.components.comparison import (
     MOST_PINS,
     class_table,
     layer_sizes,
+    newest,
     recipe_difference,
     run_table,
     short_names,
@@ -24,7 +25,7 @@ _PINS = "pins"
 def page() -> None:
     """Draw the page."""
     st.subheader("Compare", anchor=False)
-    results = backend.service().results()
+    results = newest(backend.service().results())
     if not results:
         st.info("Nothing has been measured yet. Measure something on the Explore page first.")
         return

@@ -22,7 +22,8 @@ def saliency(weight: Tensor, hessian: Tensor) -> Tensor:
 
 
 def prune_with_feedback(
-    weight: Tensor, hessian: Tensor, sparsity: float, pattern: tuple[int, int] | None = None
+    weight: Tensor, hessian: Tensor, sparsity: float, pattern: tuple[int, int] | None = None,
+    upper: Tensor | None = None,
 ) -> Tensor:
     """SparseGPT (Frantar and Alistarh, arXiv 2301.00774): choose and remove weights block by block of columns.
 
@@ -31,11 +32,14 @@ def prune_with_feedback(
         hessian: (G, K, K), damped, float64.
         sparsity: Fraction of weights to remove; ignored with a pattern.
         pattern: ``(n, m)``: keep n of each m consecutive inputs.
+        upper: The Hessian's `upper_factor`, where the caller has it.
 
     Returns:
         New weights, float64 (G, R, K), exactly zero where removed.
     """
-    work, upper = weight.double().transpose(1, 2).contiguous(), upper_factor(hessian)
+    work = weight.double().transpose(1, 2).contiguous()
+    if upper is None:
+        upper = upper_factor(hessian)
     scale = torch.diagonal(upper, dim1=1, dim2=2).square()
     values, factor = work.numpy(), upper.numpy()
     step = pattern[1] if pattern is not None else BLOCK

@@ -1,5 +1,6 @@
 """Unstructured weight pruning: individual weights are set to zero."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +11,16 @@ from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
+from compression.solvers.allocation import spread_budget
+from compression.solvers.factors import remembered, upper_factor
 from compression.solvers.gptq import grouped
-from compression.solvers.sparsegpt import prune_with_feedback, refit_kept, saliency
+from compression.solvers.reconstruction import output_error
+from compression.solvers.sparsegpt import prune_with_feedback, refit_kept
 from compression.state import state_of
 from compression.techniques.registry import register_technique
 
 _PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
+_LEVELS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,14 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
     configs = {fqn: config_for(fqn, config, context) for fqn in layers}
     active = {fqn: c for fqn, c in configs.items() if c.sparsity > 0 or c.pattern != "none"}
     informed = all(_hessian(fqn, layers[fqn], context) is not None for fqn in active)  # else scales would be mixed
-    scores = {fqn: _scores(fqn, layers[fqn], active[fqn], context, informed) for fqn in active}
-    together = [fqn for fqn, c in active.items() if c == config and c.scope == "global" and c.pattern == "none"]
-    threshold = _threshold([scores[fqn] for fqn in together], config.sparsity)
+    together = {fqn: c for fqn, c in active.items() if c == config and c.scope == "global" and c.pattern == "none"}
+    with_curves = informed and config.criterion == "sparsegpt"
+    shares = {} if with_curves else _global_shares(together, layers, context, informed)
+    if with_curves and together:
+        shares = _spread(together, layers, context, config.sparsity)
     for fqn, own in active.items():
         context.check_cancelled()
-        shares = scores[fqn] < threshold if fqn in together else None
-        sparsity = own.sparsity if shares is None else float(shares.double().mean())
-        _prune_layer(fqn, layers[fqn], scores[fqn], own, sparsity, model, context)
+        _prune_layer(fqn, layers[fqn], own, shares.get(fqn, own.sparsity), model, context)
     if context.report.changed:
         finish_step(model, context)
     return model
@@ -81,33 +86,63 @@ def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor 
     return fitting_hessian(fqn, layer, context)
 
 
-def _scores(
-    fqn: str, layer: nn.Module, config: WeightPruningConfig, context: CompressionContext, informed: bool
-) -> Tensor:
-    """Importance of each weight, shaped as the weight; with SparseGPT relative to the energy of the layer's output,
-    which makes layers comparable (by loss gradients, K-FAC's Fisher information, it came out far worse).
+def _spread(
+    configs: dict[str, WeightPruningConfig], layers: dict[str, nn.Module], context: CompressionContext, sparsity: float
+) -> dict[str, float]:
+    """Sparsity of each layer for the least sum of relative output errors, each measured at several sparsities.
+
+    A ranking of single weights by what each costs alone would empty redundant layers: together they cost more.
     """
+    curves = []
+    for fqn in configs:
+        context.check_cancelled()
+        curves.append(_error_curve(layers[fqn].weight.detach(), _hessian(fqn, layers[fqn], context)))
+    sizes = [layers[fqn].weight.numel() for fqn in configs]
+    return dict(zip(configs, spread_budget(_LEVELS, curves, sizes, sparsity), strict=True))
+
+
+def _error_curve(weight: Tensor, hessian: Tensor | None) -> list[float]:
+    """Output error relative to the output's energy at each of the levels; 1 where all weights are gone."""
+    assert hessian is not None
+    name = "pruning " + hashlib.sha256(weight.numpy().tobytes()).hexdigest()
+    return remembered(hessian, name, lambda h: _measured_curve(weight, h))
+
+
+def _measured_curve(weight: Tensor, hessian: Tensor) -> list[float]:
+    rows, batched = grouped(weight.double(), damped(hessian))
+    upper = upper_factor(batched)
+    energy = max(float(output_error(rows, batched).sum()), 1e-30)
+    kept = [prune_with_feedback(rows, batched, level, upper=upper) for level in _LEVELS[1:-1]]
+    return [0.0, *(float(output_error(own - rows, batched).sum()) / energy for own in kept), 1.0]
+
+
+def _global_shares(
+    configs: dict[str, WeightPruningConfig], layers: dict[str, nn.Module], context: CompressionContext, informed: bool
+) -> dict[str, float]:
+    """Share of each layer's weights among the lowest scores of all layers together."""
+    scores = {fqn: _scores(fqn, layers[fqn], own, context, informed) for fqn, own in configs.items()}
+    if not scores:
+        return {}
+    ranked = torch.cat([s.flatten() for s in scores.values()]).sort().values
+    sparsity = next(iter(configs.values())).sparsity
+    threshold = ranked[min(round(sparsity * len(ranked)), len(ranked) - 1)]
+    return {fqn: float((own < threshold).double().mean()) for fqn, own in scores.items()}
+
+
+def _scores(
+    fqn: str, layer: nn.Module, config: WeightPruningConfig, context: CompressionContext, informed: bool = True
+) -> Tensor:
+    """Importance of each weight, shaped as the weight."""
     weight = layer.weight.detach().double()
     hessian = _hessian(fqn, layer, context) if informed and config.criterion != "magnitude" else None
     if hessian is None:
         return weight.abs()
     rows, batched = grouped(weight, damped(hessian))
-    if config.criterion == "wanda":
-        return (rows.abs() * torch.diagonal(batched, dim1=1, dim2=2)[:, None].sqrt()).reshape(weight.shape)
-    energy = ((rows @ batched) * rows).sum().clamp(min=1e-30)
-    return (saliency(rows, batched) / energy).reshape(weight.shape)
-
-
-def _threshold(scores: list[Tensor], sparsity: float) -> float:
-    """Score below which a weight is among the share to remove, all layers together."""
-    if not scores:
-        return 0.0
-    ranked = torch.cat([s.flatten() for s in scores]).sort().values
-    return float(ranked[min(round(sparsity * len(ranked)), len(ranked) - 1)])
+    return (rows.abs() * torch.diagonal(batched, dim1=1, dim2=2)[:, None].sqrt()).reshape(weight.shape)
 
 
 def _prune_layer(
-    fqn: str, layer: nn.Module, scores: Tensor, config: WeightPruningConfig, sparsity: float, model: nn.Module,
+    fqn: str, layer: nn.Module, config: WeightPruningConfig, sparsity: float, model: nn.Module,
     context: CompressionContext,
 ) -> None:
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
@@ -119,6 +154,7 @@ def _prune_layer(
         pruned = refit_kept(rows, batched, kept).reshape(weight.shape).float()
         mask = kept.reshape(weight.shape)
     else:
+        scores = _scores(fqn, layer, config, context)
         mask = _pattern_mask(scores, pattern) if pattern is not None else _keep_largest(scores, sparsity)
         pruned = weight * mask
     previous = state.masks.get(name)

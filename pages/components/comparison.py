@@ -1,5 +1,6 @@
 """Tables behind the Compare page: runs, recipe differences, classes and layers. Results in, data frames out."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -18,11 +19,17 @@ def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
             "accuracy %": 100 * r.figures.accuracy, "change": 100 * (r.figures.accuracy - r.baseline.accuracy),
             "packed kB": r.figures.size_bytes / 1000, "ONNX kB": r.figures.runtime_size_bytes / 1000,
             "latency ms": r.figures.latency_ms_p50, "speed-up": r.figures.speedup, "samples": r.figures.n_samples,
-            "stage": r.stage, "created": r.created, "key": r.key,
+            "stage": r.stage, "measured": r.created[:16].replace("T", " "), "key": r.key,
         }
         for r in results
     ]
     return pd.DataFrame(rows).set_index("key") if rows else pd.DataFrame()
+
+
+def newest(results: Sequence[ExperimentResult]) -> list[ExperimentResult]:
+    """Of results of one recipe, left by different versions of code or data, the last one."""
+    by_recipe = {json.dumps(r.recipe, sort_keys=True): r for r in sorted(results, key=lambda r: r.created)}
+    return sorted(by_recipe.values(), key=lambda r: r.created)
 
 
 def techniques_of(result: ExperimentResult) -> set[str]:
