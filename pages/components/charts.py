@@ -1,7 +1,7 @@
 """Pareto plots: marks in, a plotly figure out. No Streamlit here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Literal
 
@@ -45,6 +45,27 @@ def mark_of(
     """A result as a mark."""
     lines = tuple(recipe_lines(result.recipe))
     return Mark(result.key, kind, series, title, result.figures, lines, result.stage == "full")
+
+
+def at_one_pace(marks: Sequence[Mark], baseline: Figures) -> list[Mark]:
+    """Latencies of one plot on one clock: the baseline's median divided by each mark's measured speed-up.
+
+    A machine is faster at one time than at another. A speed-up comes from blocks interleaved with the baseline's and
+    is free of that; two medians from different times are not.
+    """
+    return [replace(mark, figures=_paced(mark.figures, baseline)) for mark in marks]
+
+
+def _paced(figures: Figures, baseline: Figures) -> Figures:
+    base, own, ratio = baseline.latency_ms_p50, figures.latency_ms_p50, figures.speedup
+    if not base or not own or not ratio or figures == baseline:
+        return figures
+    low, high = figures.speedup_low or ratio, figures.speedup_high or ratio
+    tail = figures.latency_ms_p95
+    return replace(
+        figures, latency_ms_p50=base / ratio, latency_low=base / high, latency_high=base / low,
+        latency_ms_p95=None if tail is None else tail * base / ratio / own,
+    )
 
 
 def drawable(marks: Sequence[Mark], x: Axis, y: Axis) -> list[Mark]:

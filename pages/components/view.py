@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments import ExperimentResult, JobStatus, Technique
-from pages.components.charts import Mark, mark_of
+from pages.components.charts import Mark, at_one_pace, mark_of
 from pages.components.jobs import Progress, Tracker, progress_of, result_of
 from pages.components.plan import Plan
 from pages.components.state import POINT
@@ -69,7 +69,7 @@ class View:
         focus = self.focus(statuses)
         if focus is not None and all(mark.id != focus.key for mark in marks):
             marks.append(mark_of(focus, "sweep", "selected", "Selected before"))
-        return marks
+        return marks if baseline is None else at_one_pace(marks, baseline.figures)
 
 
 def pace_of(progress: Progress) -> float | None:

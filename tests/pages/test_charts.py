@@ -8,7 +8,7 @@ import pytest
 
 from compression.experiments import ExperimentResult, Recipe, recipe_from_dict
 from pages.components.axes import ACCURACY, COSTS
-from pages.components.charts import Mark, frontier_ids, hover_text, mark_of, pareto_figure
+from pages.components.charts import Mark, at_one_pace, frontier_ids, hover_text, mark_of, pareto_figure
 from pages.components.details import mark_table
 from pages.components.palette import technique_color
 
@@ -97,3 +97,23 @@ def test_no_two_techniques_share_a_color() -> None:
             "binarization", "distillation", "recovery"]
     for theme in ("light", "dark"):
         assert len({technique_color(k, theme) for k in keys}) == len(keys)
+
+
+def test_latencies_from_different_times_are_drawn_on_the_baselines_clock(marks: list[Mark]) -> None:
+    """A point timed while the machine was at half its speed lies where its measured speed-up puts it."""
+    base = replace(marks[-1].figures, latency_ms_p50=1.0, latency_low=0.99, latency_high=1.01)
+    slow = replace(
+        marks[0], figures=replace(
+            marks[0].figures, latency_ms_p50=1.6, latency_ms_p95=3.2, latency_low=1.5, latency_high=1.7, speedup=1.25,
+            speedup_low=1.2, speedup_high=1.3,
+        )
+    )
+    star = replace(marks[-1], figures=base)
+    drawn, same = at_one_pace([slow, star], base)
+    assert drawn.figures.latency_ms_p50 == pytest.approx(0.8)
+    assert drawn.figures.latency_low == pytest.approx(1 / 1.3)
+    assert drawn.figures.latency_high == pytest.approx(1 / 1.2)
+    assert drawn.figures.latency_ms_p95 == pytest.approx(1.6)
+    assert same == star
+    untimed = replace(slow, figures=replace(slow.figures, latency_ms_p50=None, speedup=None))
+    assert at_one_pace([untimed], base) == [untimed]
