@@ -75,7 +75,7 @@ def input_moments(
 def _shift(norm: Any, original: Moments, now: Moments) -> None:
     ratio = norm.running_var / original.var.clamp(min=_FLOOR)
     norm.running_mean.add_((now.mean - original.mean) * ratio.sqrt())
-    norm.running_var.copy_((now.var * ratio).clamp(min=_FLOOR * 1e-3))
+    norm.running_var.copy_((now.var.clamp(min=_FLOOR) * ratio).clamp(min=_FLOOR * 1e-3))
 
 
 def original_pass(context: CompressionContext) -> tuple[dict[str, Moments], Tensor]:

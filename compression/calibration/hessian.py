@@ -115,7 +115,8 @@ def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:
         flat = x.flatten(0, -2) if x.ndim > 1 else x[None]
         return flat[:: -(-len(flat) // limit)].t()
     if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
-        x, padding = F.pad(x, layer._reversed_padding_repeated_twice), (0, 0)
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode), (0, 0)
     else:
         padding = layer.padding
     columns = F.unfold(x, layer.kernel_size, layer.dilation, padding, layer.stride)

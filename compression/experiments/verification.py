@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 
-from compression.artifact.bundle import read_bundle
+from compression.artifact.bundle import BundleContents, read_bundle
 from compression.artifact.graph.comparison import differing_weights
+from compression.artifact.graph.reading import read_graph
 from compression.artifact.packing import unpack_model
 from compression.errors import InputError
 from compression.experiments.results import ExperimentResult, result_from_json
-from compression.experiments.tasks import load_task
+from compression.experiments.stages import QUICK_SAMPLES
+from compression.experiments.tasks import Task, load_task
 from compression.metrics.accuracy import evaluate_onnx
 from compression.metrics.latency import LatencyTimer
-from compression.recipe import recipe_from_dict, recipe_from_yaml, recipe_hash
+from compression.recipe import Recipe, recipe_from_dict, recipe_from_yaml, recipe_hash
+from models.datasets import Split
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("result.json", type(error).__name__, "an exported result is needed") from None
         recipe = recipe_from_yaml(contents.recipe_yaml)
+        proto = read_graph(contents.onnx_path)
         checks = [_check_recipe(recipe_hash(recipe), recipe_hash(recipe_from_dict(result.recipe)))]
-        checks += _check_sizes(result, contents.onnx_path, contents.packed_path)
+        checks += _check_sizes(result, proto, contents)
         task = load_task(recipe)
-        split = task.scoring_split(recipe.n_samples)
+        split = _scored_split(task, recipe, result)
         measured = evaluate_onnx(
             contents.onnx_path, task.scoring_batches(split), split.targets.numpy(),
             task=task.info.task, threads=recipe.runtime.threads,
@@ -58,6 +63,13 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
     return result, checks
 
 
+def _scored_split(task: Task, recipe: Recipe, result: ExperimentResult) -> Split:
+    """The samples that the stated accuracy comes from: of a first, quick figure those of the quick tier."""
+    whole = task.scoring_split(recipe.n_samples)
+    quick = task.scoring_split(min(len(whole), QUICK_SAMPLES[task.info.task]))
+    return quick if result.figures.n_samples == quick.targets.numel() else whole
+
+
 def _equal(name: str, stated: str, found: str) -> Check:
     return Check(name, stated, found, stated == found)
 
@@ -66,8 +78,9 @@ def _check_recipe(own: str, stated: str) -> Check:
     return _equal("recipe", stated, own)
 
 
-def _check_sizes(result: ExperimentResult, onnx_path: Path, packed_path: Path) -> list[Check]:
-    compared, wrong = differing_weights(unpack_model(packed_path), onnx_path)
+def _check_sizes(result: ExperimentResult, proto: onnx.ModelProto, contents: BundleContents) -> list[Check]:
+    onnx_path, packed_path = contents.onnx_path, contents.packed_path
+    compared, wrong = differing_weights(unpack_model(packed_path), proto)
     return [
         _equal("size_bytes", str(result.figures.size_bytes), str(packed_path.stat().st_size)),
         _equal("runtime_size_bytes", str(result.figures.runtime_size_bytes), str(onnx_path.stat().st_size)),

@@ -64,6 +64,8 @@ def _record(found: Any, names: dict[nn.Module, str], graph: Any) -> ChannelGroup
         if member not in members:
             members.append(member)
     producers = [m for m in members if m.role == "out"]
+    if not producers:
+        return "its channels are those of the network's input"
     kind = "neuron" if isinstance(found[0].dep.target.module, nn.Linear) else "channel"
     return ChannelGroup(producers[0].fqn, len(channels), 1, tuple(members), kind, coupled=len(producers) > 1)
 

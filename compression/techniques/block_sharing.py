@@ -10,7 +10,7 @@ from compression.calibration.finish import distance_from_original, finish_step
 from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
-from compression.layers import weight_layers
+from compression.layers import selected_layers, weight_layers
 from compression.state import state_of
 from compression.structure.depth import repeated_blocks
 from compression.techniques.registry import register_technique
@@ -49,9 +49,13 @@ def share_blocks(model: nn.Module, config: BlockSharingConfig, context: Compress
     Raises:
         NotApplicableError: if no blocks repeat.
     """
-    runs = [[f"{fqn}.{name}" for name in run] for fqn, listed in repeated_blocks(model).items() for run in listed]
-    if not runs:
-        raise NotApplicableError("it has no repeated blocks of one shape")
+    selected = {fqn for fqn, _ in selected_layers(model, context)}
+    runs = [
+        [block for name in run if _within(block := f"{fqn}.{name}", model, selected)]
+        for fqn, listed in repeated_blocks(model).items() for run in listed
+    ]
+    if not any(len(run) > 1 for run in runs):
+        raise NotApplicableError("it has no repeated blocks of one shape among the layers of the step")
     for run in runs:
         unique = min(config.n_unique_blocks, len(run))
         parts = [run[round(i * len(run) / unique) : round((i + 1) * len(run) / unique)] for i in range(unique)]
@@ -62,6 +66,11 @@ def share_blocks(model: nn.Module, config: BlockSharingConfig, context: Compress
     if context.report.changed:
         finish_step(model, context)
     return model
+
+
+def _within(block: str, model: nn.Module, selected: set[str]) -> bool:
+    """Whether the step's include / exclude patterns leave all of a block's layers in."""
+    return all(f"{block}.{fqn}" in selected for fqn, _ in weight_layers(model.get_submodule(block)))
 
 
 def _tie(model: nn.Module, blocks: list[str], context: CompressionContext) -> None:

@@ -105,6 +105,8 @@ def _selected(group: ChannelGroup, config: ChannelPruningConfig, context: Compre
 
 def _kept_units(group: ChannelGroup, config: ChannelPruningConfig) -> int:
     """Units that stay: the multiple of `round_to` nearest to the ratio (heads are not rounded), at least one."""
+    if config.pruning_ratio == 0:
+        return group.units
     wanted = (1 - config.pruning_ratio) * group.units
     step = 1 if group.kind == "head" else min(config.round_to, group.units)
     return min(group.units, max(step, round(wanted / step) * step))

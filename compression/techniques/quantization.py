@@ -10,9 +10,9 @@ from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
-from compression.layers import config_for, selected_layers
+from compression.layers import config_for, matches, selected_layers
 from compression.solvers.grids import choose_grid, fit_with_feedback
-from compression.state import ActivationQuantization, HalfPrecision, state_of
+from compression.state import ActivationQuantization, HalfPrecision, spread_to_tied, state_of
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
@@ -91,11 +91,19 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
 
 def _halve(model: nn.Module, context: CompressionContext) -> None:
     state = state_of(model)
-    for name, parameter in model.named_parameters():
-        if parameter.is_floating_point():
-            parameter.data = parameter.data.half().float()
-            state.encodings[name] = HalfPrecision()
-    context.report.changed.append("all parameters")
+    names = [n for n, p in model.named_parameters() if p.is_floating_point() and _selected(n, context)]
+    for name in names:
+        parameter = model.get_parameter(name)
+        parameter.data = parameter.data.half().float()
+        state.encodings[name] = HalfPrecision()
+    context.report.changed += names if context.include or context.exclude else ["all parameters"]
+
+
+def _selected(name: str, context: CompressionContext) -> bool:
+    """Whether the step's include / exclude patterns leave a parameter's module in."""
+    module = name.rpartition(".")[0]
+    included = not context.include or any(matches(module, p) for p in context.include)
+    return included and not any(matches(module, p) for p in context.exclude)
 
 
 def _quantize_layer(
@@ -120,8 +128,10 @@ def _quantize_layer(
 def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:
     if context.include:
         return
+    spread_to_tied(model)  # an embedding that is also a layer's weight is on that layer's grid already
     for fqn, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and f"{fqn}.weight" not in state_of(model).encodings:
+        unknown = f"{fqn}.weight" not in state_of(model).encodings
+        if isinstance(module, nn.Embedding) and unknown and _selected(f"{fqn}.weight", context):
             grid = choose_grid(module.weight.detach(), _PROTECTED_BITS)
             module.weight.data = dequantize(quantize_to_grid(module.weight.detach(), grid), grid)
             state_of(model).encodings[f"{fqn}.weight"] = grid

@@ -1,7 +1,5 @@
 """Whether a graph holds the weights of a packed file."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -15,7 +13,7 @@ _TOLERANCE = 1e-5
 _HALF_TOLERANCE = 2e-3
 
 
-def differing_weights(packed: PackedModel, onnx_path: Path) -> tuple[int, list[str]]:
+def differing_weights(packed: PackedModel, proto: onnx.ModelProto) -> tuple[int, list[str]]:
     """Compare every weight that both files hold.
 
     Symbols must be equal up to the sign per channel that a folded batch norm brings; float weights must be equal, or
@@ -25,7 +23,7 @@ def differing_weights(packed: PackedModel, onnx_path: Path) -> tuple[int, list[s
         Number of compared weights, and the names of those that differ.
     """
     compared, wrong = 0, []
-    for tensor in onnx.load(onnx_path).graph.initializer:
+    for tensor in proto.graph.initializer:
         name = tensor.name.removesuffix(SYMBOLS).removesuffix(".half")
         if name not in packed.tensors or packed.tensors[name].ndim < 2:
             continue

@@ -1,0 +1,123 @@
+"""Channels, neurons and heads that are really gone, and consumers that make up for them."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compression.artifact.packing import model_tensors
+from compression.errors import NotApplicableError
+from compression.metrics.macs import count_macs, count_parameters
+from compression.state import state_of
+from compression.techniques import get_technique
+from tests.techniques.networks import KINDS, Subject, subject
+
+
+def prune(made: Subject, **knobs: Any) -> nn.Module:
+    technique = get_technique("channel_pruning")
+    return technique.function(copy.deepcopy(made.model), technique.config_type(**knobs), made.context).eval()
+
+
+def output_error(made: Subject, model: nn.Module) -> float:
+    inputs = made.context.calibration_inputs
+    return float((model(inputs) - made.model(inputs)).square().mean())
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_of_the_units_are_gone(kind: str, coupled: bool) -> None:
+    made = subject(kind)
+    model = prune(made, pruning_ratio=0.5, coupled=coupled)
+    inputs = made.context.calibration_inputs
+    assert torch.isfinite(model(inputs)).all()
+    assert model(inputs).shape == made.model(inputs).shape
+    assert count_parameters(model)[0] < count_parameters(made.model)[0]
+    before, after = count_macs(made.model, inputs), count_macs(model, inputs)
+    assert after.total < 0.75 * before.total
+    for fqn in made.context.report.changed:
+        old, new = made.model.get_submodule(fqn).weight, model.get_submodule(fqn).weight
+        assert len(new) == len(old) // 2
+        assert after.by_layer[fqn] <= before.by_layer[fqn] / 2
+    stem = model.get_submodule(made.context.protected[0])
+    assert len(stem.weight) == (8 if coupled and kind in ("residual", "depthwise") else 16)
+    assert any("removed" in note for note in made.context.report.notes)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "round_to", "left"), [(0.3, 8, 8), (0.2, 8, 16), (0.3, 4, 12), (0.3, 1, 11), (0.95, 1, 1), (0.95, 4, 4)]
+)
+def test_counts_are_rounded_to_the_multiple_asked_for(ratio: float, round_to: int, left: int) -> None:
+    made = subject("residual")
+    model = prune(made, pruning_ratio=ratio, round_to=round_to)
+    assert {len(block.conv1.weight) for block in model.blocks} == {left}
+    assert {block.bn1.num_features for block in model.blocks} == {left}
+    if left == 16:
+        assert "16 units do not divide by 8" in made.context.report.skipped.values()
+
+
+@pytest.mark.parametrize("width", [10, 20])
+def test_nothing_asked_for_removes_nothing(width: int) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(width, 5),
+    ).eval().requires_grad_(False)
+    context = subject("residual", original=model, model_key=f"width {width}", protected=("0", "5")).context
+    pruned = prune(Subject(model, context), pruning_ratio=0.0)
+    assert all(torch.equal(t, model_tensors(model)[n]) for n, t in model_tensors(pruned).items())
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "output"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_reconstruction_lowers_the_output_error(kind: str, criterion: str) -> None:
+    made = subject(kind)
+    errors = [
+        output_error(made, prune(made, pruning_ratio=0.5, criterion=criterion, reconstruct=on)) for on in (True, False)
+    ]
+    assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize(("criterion", "gone"), [("l1", 0), ("l2", 1), ("output", 2)])
+def test_criterion_removes_the_unit_it_ranks_lowest(criterion: str, gone: int) -> None:
+    made = subject("vision_transformer", model_key=f"ranked by {criterion}")
+    fc1, fc2 = made.model.blocks[0].fc1, made.model.blocks[0].fc2
+    fc1.weight[:] = 1.0
+    fc2.weight[:] = 1.0
+    fc1.weight[0] = 0.0
+    fc1.weight[0, 0] = 14.0  # L1 14, L2 14; the others 16 and 4
+    fc1.weight[1] = 0.95  # L1 15.2, L2 3.8
+    fc1.weight[2, 1:] = 1.01
+    fc1.bias[2] = -300.0  # never active
+    model = prune(made, pruning_ratio=0.05, criterion=criterion, round_to=1)
+    kept = state_of(model).kept["blocks.0.fc1"].tolist()
+    assert len(kept) == 30
+    assert gone not in kept
+    assert (2 in kept) == (criterion != "output")
+
+
+def test_dead_neurons_go_without_a_trace() -> None:
+    made = subject("gpt", model_key="half dead")
+    for block in made.model.blocks:
+        block.fc2.weight[:, ::2] = 0
+        block.fc1.weight[::2] = 0
+    model = prune(made, pruning_ratio=0.5, reconstruct=False)
+    for i, block in enumerate(model.blocks):
+        assert state_of(model).kept[f"blocks.{i}.fc1"].tolist() == list(range(1, 32, 2))
+        assert block.attention.query.weight.shape == (8, 16)  # one head of two
+    whole = copy.deepcopy(made.model)
+    for i, block in enumerate(whole.blocks):
+        block.attention = copy.deepcopy(model.blocks[i].attention)
+    torch.testing.assert_close(
+        model(made.context.calibration_inputs), whole(made.context.calibration_inputs), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_include_exclude_and_overrides() -> None:
+    made = subject("residual", include=("blocks",), exclude=("blocks.2",), overrides={"blocks.0": {"pruning_ratio": 0}})
+    model = prune(made, pruning_ratio=0.5)
+    assert [len(block.conv1.weight) for block in model.blocks] == [16, 8, 16]
+    assert made.context.report.changed == ["blocks.1.conv1"]
+    assert made.context.report.skipped["blocks.2.conv1"] == "excluded by the step"
+    with pytest.raises(NotApplicableError, match="no channels, neurons or heads"):
+        prune(subject("residual", include=("classifier",)))

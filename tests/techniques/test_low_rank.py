@@ -1,0 +1,102 @@
+"""Layers that are split where it saves weights, under one budget."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compression.errors import NotApplicableError
+from compression.layers import weight_layers
+from compression.metrics.macs import count_macs
+from compression.structure.factorized import factorized_layers, merged_copy
+from compression.techniques import get_technique
+from tests.techniques.networks import KINDS, Subject, subject
+
+
+def split(made: Subject, **knobs: Any) -> nn.Module:
+    technique = get_technique("low_rank")
+    return technique.function(copy.deepcopy(made.model), technique.config_type(**knobs), made.context).eval()
+
+
+def sizes(model: nn.Module) -> dict[str, int]:
+    """Weights of each layer of the original structure."""
+    parts = factorized_layers(model)
+    whole = {fqn: sum(m.weight.numel() for m in part) for fqn, part in parts.items()}
+    inside = tuple(f"{fqn}." for fqn in parts)
+    return whole | {fqn: m.weight.numel() for fqn, m in weight_layers(model) if not fqn.startswith(inside or "/")}
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "dynamic"])
+@pytest.mark.parametrize("ratio", [0.9, 0.75])
+@pytest.mark.parametrize("kind", ["residual", "vision_transformer", "gpt"])
+def test_weights_stay_within_the_budget(kind: str, ratio: float, allocation: str) -> None:
+    made = subject(kind)
+    before, model = sizes(made.model), split(made, rank_ratio=ratio, allocation=allocation)
+    after = sizes(model)
+    report = made.context.report
+    splittable = [f for f in before if not report.skipped.get(f, "").startswith(("too small", "a grouped"))]
+    assert report.changed
+    assert sum(after[f] for f in splittable) <= ratio * sum(before[f] for f in splittable)
+    assert sorted(factorized_layers(model)) == sorted(report.changed)
+    assert all(after[f] < before[f] for f in report.changed)
+    inputs = made.context.calibration_inputs
+    assert torch.isfinite(model(inputs)).all()
+    assert count_macs(model, inputs).total < count_macs(made.model, inputs).total
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_would_grow_are_left_alone_and_reported(kind: str) -> None:
+    made = subject(kind)
+    model = split(made, rank_ratio=0.6)
+    after = dict(weight_layers(model))
+    for fqn, layer in weight_layers(made.model):
+        outputs, inputs = len(layer.weight), layer.weight[0].numel()
+        if getattr(layer, "groups", 1) > 1:
+            assert made.context.report.skipped[fqn] == "a grouped convolution is not split"
+        elif 4 * (outputs + inputs) >= outputs * inputs:
+            assert made.context.report.skipped[fqn] == "too small: the two factors would be larger than the layer"
+        if fqn in made.context.report.skipped:
+            assert torch.equal(after[fqn].weight, layer.weight)
+        else:
+            assert fqn in made.context.report.changed
+
+
+def test_no_layer_to_split_is_told() -> None:
+    with pytest.raises(NotApplicableError, match="no layer is large enough"):
+        split(subject("residual", include=("classifier", "stem")))
+
+
+def test_more_weights_lose_less_output() -> None:
+    made = subject("residual")
+    inputs = made.context.calibration_inputs
+    wanted = made.model(inputs)
+    errors = [float((split(made, rank_ratio=r)(inputs) - wanted).square().mean()) for r in (0.95, 0.6, 0.3)]
+    assert errors == sorted(errors)
+    assert errors[0] > 0
+
+
+@pytest.mark.parametrize("kind", ["residual", "vision_transformer"])
+def test_whitening_beats_plain_decomposition_at_the_first_split_layers_output(kind: str) -> None:
+    made = subject(kind)
+    fqn = "blocks.0.conv1" if kind == "residual" else "blocks.0.fc1"
+    seen: list[torch.Tensor] = []
+    layer = made.model.get_submodule(fqn)
+    handle = layer.register_forward_hook(lambda m, args, out: seen.extend((args[0].clone(), out.clone())))
+    made.model(made.context.calibration_inputs)
+    handle.remove()
+    losses = []
+    for method in ("whitened", "svd"):
+        made.context.include = (fqn,)
+        part = split(made, rank_ratio=0.5, method=method).get_submodule(fqn)
+        losses.append(float((part(seen[0]) - seen[1]).square().sum()))
+    assert losses[0] < losses[1]
+
+
+def test_merged_copy_has_the_shapes_of_the_original() -> None:
+    made = subject("residual")
+    model = split(made, rank_ratio=0.5)
+    merged = merged_copy(model)
+    assert {n: p.shape for n, p in merged.named_parameters()} == {n: p.shape for n, p in made.model.named_parameters()}
+    assert factorized_layers(model), "the model itself keeps its split layers"

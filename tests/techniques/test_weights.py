@@ -1,0 +1,134 @@
+"""What the techniques that change single weights promise about their values, exactly."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compression.grids import dequantize, quantize_to_grid
+from compression.layers import weight_layers
+from compression.state import Codebook, HalfPrecision, UniformGrid, state_of
+from compression.techniques import get_technique
+from tests.techniques.networks import KINDS, Subject, subject
+
+
+def run(key: str, made: Subject, model: nn.Module | None = None, **knobs: Any) -> nn.Module:
+    """A technique on a copy of the subject's network, or on a given one."""
+    technique = get_technique(key)
+    chosen = copy.deepcopy(made.model) if model is None else model
+    return technique.function(chosen, technique.config_type(**knobs), made.context).eval()
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {fqn: layer.weight.detach() for fqn, layer in weight_layers(model)}
+
+
+def inner(model: nn.Module) -> dict[str, Tensor]:
+    """Without the first and the last layer."""
+    return dict(list(weights(model).items())[1:-1])
+
+
+def most_values(weight: Tensor) -> int:
+    """Most distinct values in any output channel."""
+    return max(len(row.unique()) for row in weight.flatten(1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("criterion", ["magnitude", "wanda", "sparsegpt"])
+@pytest.mark.parametrize("sparsity", [0.3, 0.9])
+def test_pruning_reaches_the_sparsity_asked_for(sparsity: float, criterion: str, kind: str) -> None:
+    everything = weights(run("weight_pruning", subject(kind), sparsity=sparsity, criterion=criterion))
+    total = sum(w.numel() for w in everything.values())
+    zeros = sum(int((w == 0).sum()) for w in everything.values())
+    # A weight that refitting makes exactly zero, or a tie, moves a layer by one.
+    assert abs(zeros - sparsity * total) <= len(everything)
+    shares = [float((w == 0).double().mean()) for w in everything.values()]
+    assert max(shares) - min(shares) > 0.02, "layers of different importance should differ"
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "wanda", "sparsegpt"])
+def test_pruning_within_each_layer_gives_each_the_same_sparsity(criterion: str) -> None:
+    model = run("weight_pruning", subject("depthwise"), sparsity=0.7, criterion=criterion, scope="layer")
+    for weight in weights(model).values():
+        assert abs(int((weight == 0).sum()) - 0.7 * weight.numel()) <= 1
+
+
+def test_pruning_by_size_removes_the_smallest_weights_of_all_layers() -> None:
+    made = subject("residual")
+    before = torch.cat([w.flatten() for w in weights(made.model).values()]).abs()
+    after = weights(run("weight_pruning", made, criterion="magnitude", sparsity=0.4))
+    kept = torch.cat([w.flatten() for w in after.values()]) != 0
+    assert before[kept].min() >= before[~kept].max()
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "sparsegpt"])
+@pytest.mark.parametrize(("pattern", "keep", "of"), [("2:4", 2, 4), ("4:8", 4, 8)])
+def test_pattern_holds_in_every_whole_block(pattern: str, keep: int, of: int, criterion: str) -> None:
+    for weight in weights(run("weight_pruning", subject("depthwise"), pattern=pattern, criterion=criterion)).values():
+        rows = weight.flatten(1)
+        whole = rows[:, : rows.shape[1] // of * of].unflatten(1, (-1, of))
+        assert ((whole != 0).sum(-1) == keep).all()
+        assert int((rows[:, whole[0].numel() :] != 0).sum()) >= len(rows) * min(keep, rows.shape[1] % of)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_quantized_weights_lie_on_their_grid(bits: int, granularity: str, rounding: str) -> None:
+    knobs = {"weight_bits": bits, "granularity": granularity, "group_size": 16, "rounding": rounding}
+    model = run("quantization", subject("depthwise"), **knobs)
+    for fqn, weight in inner(model).items():
+        grid = state_of(model).encodings[f"{fqn}.weight"]
+        assert isinstance(grid, UniformGrid)
+        assert grid.bits == bits
+        assert torch.equal(dequantize(quantize_to_grid(weight, grid), grid), weight)
+        assert most_values(weight) <= 2**bits * (weight[0].numel() // grid.group_size if grid.group_size else 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_exact_in_16_bits(kind: str) -> None:
+    model = run("quantization", subject(kind), weight_bits=16)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, parameter.half().float())
+        assert isinstance(state_of(model).encodings[name], HalfPrecision)
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "hessian"])
+@pytest.mark.parametrize("clusters", [2, 5, 32])
+def test_shared_weights_have_at_most_the_values_asked_for(clusters: int, weighting: str) -> None:
+    model = run("weight_sharing", subject("residual"), n_clusters=clusters, weighting=weighting)
+    for fqn, weight in inner(model).items():
+        assert 2 <= len(weight.unique()) <= clusters
+        codebook = state_of(model).encodings[f"{fqn}.weight"]
+        assert isinstance(codebook, Codebook)
+        assert torch.isin(weight, codebook.values).all()
+
+
+@pytest.mark.parametrize("threshold", ["twn", "search", "feedback"])
+@pytest.mark.parametrize("levels", ["binary", "ternary"])
+def test_binary_and_ternary_levels_of_each_filter(levels: str, threshold: str) -> None:
+    ternary = levels == "ternary"
+    filters = [r for w in inner(run("binarization", subject("residual"), levels=levels, threshold=threshold)).values()
+               for r in w.flatten(1)]
+    for row in filters:
+        assert len(row.abs()[row != 0].unique()) <= 1
+        assert ternary or (row != 0).all()
+    assert any((row == 0).any() for row in filters) == ternary
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("key", "knobs"),
+    [("quantization", {"weight_bits": 4}), ("quantization", {"weight_bits": 2}), ("weight_sharing", {"n_clusters": 8}),
+     ("weight_sharing", {"weighting": "uniform"}), ("binarization", {}), ("binarization", {"levels": "binary"})],
+)
+def test_pruned_weights_stay_zero(key: str, knobs: dict[str, Any], kind: str) -> None:
+    made = subject(kind)
+    model = run("weight_pruning", made, sparsity=0.7)
+    before = {fqn: w == 0 for fqn, w in weights(model).items()}
+    after = weights(run(key, made, model, **knobs))
+    for fqn, zero in before.items():
+        assert not after[fqn][zero].any()
+        assert after[fqn].any()
