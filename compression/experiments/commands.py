@@ -22,7 +22,7 @@ from compression.experiments.report import (
     text_table,
 )
 from compression.experiments.results import ExperimentResult
-from compression.experiments.stages import run_experiment
+from compression.experiments.stages import key_of, run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
 from compression.experiments.verification import verify_bundle
@@ -91,6 +91,7 @@ def _store(options: Namespace) -> ResultStore:
 
 
 def _measure(recipe: Recipe, store: ResultStore, quick: bool, label: str) -> ExperimentResult:
+    key_of(recipe)  # a wrong model or data set is told before a progress bar appears
     with tqdm(total=100, desc=label, file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
 
         def progress(fraction: float, message: str) -> None:
@@ -120,7 +121,10 @@ def _parse_vary(text: str) -> tuple[str, str, list[Any]]:
     technique, _, knob = target.partition(".")
     if not (technique and knob and listed):
         raise InputError("--vary", text, "the form technique.field=a,b,c is needed")
-    return technique, knob, [yaml.safe_load(value) for value in listed.split(",")]
+    try:
+        return technique, knob, [yaml.safe_load(value) for value in listed.split(",")]
+    except yaml.YAMLError:
+        raise InputError("--vary", text, "plain values between the commas are needed") from None
 
 
 def run_sweep(options: Namespace) -> int:
