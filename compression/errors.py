@@ -1,5 +1,13 @@
 """Errors that are shown to the user as they are."""
 
+import reprlib
+
+
+_SHORT = reprlib.Repr()  # a few lines of YAML can name lists within lists whose full form fills the memory
+_SHORT.maxlevel = 4
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = 12
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+
 
 class InputError(ValueError):
     """Wrong input, told in one line: which field, which value, what is allowed.
@@ -11,7 +19,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        shown = repr(value)
+        shown = _SHORT.repr(value)
         if len(shown) > 120:
             shown = shown[:117] + "..."
         super().__init__(f"{field}: {shown} is not allowed; {allowed}")

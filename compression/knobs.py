@@ -68,7 +68,7 @@ def validate(config: Any, technique: str) -> None:
 
 def _validate_field(name: str, value: Any, default: Any, spec: Knob) -> None:
     if spec.choices is not None:
-        if not any(value == c and isinstance(value, bool) == isinstance(c, bool) for c in spec.choices):
+        if not any(type(value) is type(c) and value == c for c in spec.choices):
             raise InputError(name, value, "allowed: " + ", ".join(str(c) for c in spec.choices))
         return
     if isinstance(default, bool):

@@ -79,6 +79,12 @@ def _check_mapping(name: str, value: object, allowed: tuple[str, ...] | None) ->
     return value
 
 
+def _given(mapping: Mapping[str, Any], name: str, otherwise: object) -> object:
+    """The value of a field, or `otherwise` where it is missing or null."""
+    value = mapping.get(name)
+    return otherwise if value is None else value
+
+
 def _patterns(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
@@ -103,16 +109,16 @@ def step_from_dict(data: object) -> Step:
         elif name not in _STEP_FIELDS:
             allowed = "allowed fields: " + ", ".join(knob_names + _STEP_FIELDS[1:])
             raise InputError(f"{technique.key}.{name}", value, allowed)
-    layers = _check_mapping("layers", mapping.get("layers") or {}, _LAYER_FIELDS)
-    overrides = _check_mapping("overrides", mapping.get("overrides") or {}, None)
+    layers = _check_mapping("layers", _given(mapping, "layers", {}), _LAYER_FIELDS)
+    overrides = _check_mapping("overrides", _given(mapping, "overrides", {}), None)
     for pattern, changes in overrides.items():
         _check_mapping(f"overrides.{pattern}", changes, knob_names)
         technique.config_type(**{**values, **changes})
     return Step(
         technique=technique.key,
         config=technique.config_type(**values),
-        include=_patterns("layers.include", layers.get("include") or ()),
-        exclude=_patterns("layers.exclude", layers.get("exclude") or ()),
+        include=_patterns("layers.include", _given(layers, "include", ())),
+        exclude=_patterns("layers.exclude", _given(layers, "exclude", ())),
         overrides={p: dict(c) for p, c in overrides.items()},
     )
 
@@ -141,8 +147,8 @@ def recipe_from_dict(data: object) -> Recipe:
     dataset = mapping.get("dataset")
     if not isinstance(dataset, str):
         raise InputError("dataset", dataset, "a data set's name is needed")
-    runtime = _check_mapping("runtime", mapping.get("runtime") or {}, ("name", "threads", "batch_size"))
-    steps = mapping.get("steps") or []
+    runtime = _check_mapping("runtime", _given(mapping, "runtime", {}), ("name", "threads", "batch_size"))
+    steps = _given(mapping, "steps", [])
     if not isinstance(steps, list | tuple):
         raise InputError("steps", steps, "a list of steps is needed")
     return Recipe(
@@ -177,7 +183,7 @@ def recipe_from_yaml(text: str | bytes) -> Recipe:
     """
     try:
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a bad date or a huge number is a ValueError
         reason = " ".join(str(error).split())
         raise InputError("recipe", reason, "a YAML or JSON mapping is needed") from None
     return recipe_from_dict(data)

@@ -123,7 +123,7 @@ def _parse_vary(text: str) -> tuple[str, str, list[Any]]:
         raise InputError("--vary", text, "the form technique.field=a,b,c is needed")
     try:
         return technique, knob, [yaml.safe_load(value) for value in listed.split(",")]
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError("--vary", text, "plain values between the commas are needed") from None
 
 

@@ -1,7 +1,7 @@
 """Replays an exported bundle and compares what it does with what it says."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +42,7 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         contents = read_bundle(path, Path(scratch))
-        try:
-            result = result_from_json(contents.result_json)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError("result.json", type(error).__name__, "an exported result is needed") from None
+        result = _read_result(contents.result_json)
         recipe = recipe_from_yaml(contents.recipe_yaml)
         proto = read_graph(contents.onnx_path)
         checks = [_check_recipe(recipe_hash(recipe), recipe_hash(recipe_from_dict(result.recipe)))]
@@ -61,6 +58,18 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
         checks.append(_equal("n_samples", str(stated.n_samples), str(measured.n)))
         checks.append(_check_latency(result, contents.onnx_path, task.example_input(recipe.runtime.batch_size).numpy()))
     return result, checks
+
+
+def _read_result(text: str) -> ExperimentResult:
+    try:
+        result = result_from_json(text)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError("result.json", type(error).__name__, "an exported result is needed") from None
+    for f in fields(result.figures):
+        value = getattr(result.figures, f.name)
+        if not isinstance(value, int | float) and (value is not None or f.default is not None):
+            raise InputError(f"result.json: {f.name}", value, "a number is needed")
+    return result
 
 
 def _scored_split(task: Task, recipe: Recipe, result: ExperimentResult) -> Split:
