@@ -2,7 +2,6 @@
 
 import reprlib
 
-
 _SHORT = reprlib.Repr()  # a few lines of YAML can name lists within lists whose full form fills the memory
 _SHORT.maxlevel = 4
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = 12

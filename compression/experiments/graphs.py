@@ -4,11 +4,10 @@ An export takes seconds and depends on the architecture alone, so the project sh
 first start need not wait for them. A graph whose architecture has changed since is simply not found, and exported.
 """
 
-import shutil
 from pathlib import Path
 
 from compression.artifact.graph.lowering import find_folds
-from compression.artifact.graph.template import load_template, template_key
+from compression.artifact.graph.template import load_template, template_key, write_atomically
 from compression.experiments.tasks import load_task
 from compression.recipe import Recipe
 from models import registry
@@ -22,7 +21,7 @@ def seed_graphs(cache_dir: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for path in SHIPPED.glob("*.onnx"):
         if not (target / path.name).exists():
-            shutil.copyfile(path, target / path.name)
+            write_atomically(target / path.name, path.read_bytes())
 
 
 def shipped_models() -> list[str]:

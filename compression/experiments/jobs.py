@@ -62,14 +62,22 @@ def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> 
     except CancelledError:  # its state says so already, or it has been asked for again meanwhile
         return False
     except InputError as error:
-        store.put_job(key, "failed", error=str(error))
+        _put(store, key, "failed", error=str(error))
         return False
     except Exception as error:
         logger.exception("job %s failed", key)
         reason = " ".join(str(error).split())[:300]
-        store.put_job(key, "failed", error=f"{type(error).__name__}: {reason}")
+        _put(store, key, "failed", error=f"{type(error).__name__}: {reason}")
         return False
     return True
+
+
+def _put(
+    store: "ResultStore", key: str, state: str, fraction: float = 0.0, message: str = "", error: str | None = None
+) -> None:
+    """Set a job's state unless it has been cancelled since the last check."""
+    if store.advance_job(key, fraction, message):
+        store.put_job(key, state, fraction, message, error)
 
 
 def _recipe(recipe_json: str) -> "Recipe":
@@ -92,7 +100,7 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
             stages.score(own, store, tier, watch.progress, watch.cancelled)
         if tier == "quick":  # accuracy and size are there; a latency too where the structure has been timed before
             result = stages.conclude(recipe, store)
-            store.put_job(key, "quick", 0.8, "timing" if result.figures.latency_ms_p50 is None else "quick")
+            _put(store, key, "quick", 0.8, "timing" if result.figures.latency_ms_p50 is None else "quick")
 
     if tier == "quick":
         _start(store, key)
@@ -117,7 +125,7 @@ def time_artifact(root: str, key: str, recipe_json: str, tier: "Tier", before: b
         stages.clock(recipe.baseline(), store, tier, watch.cancelled)
         stages.clock(recipe, store, tier, watch.cancelled)
         result = stages.conclude(recipe, store)
-        store.put_job(key, "done" if result.stage == "full" else "quick", 1.0, result.stage)
+        _put(store, key, "done" if result.stage == "full" else "quick", 1.0, result.stage)
 
     return _guarded(store, key, work)
 

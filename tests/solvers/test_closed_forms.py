@@ -105,7 +105,7 @@ def test_k_means_finds_separated_clusters_optimally(clusters: int) -> None:
         assert k_means_error(values, mass, entries) == pytest.approx(best, rel=1e-4)
 
 
-def test_k_means_ends_in_a_local_optimum_that_is_mostly_the_best() -> None:
+def test_k_means_finds_the_best_of_all_partitions() -> None:
     ratios = []
     for seed in range(40):
         generator = torch.Generator().manual_seed(seed)
@@ -118,8 +118,7 @@ def test_k_means_ends_in_a_local_optimum_that_is_mostly_the_best() -> None:
             torch.testing.assert_close(entries[i], (mass * values)[own].sum() / mass[own].sum(), rtol=1e-5, atol=1e-5)
         ratios.append(k_means_error(values, mass, entries) / best_partition(values, mass, 3))
     assert min(ratios) > 1 - 1e-6, "the reference would not be optimal"
-    assert np.median(ratios) < 1 + 1e-6
-    assert max(ratios) < 4
+    assert max(ratios) < 1 + 1e-5
 
 
 def test_k_means_keeps_an_exact_zero_and_ignores_duplicates() -> None:
