@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -164,7 +165,7 @@ def load_model(name: str) -> nn.Module:
     model = build_model(name)
     try:
         model.load_state_dict(load_file(path), strict=True)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"the weights of {name!r} do not fit: {reason}") from None
     return model.eval()

@@ -6,10 +6,11 @@ first start need not wait for them. A graph whose architecture has changed since
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from compression.artifact.graph.lowering import find_folds
 from compression.artifact.graph.template import load_template, template_key, write_atomically
-from compression.experiments.tasks import load_task
-from compression.recipe import Recipe
 from models import registry
 
 SHIPPED = Path(registry.__file__).resolve().parent / "graphs"
@@ -32,8 +33,15 @@ def shipped_models() -> list[str]:
 
 def graph_name(model: str) -> str:
     """File name of a model's exported graph."""
-    task = load_task(Recipe(model, registry.model_info(model).dataset))
-    return f"{template_key(task.load_model(), task.example_input())}.onnx"
+    return f"{template_key(registry.load_model(model), _example(model))}.onnx"
+
+
+def _example(model: str) -> Tensor:
+    """One input of a model's shape and type; its data set need not be at hand."""
+    info, generator = registry.model_info(model), torch.Generator().manual_seed(0)
+    if info.input_dtype == "int64":
+        return torch.randint(info.num_classes, (1, *info.input_shape), generator=generator)
+    return torch.randn((1, *info.input_shape), generator=generator)
 
 
 def export_graphs() -> dict[str, Path]:
@@ -41,8 +49,7 @@ def export_graphs() -> dict[str, Path]:
     SHIPPED.mkdir(exist_ok=True)
     files = {}
     for name in shipped_models():
-        task = load_task(Recipe(name, registry.model_info(name).dataset))
-        model, example = task.load_model(), task.example_input()
+        model, example = registry.load_model(name), _example(name)
         load_template(model, example, find_folds(model, example), SHIPPED.parent)
         files[name] = SHIPPED / graph_name(name)
     for path in SHIPPED.glob("*.onnx"):

@@ -50,6 +50,10 @@ def _macs_of(operator: object, args: tuple[object, ...], output: object) -> int:
         return output.numel() * args[0].shape[-1]  # type: ignore[attr-defined]
     if operator is aten.addmm:
         return output.numel() * args[1].shape[-1]  # type: ignore[attr-defined]
+    if operator is aten._scaled_dot_product_flash_attention_for_cpu:
+        query, key, value = args[:3]
+        pairs = math.prod(query.shape[:-1]) * key.shape[-2]  # type: ignore[attr-defined]
+        return pairs * (query.shape[-1] + value.shape[-1])  # type: ignore[attr-defined]
     return 0
 
 

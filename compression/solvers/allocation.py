@@ -3,28 +3,26 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+Curve = Sequence[tuple[float, float]]
 
-def spread_budget(
-    levels: Sequence[float], errors: Sequence[Sequence[float]], sizes: Sequence[int], budget: float
-) -> list[float]:
+
+def spread_budget(curves: Sequence[Curve], sizes: Sequence[float], budget: float) -> list[float]:
     """Fraction of each layer to remove so that the errors sum up to the least.
 
-    Between levels a curve counts as straight, and where it is not convex as its lower hull; on such curves taking
+    Between points a curve counts as straight, and where it is not convex as its lower hull; on such curves taking
     the cheapest piece first is optimal (fractional knapsack, Dantzig 1957).
 
     Args:
-        levels: Fractions at which the errors are known, ascending from 0.
-        errors: One curve per layer, as long as `levels`.
-        sizes: Elements of each layer.
-        budget: Fraction of all elements to remove, at most the last level.
+        curves: Per layer ``(fraction removed, error)``, fractions ascending from 0.
+        sizes: What there is to remove in each layer (weights, multiply-accumulates).
+        budget: Fraction of all that to remove. Where the curves end before it, all of them are taken.
 
     Returns:
-        A fraction per layer; they sum to the budget exactly, weighted by size.
+        A fraction per layer; weighted by size they make the budget.
     """
     pieces = []
-    for layer, curve in enumerate(errors):
-        hull = _lower_hull(list(zip(levels, curve, strict=True)))
-        for (x0, y0), (x1, y1) in pairwise(hull):
+    for layer, curve in enumerate(curves):
+        for (x0, y0), (x1, y1) in pairwise(_lower_hull(curve)):
             count = (x1 - x0) * sizes[layer]
             pieces.append(((y1 - y0) / count, x0, layer, count))
     taken, left = [0.0] * len(sizes), budget * sum(sizes)
@@ -34,7 +32,7 @@ def spread_budget(
     return [removed / size for removed, size in zip(taken, sizes, strict=True)]
 
 
-def _lower_hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _lower_hull(points: Curve) -> list[tuple[float, float]]:
     hull: list[tuple[float, float]] = []
     for point in points:
         while len(hull) >= 2 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], point):

@@ -11,9 +11,15 @@ from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import config_for, matches
+from compression.metrics.macs import MacsReport, count_macs
+from compression.solvers.allocation import spread_budget
 from compression.solvers.reconstruction import reconstruct_inputs
+from compression.solvers.removal import RemovalOrder
 from compression.structure import ChannelGroup, find_groups, remove_units
+from compression.structure.importance import unit_order
 from compression.techniques.registry import register_technique
+
+_HALVINGS = 24
 
 
 @dataclass(frozen=True)
@@ -21,12 +27,21 @@ class ChannelPruningConfig:
     """Knobs of channel pruning."""
 
     pruning_ratio: float = knob(
-        0.3, "Fraction of the channels, neurons and heads of each group that is removed.", low=0.0, high=0.95,
+        0.3, "Fraction of the channels, neurons and heads that is removed.", low=0.0, high=0.95,
         step=0.05, unit="fraction", sweep=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     )
     criterion: str = knob(
-        "l2", "Rank units by the size of their weights (L1 or L2) or by how much of the output they carry.",
-        choices=("l1", "l2", "output"), advanced=True,
+        "obs", "Rank units by the size of their weights (L1 or L2), by the output they carry, or by the output that is "
+        "lost after the others have made up for them (optimal brain surgeon).",
+        choices=("l1", "l2", "output", "obs"), advanced=True,
+    )
+    scope: str = knob(
+        "global", "Remove where it costs least, or the same fraction of each group.", choices=("global", "layer"),
+        advanced=True,
+    )
+    target: str = knob(
+        "units", "What a ratio that is spread over groups is a fraction of: units, or multiply-accumulates.",
+        choices=("units", "macs"), advanced=True,
     )
     reconstruct: bool = knob(
         True, "Refit the layers behind, so that they make up for the removed inputs.", advanced=True
@@ -66,27 +81,97 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     chosen = [g for g in groups if _selected(g, config, context)]
     if not chosen:
         raise NotApplicableError("no channels, neurons or heads were found that can be removed on their own")
-    removed = total = 0
-    for group in chosen:
+    plans = [_plan(model, group, config_for(group.name, config, context), context) for group in chosen]
+    shares = _spread([p for p in plans if p.config == config and config.scope == "global"], model, config, context)
+    removed = 0
+    for plan in plans:
         context.check_cancelled()
-        own = config_for(group.name, config, context)
-        count = _kept_units(group, own)
-        total += group.units
-        if count == group.units:
-            if own.pruning_ratio:
-                context.report.skipped[group.name] = f"{group.units} units do not divide by {own.round_to}"
-            continue
-        keep = torch.topk(_scores(model, group, own, context), count).indices.sort().values
-        removed += group.units - count
-        refitted = _refitted(model, group, keep, context) if own.reconstruct else {}
-        remove_units(model, group, keep)
-        for fqn, weight in refitted.items():
-            model.get_submodule(fqn).weight.data = weight
-        context.report.changed += group.producers()
+        removed += _remove(model, plan, shares.get(plan.group.name), context)
     if removed:
+        total = sum(group.units for group in chosen)
         context.report.notes.append(f"{removed} of {total} channels, neurons and heads removed")
         finish_step(model, context)
     return model
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A group, its knobs, the order in which its units go and how many may stay."""
+
+    group: ChannelGroup
+    config: ChannelPruningConfig
+    order: RemovalOrder
+    allowed: tuple[int, ...]
+
+    def curve(self) -> list[tuple[float, float]]:
+        """``(fraction removed, cost)`` at each number that may stay."""
+        units = self.group.units
+        return [(1 - n / units, self.order.errors[units - n - 1] if n < units else 0.0) for n in self.allowed]
+
+    def kept(self, share: float) -> int:
+        """The number that may stay nearest to a fraction removed."""
+        return min(self.allowed, key=lambda n: abs(n - (1 - share) * self.group.units))
+
+
+def _plan(
+    model: nn.Module, group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext
+) -> _Plan:
+    """Heads are not rounded; of all others a multiple of `round_to` stays, and at least one unit."""
+    step = 1 if group.kind == "head" else min(config.round_to, group.units)
+    allowed = tuple(dict.fromkeys([group.units, *range(group.units // step * step, 0, -step)]))
+    return _Plan(group, config, unit_order(model, group, config.criterion, context), allowed)
+
+
+def _spread(
+    plans: list[_Plan], model: nn.Module, config: ChannelPruningConfig, context: CompressionContext
+) -> dict[str, float]:
+    """Fraction to remove of each group: where a multiply-accumulate saved costs least, until the target is met."""
+    if not plans or config.pruning_ratio == 0:
+        return {}
+    names, curves = [p.group.name for p in plans], [p.curve() for p in plans]
+    macs, units = count_macs(model, context.example_input), sum(p.group.units for p in plans)
+    sizes = [float(sum(macs.by_layer.get(m.fqn, 0) for m in p.group.members)) for p in plans]
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):  # layers between two groups shrink by both, so the budget is searched for
+        shares = dict(zip(names, spread_budget(curves, sizes, (low + high) / 2), strict=True))
+        kept = {p.group.name: p.kept(shares[p.group.name]) for p in plans}
+        if config.target == "macs":
+            removed = 1 - _macs_left(macs, [p.group for p in plans], kept) / macs.total
+        else:
+            removed = 1 - sum(kept.values()) / units
+        low, high = ((low + high) / 2, high) if removed < config.pruning_ratio else (low, (low + high) / 2)
+    return dict(zip(names, spread_budget(curves, sizes, high), strict=True))
+
+
+def _macs_left(macs: MacsReport, groups: list[ChannelGroup], kept: dict[str, int]) -> float:
+    """Multiply-accumulates when so many of each group's units stay."""
+    factors = dict.fromkeys(macs.by_layer, 1.0)
+    for group in groups:
+        for member in group.members:
+            if member.fqn in factors:
+                factors[member.fqn] *= kept[group.name] / group.units
+    rest = macs.total - sum(macs.by_layer.values())
+    return rest + sum(macs.by_layer[fqn] * factor for fqn, factor in factors.items())
+
+
+def _remove(model: nn.Module, plan: _Plan, share: float | None, context: CompressionContext) -> int:
+    """Remove the share of a group's units that was spread to it, or its own ratio, rounded; returns how many."""
+    group, ratio = plan.group, plan.config.pruning_ratio
+    count = plan.kept(ratio if share is None else share)
+    if ratio == 0:
+        return 0
+    if count == group.units:
+        needed = "units elsewhere cost less" if share is not None else f"they do not divide by {plan.config.round_to}"
+        context.report.skipped[group.name] = f"all {group.units} units stay: {needed}"
+        return 0
+    gone = set(plan.order.order[: group.units - count])
+    keep = torch.tensor([unit for unit in range(group.units) if unit not in gone])
+    refitted = _refitted(model, group, keep, context) if plan.config.reconstruct else {}
+    remove_units(model, group, keep)
+    for fqn, weight in refitted.items():
+        model.get_submodule(fqn).weight.data = weight
+    context.report.changed += group.producers()
+    return group.units - count
 
 
 def _selected(group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext) -> bool:
@@ -101,49 +186,6 @@ def _selected(group: ChannelGroup, config: ChannelPruningConfig, context: Compre
         context.report.skipped[group.name] = "excluded by the step"
         return False
     return True
-
-
-def _kept_units(group: ChannelGroup, config: ChannelPruningConfig) -> int:
-    """Units that stay: the multiple of `round_to` nearest to the ratio (heads are not rounded), at least one."""
-    if config.pruning_ratio == 0:
-        return group.units
-    wanted = (1 - config.pruning_ratio) * group.units
-    step = 1 if group.kind == "head" else min(config.round_to, group.units)
-    return min(group.units, max(step, round(wanted / step) * step))
-
-
-def _scores(
-    model: nn.Module, group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext
-) -> Tensor:
-    """Importance of each unit, float64 (units,)."""
-    if config.criterion == "output":
-        carried = _carried_output(model, group, context)
-        if carried is not None:
-            return carried
-    power = 1 if config.criterion == "l1" else 2
-    total = torch.zeros(group.units * group.width, dtype=torch.float64)
-    for fqn in group.producers():
-        total += model.get_submodule(fqn).weight.detach().flatten(1).double().abs().pow(power).sum(1)
-    for fqn in group.consumers():
-        weight = model.get_submodule(fqn).weight.detach().double().abs().pow(power)
-        total += weight.transpose(0, 1).flatten(1).sum(1)
-    return total.unflatten(0, (group.units, group.width)).sum(1)
-
-
-def _carried_output(model: nn.Module, group: ChannelGroup, context: CompressionContext) -> Tensor | None:
-    """Squared output that each unit's removal would cost in the consumers, before refitting."""
-    hessians = original_hessians(context)
-    total = torch.zeros(group.units, dtype=torch.float64)
-    for fqn in group.consumers():
-        weight, hessian = model.get_submodule(fqn).weight.detach(), hessians.get(fqn)
-        if hessian is None or hessian.shape[-1] != weight[0].numel() or hessian.ndim != 2:
-            return None
-        blocks = weight.flatten(1).double().unflatten(1, (group.units, -1))
-        size = blocks.shape[-1]
-        for unit in range(group.units):
-            part = hessian[unit * size : (unit + 1) * size, unit * size : (unit + 1) * size].double()
-            total[unit] += ((blocks[:, unit] @ part) * blocks[:, unit]).sum()
-    return total
 
 
 def _refitted(

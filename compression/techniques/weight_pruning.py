@@ -96,9 +96,10 @@ def _spread(
     curves = []
     for fqn in configs:
         context.check_cancelled()
-        curves.append(_error_curve(layers[fqn].weight.detach(), _hessian(fqn, layers[fqn], context)))
+        errors = _error_curve(layers[fqn].weight.detach(), _hessian(fqn, layers[fqn], context))
+        curves.append(list(zip(_LEVELS, errors, strict=True)))
     sizes = [layers[fqn].weight.numel() for fqn in configs]
-    return dict(zip(configs, spread_budget(_LEVELS, curves, sizes, sparsity), strict=True))
+    return dict(zip(configs, spread_budget(curves, sizes, sparsity), strict=True))
 
 
 def _error_curve(weight: Tensor, hessian: Tensor | None) -> list[float]:

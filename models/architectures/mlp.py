@@ -18,7 +18,7 @@ class Perceptron(nn.Module):
     def __init__(self, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(widths):
+        for inputs, outputs in itertools.pairwise(widths[:-1]):
             layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.classifier = nn.Linear(widths[-2], widths[-1])

@@ -19,7 +19,9 @@ from tests.techniques.networks import KINDS, Subject, subject
 
 
 def prune(made: Subject, **knobs: Any) -> nn.Module:
+    """Prune; by default the same fraction of each group, so that counts are known."""
     technique = get_technique("channel_pruning")
+    knobs = {"scope": "layer", **knobs}
     return technique.function(copy.deepcopy(made.model), technique.config_type(**knobs), made.context).eval()
 
 
@@ -65,7 +67,7 @@ def test_counts_are_rounded_to_the_multiple_asked_for(ratio: float, round_to: in
     assert {len(block.conv1.weight) for block in model.blocks} == {left}
     assert {block.bn1.num_features for block in model.blocks} == {left}
     if left == 16:
-        assert "16 units do not divide by 8" in made.context.report.skipped.values()
+        assert "all 16 units stay: they do not divide by 8" in made.context.report.skipped.values()
 
 
 @pytest.mark.parametrize("width", [10, 20])
@@ -79,7 +81,7 @@ def test_nothing_asked_for_removes_nothing(width: int) -> None:
     assert all(torch.equal(t, model_tensors(model)[n]) for n, t in model_tensors(pruned).items())
 
 
-@pytest.mark.parametrize("criterion", ["l1", "l2", "output"])
+@pytest.mark.parametrize("criterion", ["l1", "l2", "output", "obs"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_reconstruction_lowers_the_output_error_of_every_consumer(kind: str, criterion: str) -> None:
     made = subject(kind)
@@ -144,3 +146,33 @@ def test_include_exclude_and_overrides() -> None:
     assert made.context.report.skipped["blocks.2.conv1"] == "excluded by the step"
     with pytest.raises(NotApplicableError, match="no channels, neurons or heads"):
         prune(subject("residual", include=("classifier",)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ratio_of_all_units_is_met_over_all_groups(kind: str) -> None:
+    made = subject(kind)
+    model = prune(made, pruning_ratio=0.5, scope="global", round_to=1)
+    context = made.context
+    groups, _ = find_groups(made.model, context.example_input, context.model_key, context.protected[-1:])
+    own = [g for g in groups if not g.coupled]
+    left = sum(len(state_of(model).kept.get(g.name, range(g.units * g.width))) / g.width for g in own)
+    assert left == pytest.approx(0.5 * sum(g.units for g in own), abs=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ratio", [0.1, 0.2])
+def test_a_ratio_of_the_multiply_accumulates_is_met(kind: str, ratio: float) -> None:
+    made = subject(kind)
+    model = prune(made, pruning_ratio=ratio, scope="global", target="macs", round_to=1)
+    inputs = made.context.calibration_inputs
+    left = count_macs(model, inputs).total / count_macs(made.model, inputs).total
+    assert 1 - ratio - 0.15 < left <= 1 - ratio + 0.01, "a head of two is a coarse step"
+
+
+def test_units_go_where_they_are_needed_least() -> None:
+    """A block whose output hardly depends on its neurons loses them; the other keeps its own."""
+    made = subject("vision_transformer", model_key="one idle block")
+    made.model.blocks[0].fc2.weight[:, 4:] *= 1e-4
+    model = prune(made, pruning_ratio=0.4, scope="global", round_to=1)
+    idle, busy = (len(block.fc1.weight) for block in model.blocks)
+    assert idle <= 8 < 24 <= busy

@@ -1,0 +1,71 @@
+"""In which order the units of a group can go, and what that costs."""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from compression.calibration.hessian import damped, original_hessians
+from compression.context import CompressionContext
+from compression.solvers.factors import remembered
+from compression.solvers.removal import RemovalOrder, removal_order
+from compression.structure.records import ChannelGroup
+
+
+def unit_order(model: nn.Module, group: ChannelGroup, criterion: str, context: CompressionContext) -> RemovalOrder:
+    """Units in the order in which they can go, with the cost so far after each.
+
+    Args:
+        model: The model.
+        group: One of its groups.
+        criterion: "obs" (output error after the others adapt, see `removal_order`), "output" (output that a unit
+            carries), "l1" or "l2" (size of its weights). The first two fall back to "l2" where a layer that reads the
+            units has no Hessian that fits.
+        context: For the Hessians.
+    """
+    readers = _readers(model, group, context)
+    if criterion == "obs" and readers:
+        weights, hessians = zip(*readers, strict=True)
+        digest = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights)).hexdigest()
+        return remembered(
+            hessians[0], f"removal {group.units} {digest}",
+            lambda _: removal_order(weights, [damped(h) for h in hessians], group.units),
+        )
+    if criterion == "output" and readers:
+        scores = sum(_carried(weight, hessian.double(), group.units) for weight, hessian in readers)
+    else:
+        scores = _sizes(model, group, 1 if criterion == "l1" else 2)
+    assert isinstance(scores, Tensor)
+    order = scores.argsort()[:-1]
+    errors = scores[order].cumsum(0) / scores.sum().clamp(min=1e-30)
+    return RemovalOrder(tuple(order.tolist()), tuple(errors.tolist()))
+
+
+def _readers(model: nn.Module, group: ChannelGroup, context: CompressionContext) -> list[tuple[Tensor, Tensor]]:
+    """Flattened weight and Hessian of each layer that reads the units; empty where one does not fit."""
+    hessians, found = original_hessians(context), []
+    for fqn in group.consumers():
+        weight, hessian = model.get_submodule(fqn).weight.detach().flatten(1), hessians.get(fqn)
+        if hessian is None or hessian.ndim != 2 or len(hessian) != weight.shape[1] or weight.shape[1] % group.units:
+            return []
+        found.append((weight, hessian))
+    return found
+
+
+def _sizes(model: nn.Module, group: ChannelGroup, power: int) -> Tensor:
+    """Weights that make and read each unit, summed up; float64 (units,)."""
+    total = torch.zeros(group.units * group.width, dtype=torch.float64)
+    for fqn in group.producers():
+        total += model.get_submodule(fqn).weight.detach().flatten(1).double().abs().pow(power).sum(1)
+    for fqn in group.consumers():
+        weight = model.get_submodule(fqn).weight.detach().double().abs().pow(power)
+        total += weight.transpose(0, 1).flatten(1).sum(1)
+    return total.unflatten(0, (group.units, group.width)).sum(1)
+
+
+def _carried(weight: Tensor, hessian: Tensor, units: int) -> Tensor:
+    """Squared output that each unit's removal would cost if the others stayed as they are; float64 (units,)."""
+    size, rows = weight.shape[1] // units, torch.arange(units)
+    blocks = hessian.view(units, size, units, size)[rows, :, rows]
+    parts = weight.double().view(-1, units, size).permute(1, 0, 2)
+    return ((parts @ blocks) * parts).sum((1, 2))
