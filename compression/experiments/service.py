@@ -35,6 +35,7 @@ class Service:
         self._engine = engine or Engine(self.store.root)
         self._lock = threading.Lock()
         self._known: dict[str, ExperimentResult] = {}
+        self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
 
     def models(self) -> list[registry.ModelInfo]:
         """Models that can be chosen."""
@@ -125,12 +126,17 @@ class Service:
         return result
 
     def bundle(self, key: str) -> Path:
-        """A zip with everything that runs and reproduces a result; made on first use.
+        """A zip with everything that runs and reproduces a result; made on first use and when the result was refined.
 
         Raises:
             InputError: if there is no such result.
         """
-        return export_bundle(self.store, key)
+        result = self.result(key)
+        path, of = self._bundles.get(key, (None, None))
+        if path is None or of != result or not path.is_file():
+            path = export_bundle(self.store, key)
+            self._bundles[key] = (path, result)
+        return path
 
     def close(self) -> None:
         """Stop the workers."""

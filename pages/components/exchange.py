@@ -3,7 +3,7 @@
 import io
 import logging
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -28,11 +28,15 @@ _MESSAGE = "import-message"
 
 
 def show_downloads(service: "Service", result: ExperimentResult) -> None:
-    """Buttons that export a result: the bundle, made when it is asked for, and the recipe alone."""
+    """Buttons that export a result: the bundle and the recipe alone.
+
+    The bundle's bytes are given, not a function that makes them: Streamlit forgets such a function at the next
+    redraw, and this page is redrawn while points are measured.
+    """
     name = f"{result.recipe['model']}-{result.key[:8]}"
     with st.container(horizontal=True):
         st.download_button(
-            "Bundle (.zip)", bundle_maker(service, result.key), f"{name}.zip", "application/zip", key="bundle",
+            "Bundle (.zip)", service.bundle(result.key).read_bytes(), f"{name}.zip", "application/zip", key="bundle",
             icon=":material/download:", on_click="ignore",
             help="recipe, ONNX model, packed weights, result and a run.py that needs only onnxruntime and numpy",
         )
@@ -41,15 +45,6 @@ def show_downloads(service: "Service", result: ExperimentResult) -> None:
             "recipe.yaml", recipe, f"{name}.yaml", "application/yaml", key="recipe", icon=":material/description:",
             on_click="ignore", help="for python -m compression run, or to import it here again",
         )
-
-
-def bundle_maker(service: "Service", key: str) -> Callable[[], bytes]:
-    """A function that makes a bundle and returns its bytes."""
-
-    def make() -> bytes:
-        return service.bundle(key).read_bytes()
-
-    return make
 
 
 def read_recipe(content: bytes) -> Recipe:

@@ -29,7 +29,7 @@ def service(root: Path) -> Iterator[Service]:
     yield own
     own.close()
     left = [p for p in psutil.Process().children(recursive=True) if "distributed" in " ".join(p.cmdline())]
-    _, alive = psutil.wait_procs(left, timeout=20)
+    _, alive = psutil.wait_procs(left, timeout=60)
     assert alive == []
 
 
