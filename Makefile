@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test lint clean
 
 run: $(VENV)/.run-installed
-	$(BIN)/python -m streamlit run server.py --server.port $(PORT)
+	$(BIN)/python -m streamlit run pages/components/server.py --server.port $(PORT)
 
 test: $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -41,7 +41,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "streamlit", "run", "server.py", "--server.port", str(self.port)]
+        command = [sys.executable, "-m", "streamlit", "run", "pages/components/server.py"]
+        command += ["--server.port", str(self.port)]
         environment = {**os.environ, "COMPRESSION_HOME": str(self.home)}
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=(self.home / "server.log").open("ab")

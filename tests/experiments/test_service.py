@@ -25,11 +25,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(root: Path) -> Iterator[Service]:
+    before = set(psutil.Process().children(recursive=True))
     own = Service(root)
     yield own
+    started = set(psutil.Process().children(recursive=True)) - before
+    assert len(started) >= 3
     own.close()
-    left = [p for p in psutil.Process().children(recursive=True) if "distributed" in " ".join(p.cmdline())]
-    _, alive = psutil.wait_procs(left, timeout=60)
+    _, alive = psutil.wait_procs(list(started), timeout=60)
     assert alive == []
 
 

@@ -6,6 +6,7 @@ A worker's imports take seconds; started here, they are over before the first pa
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import streamlit as st
 
@@ -25,4 +26,4 @@ async def workers(app: st.App) -> AsyncIterator[None]:
     (await starting).close()
 
 
-app = st.App("app.py", lifespan=workers)
+app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=workers)
