@@ -72,9 +72,9 @@ def show_plots(view: View, axes: Axes) -> None:
         st.rerun()
     statuses = view.statuses()
     marks = view.marks(statuses)
+    _draw(marks, axes)  # empty axes too: the browser loads its plotting code while the first point is measured
     if not marks:
         return
-    _draw(marks, axes)
     focus = view.focus(statuses)
     if focus is not None:
         left, right = st.columns([3, 2])

@@ -13,6 +13,8 @@ from pages.components.jobs import Progress, curve_progress
 from pages.components.state import POINT, widget_values
 from pages.components.view import View, clear_selection, pace_of
 
+_RESUMED = "resumed"
+
 
 def show_summary(view: View, every: float | None) -> None:
     """Draw it; a fragment's body.
@@ -23,7 +25,7 @@ def show_summary(view: View, every: float | None) -> None:
     """
     statuses = view.statuses()
     progress = view.progress(statuses)
-    if pace_of(progress) != every:
+    if pace_of(progress) != every or st.session_state.pop(_RESUMED, False):
         st.rerun()
     baseline = view.baseline(statuses)
     if baseline is not None:
@@ -54,13 +56,20 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
         elif progress.cancelled or progress.errors:
             st.caption(("Cancelled. " if progress.cancelled else "") + counts)
             label = "Go on" if progress.cancelled else "Try again"
-            if st.button(label, key="resume", icon=":material/play_arrow:"):
-                view.tracker.resume()
-                st.rerun()
+            st.button(label, key="resume", icon=":material/play_arrow:", on_click=partial(_resume, view))
         elif progress.refining:
             st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
         else:
             st.caption(f"{counts}, all measured.")
+
+
+def _resume(view: View) -> None:
+    """Forget what was cancelled, and have the page ask for it again.
+
+    A callback, because one that only looked at the button's value would miss a click that falls into a redraw.
+    """
+    view.tracker.resume()
+    st.session_state[_RESUMED] = True
 
 
 def _show_focus(view: View, focus: ExperimentResult | None) -> None:
