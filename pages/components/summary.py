@@ -13,19 +13,17 @@ from pages.components.jobs import Progress, curve_progress
 from pages.components.state import POINT, widget_values
 from pages.components.view import View, clear_selection, pace_of
 
-_RESUMED = "resumed"
-
 
 def show_summary(view: View, every: float | None) -> None:
     """Draw it; a fragment's body.
 
     Args:
         view: What to draw.
-        every: The pace at which the fragment runs; the page is drawn anew when another one is due.
+        every: The pace at which the fragment runs; the page is drawn anew when it has to begin or end.
     """
     statuses = view.statuses()
     progress = view.progress(statuses)
-    if pace_of(progress) != every or st.session_state.pop(_RESUMED, False):
+    if (pace_of(progress) is None) != (every is None):
         st.rerun()
     baseline = view.baseline(statuses)
     if baseline is not None:
@@ -64,12 +62,12 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
 
 
 def _resume(view: View) -> None:
-    """Forget what was cancelled, and have the page ask for it again.
+    """Ask again for what was cancelled or failed.
 
     A callback, because one that only looked at the button's value would miss a click that falls into a redraw.
     """
     view.tracker.resume()
-    st.session_state[_RESUMED] = True
+    view.tracker.follow(view.plan, view.service)
 
 
 def _show_focus(view: View, focus: ExperimentResult | None) -> None:

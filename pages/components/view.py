@@ -73,10 +73,13 @@ class View:
 
 
 def pace_of(progress: Progress) -> float | None:
-    """Seconds between two looks, given how far the jobs are."""
+    """Seconds between two looks, given how far the jobs are.
+
+    What was cancelled or has failed can be asked for again from within a fragment, so that is looked at too.
+    """
     if progress.active:
         return _FAST
-    return _SLOW if progress.refining else None
+    return _SLOW if progress.refining or progress.cancelled or progress.errors else None
 
 
 def select(key: str) -> None:
