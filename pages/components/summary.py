@@ -13,6 +13,8 @@ from pages.components.jobs import Progress, curve_progress
 from pages.components.state import POINT, widget_values
 from pages.components.view import View, clear_selection, pace_of
 
+_NO_BASELINE = "fp32: not measured yet; the uncompressed model is measured first"
+
 
 def show_summary(view: View, every: float | None) -> None:
     """Draw it; a fragment's body.
@@ -26,14 +28,10 @@ def show_summary(view: View, every: float | None) -> None:
     if (pace_of(progress) is None) != (every is None):
         st.rerun()
     baseline = view.baseline(statuses)
-    if baseline is not None:
-        st.markdown(baseline_line(baseline.figures))
+    st.markdown(_NO_BASELINE if baseline is None else baseline_line(baseline.figures))
     _show_progress(view, statuses, progress)
-    if baseline is None:
-        if progress.active:
-            st.info("The uncompressed model is measured first.", icon=":material/hourglass_top:")
-        return
-    _show_focus(view, view.focus(statuses))
+    if baseline is not None:
+        _show_focus(view, view.focus(statuses))
 
 
 def _counts(view: View, statuses: Mapping[str, JobStatus]) -> str:
@@ -41,20 +39,20 @@ def _counts(view: View, statuses: Mapping[str, JobStatus]) -> str:
 
 
 def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Progress) -> None:
+    """Draw the progress, its button first: a button that is going away would push one behind it from under a click."""
     for message, times in progress.errors.items():
         st.error(f"{message} ({times} points)" if times > 1 else message)
     counts = _counts(view, statuses)
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         if progress.active:
+            stop = partial(view.tracker.cancel, view.service)
+            st.button("Cancel", key="cancel", icon=":material/stop:", on_click=stop)
             doing = f" \u2014 {progress.message}" if progress.message else ""
             st.progress(progress.fraction, text=(counts or "Measuring") + doing)
-            st.button(
-                "Cancel", key="cancel", icon=":material/stop:", on_click=partial(view.tracker.cancel, view.service)
-            )
         elif progress.cancelled or progress.errors:
-            st.caption(("Cancelled. " if progress.cancelled else "") + counts)
             label = "Go on" if progress.cancelled else "Try again"
             st.button(label, key="resume", icon=":material/play_arrow:", on_click=partial(_resume, view))
+            st.caption(("Cancelled. " if progress.cancelled else "") + counts, width="stretch")
         elif progress.refining:
             st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
         else:
