@@ -69,13 +69,14 @@ def _figures(parts: dict[str, Any], recipe: Recipe) -> tuple[Figures, str]:
     energy = estimate_energy(
         macs_by_kernel=_macs_by_kernel(artifact), bytes_moved=artifact["runtime_size_bytes"]
     )
+    memory = parts["memory"] or {}
     figures = Figures(
         accuracy=accuracy["accuracy"], accuracy_low=accuracy["low"], accuracy_high=accuracy["high"],
         n_samples=accuracy["n_samples"], bits_per_character=accuracy["bits"],
         size_bytes=artifact["size_bytes"], runtime_size_bytes=artifact["runtime_size_bytes"],
         macs=artifact["macs"], parameters=artifact["parameters"],
         nonzero_parameters=artifact["nonzero_parameters"],
-        peak_memory_bytes=(parts["memory"] or {}).get("peak_memory_bytes"),
+        peak_memory_bytes=memory.get("peak_memory_bytes"), energy_measured_mj=memory.get("energy_measured_mj"),
         energy_mj=energy.energy_mj, cost_per_million=cost, **timing,
     )
     return figures, energy.note
@@ -94,7 +95,7 @@ def _macs_by_kernel(artifact: dict[str, Any]) -> dict[str, int]:
 def _badges(layers: tuple[LayerRecord, ...], energy_note: str) -> tuple[dict[str, Badge], dict[str, str]]:
     badges: dict[str, Badge] = dict.fromkeys(
         ("accuracy", "size_bytes", "runtime_size_bytes", "macs", "parameters", "nonzero_parameters",
-         "peak_memory_bytes", *_LATENCY_FIELDS), "measured",
+         "peak_memory_bytes", "energy_measured_mj", *_LATENCY_FIELDS), "measured",
     )
     badges["energy_mj"] = badges["cost_per_million"] = "estimated"
     notes = {

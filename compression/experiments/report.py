@@ -35,7 +35,7 @@ def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
     own, base, badges = result.figures, result.baseline, result.badges
 
     def row(title: str, name: str, show: Any) -> tuple[str, str, str, str]:
-        return title, show(own), show(base), badges.get(name, "")
+        return title, show(own), show(base), "" if getattr(own, name) is None else badges.get(name, "")
 
     rows = [
         row("Accuracy", "accuracy", format_accuracy),
@@ -47,7 +47,8 @@ def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
         row("Parameters", "parameters", lambda f: f"{f.parameters:,}"),
         row("Non-zero parameters", "nonzero_parameters", lambda f: f"{f.nonzero_parameters:,}"),
         row("Peak memory", "peak_memory_bytes", lambda f: _optional(f.peak_memory_bytes, format_bytes)),
-        row("Energy", "energy_mj", lambda f: _optional(f.energy_mj, lambda v: f"{v:.3f} mJ")),
+        row("Energy", "energy_mj", lambda f: _optional(f.energy_mj, _millijoule)),
+        row("Energy, counted", "energy_measured_mj", lambda f: _optional(f.energy_measured_mj, _millijoule)),
         row("Cost per million", "cost_per_million", lambda f: _optional(f.cost_per_million, lambda v: f"{v:.4f}")),
     ]
     if own.bits_per_character is not None:
@@ -60,6 +61,10 @@ def _speedup(figures: Figures) -> str:
     if figures.speedup is None:
         return "not timed"
     return f"{figures.speedup:.2f}x ({figures.speedup_low:.2f} to {figures.speedup_high:.2f})"
+
+
+def _millijoule(energy: float) -> str:
+    return f"{energy:.3f} mJ"
 
 
 def _optional(value: Any, show: Any) -> str:

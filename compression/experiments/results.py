@@ -30,7 +30,8 @@ class Figures:
         parameters: Number of parameters.
         nonzero_parameters: Those that are not zero.
         peak_memory_bytes: Peak resident memory that inference added, or None.
-        energy_mj: Energy of one inference in millijoule.
+        energy_mj: Energy of one inference in millijoule, estimated from its operations.
+        energy_measured_mj: The same by the processor's counters, per batch, or None where they cannot be read.
         cost_per_million: Price of a million inferences.
     """
 
@@ -53,6 +54,7 @@ class Figures:
     speedup_high: float | None = None
     peak_memory_bytes: int | None = None
     energy_mj: float | None = None
+    energy_measured_mj: float | None = None
     cost_per_million: float | None = None
 
 

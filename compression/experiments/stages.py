@@ -22,6 +22,7 @@ from compression.metrics.accuracy import evaluate_onnx
 from compression.metrics.environment import machine_key
 from compression.metrics.latency import LatencyTimer
 from compression.metrics.memory import measure_peak_memory
+from compression.metrics.power import measure_energy
 from compression.recipe import Recipe
 
 Tier = Literal["quick", "full"]
@@ -109,8 +110,10 @@ def clock(recipe: Recipe, store: ResultStore, tier: Tier, cancelled: Callable[[]
         store.put_part(name, "latency", {**asdict(record), "tier": tier})
     if tier == "full" and store.get_part(name, "memory") is None:
         example = task.example_input(recipe.runtime.batch_size).numpy()
-        peak = measure_peak_memory(store.artifact_dir(key) / GRAPH_NAME, example, threads=recipe.runtime.threads)
-        store.put_part(name, "memory", {"peak_memory_bytes": peak})
+        graph, threads = store.artifact_dir(key) / GRAPH_NAME, recipe.runtime.threads
+        peak = measure_peak_memory(graph, example, threads=threads)
+        energy = measure_energy(graph, example, threads=threads)
+        store.put_part(name, "memory", {"peak_memory_bytes": peak, "energy_measured_mj": energy})
 
 
 def latency_name(recipe: Recipe, store: ResultStore, key: str, baseline: str) -> str:

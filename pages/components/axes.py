@@ -70,6 +70,7 @@ _ALL = (
     Axis("nonzero_parameters", "Non-zero parameters", "thousands", _exact("nonzero_parameters", 1e-3)),
     Axis("peak_memory_bytes", "Peak memory", "MB", _exact("peak_memory_bytes", 1e-6)),
     Axis("energy_mj", "Energy, estimated", "mJ", _exact("energy_mj")),
+    Axis("energy_measured_mj", "Energy of the processor, measured", "mJ", _exact("energy_measured_mj")),
     Axis("cost_per_million", "Cost per million, estimated", "", _exact("cost_per_million")),
 )
 COSTS = {axis.key: axis for axis in _ALL}
