@@ -1,7 +1,7 @@
 """Which layers a step acts on, and with which settings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -22,12 +22,13 @@ def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear
 
 def matches(fqn: str, pattern: str) -> bool:
     """Whether an fqn equals a pattern, lies below it, or fully matches it as a regular expression."""
-    if fqn == pattern or fqn.startswith(pattern + "."):
-        return True
-    try:
-        return re.fullmatch(pattern, fqn) is not None
-    except re.error:
-        return False
+    return fqn == pattern or fqn.startswith(pattern + ".") or re.fullmatch(pattern, fqn) is not None
+
+
+def unmatched(model: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """Patterns that match none of the model's modules."""
+    names = [fqn for fqn, _ in model.named_modules() if fqn]
+    return [pattern for pattern in patterns if not any(matches(fqn, pattern) for fqn in names)]
 
 
 def selected_layers(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
@@ -86,11 +87,19 @@ def _given(mapping: Mapping[str, Any], name: str, otherwise: object) -> object:
 
 
 def _patterns(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
         raise InputError(name, value, "a list of layer names or regular expressions is needed")
+    for pattern in value:
+        _check_pattern(name, pattern)
     return tuple(value)
+
+
+def _check_pattern(name: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise InputError(name, pattern, f"a layer's name or a regular expression is needed: {error}") from None
 
 
 def step_from_dict(data: object) -> Step:
@@ -112,6 +121,7 @@ def step_from_dict(data: object) -> Step:
     layers = _check_mapping("layers", _given(mapping, "layers", {}), _LAYER_FIELDS)
     overrides = _check_mapping("overrides", _given(mapping, "overrides", {}), None)
     for pattern, changes in overrides.items():
+        _check_pattern("overrides", pattern)
         _check_mapping(f"overrides.{pattern}", changes, knob_names)
         technique.config_type(**{**values, **changes})
     return Step(

@@ -15,7 +15,7 @@ from compression.context import CompressionContext, StepReport
 from compression.errors import InputError, NotApplicableError
 from compression.experiments.results import LayerRecord
 from compression.experiments.tasks import Task
-from compression.layers import weight_layers
+from compression.layers import unmatched, weight_layers
 from compression.metrics.macs import count_macs, count_parameters
 from compression.recipe import Recipe, Step
 from compression.state import spread_to_tied, state_of
@@ -67,6 +67,8 @@ def compress(model: nn.Module, steps: tuple[Step, ...], context: CompressionCont
         technique = get_technique(step.technique)
         context.progress(0.5 * number / len(steps), technique.title)
         report = StepReport()
+        for pattern in unmatched(model, (*step.include, *step.exclude, *step.overrides)):
+            report.notes.append(f"{pattern!r} matches no layer")
         own = replace(
             context, report=report, include=step.include, exclude=step.exclude,
             overrides={p: dict(c) for p, c in step.overrides.items()},

@@ -51,6 +51,8 @@ def test_hash_tells_settings_apart(a: float, b: float) -> None:
         ({"technique": "weight_pruning", "sparsity": float("nan")}, "weight_pruning.sparsity"),
         ({"technique": "weight_pruning", "sparsityy": 0.5}, "weight_pruning.sparsityy"),
         ({"technique": "weight_pruning", "overrides": {"fc": {"sparsity": 7}}}, "weight_pruning.sparsity"),
+        ({"technique": "weight_pruning", "layers": {"include": "blocks.[0"}}, "layers.include"),
+        ({"technique": "weight_pruning", "overrides": {"(": {"sparsity": 0.5}}}, "overrides"),
         ("not a mapping", "steps"),
     ],
 )

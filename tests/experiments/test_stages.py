@@ -61,6 +61,13 @@ def test_artifacts_of_one_structure_share_their_latency(
     assert other.figures.size_bytes < pruned.figures.size_bytes
 
 
+def test_a_pattern_that_matches_no_layer_is_reported(store: ResultStore) -> None:
+    own = recipe("weight_pruning", sparsity=0.5, layers={"exclude": ["linear", "nowhere"]})
+    found = run_experiment(own, store, quick=True)
+    reported = [note for note in found.notes if "matches no layer" in note]
+    assert reported == ["Weight pruning: 'nowhere' matches no layer"]
+
+
 def test_fewer_channels_are_another_structure_with_less_work(store: ResultStore) -> None:
     cut = run_experiment(recipe("channel_pruning", pruning_ratio=0.5), store, quick=True)
     assert cut.figures.macs < 0.7 * cut.baseline.macs
