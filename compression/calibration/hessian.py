@@ -20,7 +20,7 @@ from compression.layers import weight_layers
 from compression.solvers.factors import remembered
 
 _KEPT = 3
-_ROWS = 32_768
+_ROWS, _ROWS_OF_WIDE, _WIDE = 32_768, 8_192, 1_024
 _BATCH = 32
 _LARGEST = 4608
 _DAMPING = 0.01
@@ -84,7 +84,6 @@ def collect_hessians(
     """
     sums: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
-    per_batch = max(1, _ROWS * _BATCH // max(1, len(inputs)))
     handles = []
     for fqn, layer in weight_layers(model):
         if only is not None and fqn not in only:
@@ -93,7 +92,7 @@ def collect_hessians(
             continue
 
         def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
-            x = input_rows(module, args[0], per_batch)
+            x = input_rows(module, args[0], max(1, _rows(module.weight[0].numel()) * _BATCH // len(inputs)))
             product = x @ x.transpose(-1, -2)
             sums[fqn] = sums[fqn] + product if fqn in sums else product
             rows[fqn] = rows.get(fqn, 0) + x.shape[-1]
@@ -107,6 +106,11 @@ def collect_hessians(
         for handle in handles:
             handle.remove()
     return {fqn: (2.0 / rows[fqn]) * total.clone() for fqn, total in sums.items()}
+
+
+def _rows(inputs: int) -> int:
+    """Most observed rows for so many inputs: the cost of a row grows with their square."""
+    return _ROWS if inputs <= _WIDE else max(_ROWS_OF_WIDE, 2 * inputs)
 
 
 def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:

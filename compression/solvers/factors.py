@@ -1,13 +1,13 @@
 """Factors of Hessians, remembered as long as the Hessian is: a slider move should not factorize anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-_LARGEST = 1024
+_MOST_BYTES = 3 * 2**29
 _known = WeakTensorKeyDictionary()
 
 
@@ -15,19 +15,29 @@ def remembered(hessian: Tensor, name: str, compute: Callable[[Tensor], Any]) -> 
     """``compute(hessian)``, the same object again for the same unchanged tensor.
 
     Args:
-        hessian: (K, K) or (G, K, K); beyond 1,024 inputs nothing is remembered, to bound memory.
+        hessian: (K, K) or (G, K, K).
         name: Tells apart what is computed.
-        compute: Its result must not be changed.
+        compute: Its result must not be changed. It is not kept where all that is kept would exceed 1.5 GiB.
     """
-    if hessian.shape[-1] > _LARGEST:
-        return compute(hessian)
     base = hessian._base
     owner = hessian if base is None or base.numel() != hessian.numel() else base
     values = _known.setdefault(owner, {})
     key = (name, hessian.ndim)
-    if key not in values:
-        values[key] = compute(hessian)
-    return values[key]
+    if key in values:
+        return values[key]
+    value = compute(hessian)
+    if _bytes(value) + _bytes(_known) <= _MOST_BYTES:
+        values[key] = value
+    return value
+
+
+def _bytes(value: Any) -> int:
+    """Memory of the tensors in a value, an array of values or a table of them."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, MutableMapping):
+        return sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, tuple | list) else 0
 
 
 def inverse_diagonal(hessian: Tensor) -> Tensor:

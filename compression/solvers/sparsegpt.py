@@ -73,6 +73,11 @@ def _lowest_per_output(scores: Tensor, count: int) -> Tensor:
     return mask.scatter(1, torch.topk(scores, count, dim=1, largest=False).indices, True)
 
 
+def refit_cost(mask: Tensor) -> float:
+    """Floating-point operations of `refit_kept`: a Cholesky factorization per output."""
+    return float(mask.sum(-1, dtype=torch.float64).pow(3).sum() / 3)
+
+
 def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
     """Least-squares values of the weights that stay, given which stay: ``w'_M = (H_MM)^-1 (H w)_M`` per output.
 

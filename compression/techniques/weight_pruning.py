@@ -15,12 +15,13 @@ from compression.solvers.allocation import spread_budget
 from compression.solvers.factors import remembered, upper_factor
 from compression.solvers.gptq import grouped
 from compression.solvers.reconstruction import output_error
-from compression.solvers.sparsegpt import prune_with_feedback, refit_kept
+from compression.solvers.sparsegpt import prune_with_feedback, refit_cost, refit_kept
 from compression.state import state_of
 from compression.techniques.registry import register_technique
 
 _PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
 _LEVELS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.99, 1.0)
+_MOST_CURVE_COST, _MOST_REFIT_COST = 2 * 10**9, 2 * 10**10
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def _error_curve(weight: Tensor, hessian: Tensor | None) -> list[float]:
 
 def _measured_curve(weight: Tensor, hessian: Tensor) -> list[float]:
     rows, batched = grouped(weight.double(), damped(hessian))
+    rows = rows[:, :: -(-rows.shape[1] * rows.shape[2] ** 2 // _MOST_CURVE_COST)]  # of a large layer some outputs
     upper = upper_factor(batched)
     energy = max(float(output_error(rows, batched).sum()), 1e-30)
     kept = [prune_with_feedback(rows, batched, level, upper=upper) for level in _LEVELS[1:-1]]
@@ -151,9 +153,11 @@ def _prune_layer(
     hessian = _hessian(fqn, layer, context) if config.criterion == "sparsegpt" else None
     if hessian is not None:
         rows, batched = grouped(weight, damped(hessian))
-        kept = prune_with_feedback(rows, batched, sparsity, pattern) != 0
-        pruned = refit_kept(rows, batched, kept).reshape(weight.shape).float()
-        mask = kept.reshape(weight.shape)
+        solved = prune_with_feedback(rows, batched, sparsity, pattern)
+        kept = solved != 0
+        if refit_cost(kept) <= _MOST_REFIT_COST:
+            solved = refit_kept(rows, batched, kept)
+        pruned, mask = solved.reshape(weight.shape).float(), kept.reshape(weight.shape)
     else:
         scores = _scores(fqn, layer, config, context)
         mask = _pattern_mask(scores, pattern) if pattern is not None else _keep_largest(scores, sparsity)

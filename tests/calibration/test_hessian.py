@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compression.calibration import hessian as module
 from compression.calibration.hessian import collect_hessians, damped, fitting_hessian, input_rows, original_hessians
+from compression.solvers import factors
 from compression.solvers.factors import ordered_factor, remembered, upper_factor
 from tests.solvers.problems import layer
 from tests.techniques.networks import subject
@@ -132,9 +133,13 @@ def test_remembered_gives_the_same_object_until_the_tensor_is_gone() -> None:
     assert released() is None
 
 
-def test_large_hessians_are_not_remembered() -> None:
-    large = torch.zeros(1025, 1025)
-    assert remembered(large, "copy", torch.clone) is not remembered(large, "copy", torch.clone)
+def test_what_is_remembered_stays_within_the_memory_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factors, "_MOST_BYTES", factors._bytes(factors._known) + 4 * 100 * 100)
+    first, second = torch.zeros(100, 100), torch.zeros(100, 100)
+    assert remembered(first, "copy", torch.clone) is remembered(first, "copy", torch.clone)
+    assert remembered(second, "copy", torch.clone) is not remembered(second, "copy", torch.clone)
+    del first
+    assert remembered(second, "copy", torch.clone) is remembered(second, "copy", torch.clone)
 
 
 def test_factors_are_those_of_the_inverse() -> None:
