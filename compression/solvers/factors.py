@@ -40,11 +40,6 @@ def _bytes(value: Any) -> int:
     return sum(map(_bytes, value)) if isinstance(value, tuple | list) else 0
 
 
-def inverse_diagonal(hessian: Tensor) -> Tensor:
-    """``diag(H^-1)``, (G, K), of a damped (G, K, K)."""
-    return remembered(hessian, "inverse diagonal", lambda h: torch.diagonal(_inverse(h), dim1=1, dim2=2).clone())
-
-
 def upper_factor(hessian: Tensor) -> Tensor:
     """Upper Cholesky factor U of the inverse, ``H^-1 = U^T U``, of a damped (G, K, K)."""
     return remembered(hessian, "upper", lambda h: torch.linalg.cholesky(_inverse(h), upper=True))

@@ -4,26 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compression.solvers.factors import inverse_diagonal, upper_factor
+from compression.solvers.factors import upper_factor
 from compression.solvers.gptq import BLOCK
-
-
-def saliency(weight: Tensor, hessian: Tensor) -> Tensor:
-    """Output error that removing each weight alone costs after the others adapt: ``w^2 / (H^-1)_jj / 2``.
-
-    Args:
-        weight: (G, R, K).
-        hessian: (G, K, K), damped, float64.
-
-    Returns:
-        float64 (G, R, K) (optimal brain surgeon; Hassibi and Stork 1993).
-    """
-    return weight.double().square() / (2 * inverse_diagonal(hessian)[:, None, :])
 
 
 def prune_with_feedback(
     weight: Tensor, hessian: Tensor, sparsity: float, pattern: tuple[int, int] | None = None,
-    upper: Tensor | None = None,
+    upper: Tensor | None = None, fixed: Tensor | None = None,
 ) -> Tensor:
     """SparseGPT (Frantar and Alistarh, arXiv 2301.00774): choose and remove weights block by block of columns.
 
@@ -33,6 +20,7 @@ def prune_with_feedback(
         sparsity: Fraction of weights to remove; ignored with a pattern.
         pattern: ``(n, m)``: keep n of each m consecutive inputs.
         upper: The Hessian's `upper_factor`, where the caller has it.
+        fixed: Boolean (G, R, K), True where a weight is zero already: it stays so and counts as removed.
 
     Returns:
         New weights, float64 (G, R, K), exactly zero where removed.
@@ -42,16 +30,18 @@ def prune_with_feedback(
         upper = upper_factor(hessian)
     scale = torch.diagonal(upper, dim1=1, dim2=2).square()
     values, factor = work.numpy(), upper.numpy()
+    zeros = torch.zeros_like(work, dtype=torch.bool) if fixed is None else fixed.transpose(1, 2)
     step = pattern[1] if pattern is not None else BLOCK
     removed_so_far = 0
     for start in range(0, work.shape[1], step):
         end = min(start + step, work.shape[1])
-        scores = work[:, start:end].square() / scale[:, start:end, None]
+        scores = (work[:, start:end].square() / scale[:, start:end, None]).masked_fill(zeros[:, start:end], -1.0)
         if pattern is None:
             remove = _lowest(scores, round(sparsity * work[:, :end].numel()) - removed_so_far)
-            removed_so_far += int(remove.sum())
         else:
             remove = _lowest_per_output(scores, end - start - min(pattern[0], end - start))
+        remove |= zeros[:, start:end]
+        removed_so_far += int(remove.sum())
         gone, errors = remove.numpy(), np.empty_like(values[:, start:end])
         for column in range(start, end):
             error = values[:, column] * gone[:, column - start] / factor[:, column, column, None]

@@ -10,7 +10,7 @@ from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
-from compression.layers import config_for, matches, selected_layers
+from compression.layers import config_for, matches, selected_layers, weight_layers
 from compression.solvers.grids import choose_grid, fit_with_feedback
 from compression.state import ActivationQuantization, HalfPrecision, spread_to_tied, state_of
 from compression.techniques.registry import register_technique
@@ -74,29 +74,35 @@ class QuantizationConfig:
 def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionContext) -> nn.Module:
     """Put weights on their grids and say how activations are to be quantized."""
     state = state_of(model)
+    bits = {fqn: _quantize_layer(fqn, layer, config, model, context) for fqn, layer in selected_layers(model, context)}
     if config.weight_bits == 16:
-        _halve(model, context)
+        _halve_rest(model, context)
     elif config.weight_bits < 16:
-        for fqn, layer in selected_layers(model, context):
-            _quantize_layer(fqn, layer, config_for(fqn, config, context), model, context)
         _quantize_embeddings(model, context)
+    if any(own < 16 for own in bits.values()):
         finish_step(model, context)
     if config.activation_bits == 8:
-        kept = tuple(context.report.skipped)
+        kept = (*context.report.skipped, *(fqn for fqn, own in bits.items() if own >= 16))
         state.activations = ActivationQuantization(8, config.activation_range, excluded=kept)
     elif config.activation_bits == 16:
         state.compute_dtype = "float16"
     return model
 
 
-def _halve(model: nn.Module, context: CompressionContext) -> None:
-    state = state_of(model)
-    names = [n for n, p in model.named_parameters() if p.is_floating_point() and _selected(n, context)]
-    for name in names:
-        parameter = model.get_parameter(name)
-        parameter.data = parameter.data.half().float()
-        state.encodings[name] = HalfPrecision()
-    context.report.changed += names if context.include or context.exclude else ["all parameters"]
+def _halve(name: str, model: nn.Module) -> None:
+    parameter = model.get_parameter(name)
+    parameter.data = parameter.data.half().float()
+    state_of(model).encodings[name] = HalfPrecision()
+
+
+def _halve_rest(model: nn.Module, context: CompressionContext) -> None:
+    """All parameters but the weights of convolutions and linear layers, which have settings of their own."""
+    weights = {f"{fqn}.weight" for fqn, _ in weight_layers(model)}
+    names = [n for n, p in model.named_parameters() if p.is_floating_point() and n not in weights]
+    rest = [name for name in names if _selected(name, context)]
+    for name in rest:
+        _halve(name, model)
+    context.report.changed += rest
 
 
 def _selected(name: str, context: CompressionContext) -> bool:
@@ -107,11 +113,18 @@ def _selected(name: str, context: CompressionContext) -> bool:
 
 
 def _quantize_layer(
-    fqn: str, layer: nn.Module, config: QuantizationConfig, model: nn.Module, context: CompressionContext
-) -> None:
+    fqn: str, layer: nn.Module, shared: QuantizationConfig, model: nn.Module, context: CompressionContext
+) -> int:
+    """Quantize one layer's weight by the step's settings and the layer's own; returns its bits."""
+    config = config_for(fqn, shared, context)
     bits = config.weight_bits
-    if bits >= 16:
-        return
+    if bits == 32:
+        context.report.skipped[fqn] = "its weights stay at 32 bits"
+        return bits
+    if bits == 16:
+        _halve(f"{fqn}.weight", model)
+        context.report.changed.append(fqn)
+        return bits
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
@@ -123,6 +136,7 @@ def _quantize_layer(
     layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)
     state.encodings[name] = grid
     context.report.changed.append(fqn)
+    return bits
 
 
 def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:

@@ -149,11 +149,12 @@ def _prune_layer(
     context: CompressionContext,
 ) -> None:
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
-    pattern = _PATTERNS.get(config.pattern)
+    pattern, previous = _PATTERNS.get(config.pattern), state.masks.get(name)
     hessian = _hessian(fqn, layer, context) if config.criterion == "sparsegpt" else None
     if hessian is not None:
         rows, batched = grouped(weight, damped(hessian))
-        solved = prune_with_feedback(rows, batched, sparsity, pattern)
+        zeros = None if previous is None else grouped(~previous, damped(hessian))[0]
+        solved = prune_with_feedback(rows, batched, sparsity, pattern, fixed=zeros)
         kept = solved != 0
         if refit_cost(kept) <= _MOST_REFIT_COST:
             solved = refit_kept(rows, batched, kept)
@@ -161,10 +162,9 @@ def _prune_layer(
     else:
         scores = _scores(fqn, layer, config, context)
         mask = _pattern_mask(scores, pattern) if pattern is not None else _keep_largest(scores, sparsity)
+        mask = mask if previous is None else mask & previous
         pruned = weight * mask
-    previous = state.masks.get(name)
-    mask = mask if previous is None else mask & previous
-    layer.weight.data = pruned * mask
+    layer.weight.data = pruned
     state.masks[name] = mask
     state.encodings.pop(name, None)
     context.report.changed.append(fqn)

@@ -9,7 +9,7 @@ from compression.grids import dequantize, quantize_to_grid
 from compression.solvers.codebooks import assign_with_feedback
 from compression.solvers.gptq import BLOCK, round_with_feedback
 from compression.solvers.grids import choose_grid, fit_with_feedback
-from compression.solvers.sparsegpt import prune_with_feedback, refit_kept, saliency
+from compression.solvers.sparsegpt import prune_with_feedback, refit_kept
 from tests.solvers.problems import error, layer, obs_prune, obs_round
 
 SEEDS = range(5)
@@ -166,14 +166,3 @@ def test_refit_equals_least_squares(groups: int) -> None:
         wanted = np.linalg.lstsq(root[:, kept], root @ weight[group, row].numpy(), rcond=None)[0]
         np.testing.assert_allclose(refitted[group, row, kept], wanted)
         assert not refitted[group, row, ~kept].any()
-
-
-@pytest.mark.parametrize("groups", GROUPS)
-def test_saliency_equals_removing_each_weight(groups: int) -> None:
-    weight, hessian = layer(10, groups, outputs=3, inputs=10)
-    found = saliency(weight, hessian)
-    for group, row, column in np.ndindex(*weight.shape):
-        others = torch.ones_like(weight, dtype=torch.bool)
-        others[group, row, column] = False
-        change = refit_kept(weight, hessian, others) - weight
-        torch.testing.assert_close(found[group, row, column], torch.tensor(error(change, hessian) / 2).double())

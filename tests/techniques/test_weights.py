@@ -61,6 +61,19 @@ def test_pruning_within_each_layer_gives_each_the_same_sparsity(criterion: str) 
         assert abs(int((weight == 0).sum()) - 0.7 * weight.numel()) <= 1
 
 
+@pytest.mark.parametrize("criterion", ["magnitude", "wanda", "sparsegpt"])
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_pruning_again_means_the_final_sparsity(scope: str, criterion: str) -> None:
+    made = subject("residual")
+    knobs = {"criterion": criterion, "scope": scope}
+    once = run("weight_pruning", made, sparsity=0.5, **knobs)
+    gone = {fqn: weight == 0 for fqn, weight in weights(once).items()}
+    twice = weights(run("weight_pruning", made, once, sparsity=0.7, **knobs))
+    total = sum(w.numel() for w in twice.values())
+    assert abs(sum(int((w == 0).sum()) for w in twice.values()) - 0.7 * total) <= len(twice)
+    assert all((weight[gone[fqn]] == 0).all() for fqn, weight in twice.items())
+
+
 def test_pruning_by_size_removes_the_smallest_weights_of_all_layers() -> None:
     made = subject("residual")
     before = torch.cat([w.flatten() for w in weights(made.model).values()]).abs()
@@ -99,6 +112,28 @@ def test_half_precision_is_exact_in_16_bits(kind: str) -> None:
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, parameter.half().float())
         assert isinstance(state_of(model).encodings[name], HalfPrecision)
+
+
+def test_a_layer_may_have_more_bits_than_the_step() -> None:
+    made = subject("residual", overrides={"blocks.0.conv1": {"weight_bits": 16}, "blocks.1": {"weight_bits": 32}})
+    model = run("quantization", made, weight_bits=4)
+    encodings, own = state_of(model).encodings, dict(made.model.named_parameters())
+    half, whole = own["blocks.0.conv1.weight"].half().float(), own["blocks.1.conv2.weight"]
+    assert isinstance(encodings["blocks.0.conv1.weight"], HalfPrecision)
+    assert torch.equal(model.get_parameter("blocks.0.conv1.weight"), half)
+    assert torch.equal(model.get_parameter("blocks.1.conv2.weight"), whole)
+    assert made.context.report.skipped["blocks.1.conv2"] == "its weights stay at 32 bits"
+    grid = encodings["blocks.0.conv2.weight"]
+    assert isinstance(grid, UniformGrid) and grid.bits == 4
+
+
+def test_a_layer_may_have_fewer_bits_than_a_step_of_16() -> None:
+    made = subject("residual", overrides={"blocks.0.conv1": {"weight_bits": 4}})
+    encodings = state_of(run("quantization", made, weight_bits=16)).encodings
+    grid = encodings["blocks.0.conv1.weight"]
+    assert isinstance(grid, UniformGrid) and grid.bits == 4
+    assert all(isinstance(e, HalfPrecision) for name, e in encodings.items() if name != "blocks.0.conv1.weight")
+    assert "bn.bias" in encodings
 
 
 @pytest.mark.parametrize("weighting", ["uniform", "hessian"])
