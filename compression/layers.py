@@ -31,6 +31,12 @@ def unmatched(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     return [pattern for pattern in patterns if not any(matches(fqn, pattern) for fqn in names)]
 
 
+def is_selected(fqn: str, context: CompressionContext) -> bool:
+    """Whether the step's include / exclude patterns leave a module in."""
+    included = not context.include or any(matches(fqn, p) for p in context.include)
+    return included and not any(matches(fqn, p) for p in context.exclude)
+
+
 def selected_layers(
     model: nn.Module, context: CompressionContext
 ) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:

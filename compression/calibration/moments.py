@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from compression.calibration.batch_norm import calibration_sample
 from compression.context import CompressionContext
-from compression.layers import WEIGHT_LAYERS
+from compression.layers import WEIGHT_LAYERS, is_selected
 from compression.state import HalfPrecision, state_of
 from compression.structure.factorized import Factorized
 
@@ -35,15 +35,15 @@ class OutputMoments:
 def correct_moments(model: nn.Module, context: CompressionContext) -> Tensor:
     """Correct biases and layer norms in place, in one pass in which each layer sees its corrected predecessors.
 
-    Layers that the original does not have, or that have other outputs, are left alone; of channels that were removed
-    the original's are left out (`state_of(model).kept`).
+    Layers that the step leaves out, that the original does not have or with other outputs are left alone; of channels
+    that were removed the original's are left out (`state_of(model).kept`).
 
     Returns:
         The corrected model's output on the calibration sample.
     """
     wanted, kept, handles = _original_moments(context), state_of(model).kept, []
     for fqn, module in _observed(model):
-        if fqn not in wanted:
+        if fqn not in wanted or not is_selected(fqn, context):
             continue
         target = wanted[fqn]
         if fqn in kept and len(kept[fqn]) < len(target.mean):

@@ -8,21 +8,24 @@ from compression.solvers.gptq import RoundColumn, grouped, round_with_feedback
 from compression.state import UniformGrid
 
 _SHRINK = torch.linspace(1.0, 0.35, 40)
+_PERCENTILE = 99.9
 _FEW_BITS = 3
 _REFITS = 3
 
 
 def choose_grid(
-    weight: Tensor, bits: int, granularity: str = "channel", group_size: int = 64, method: str = "mse"
+    weight: Tensor, bits: int, granularity: str = "channel", group_size: int = 64, method: str = "mse",
+    affine: bool = False,
 ) -> UniformGrid:
-    """Symmetric grid; at 2 and 3 bits one with a level more on the side that needs it.
+    """Symmetric grid (at 2 and 3 bits with "mse" one with a level more on the side that needs it), or an affine one.
 
     Args:
         weight: (C_out, ...).
         bits: 2 to 8.
         granularity: "tensor", "channel" or "group".
         group_size: Inputs per group; where it does not divide them, the grid is per channel.
-        method: "minmax", the largest weight, or "mse", the least squared rounding error.
+        method: "minmax", the extreme weights; "percentile", 99.9 % of them; "mse", the least squared rounding error.
+        affine: Whether the levels reach from the lowest to the highest weight; zero is always one of them.
     """
     rows, group = weight.flatten(1), 0
     if granularity == "group" and rows.shape[1] % group_size == 0:
@@ -32,14 +35,41 @@ def choose_grid(
         blocks = rows.reshape(1, 1, -1)
     else:
         blocks = rows.unsqueeze(1)
+    if affine:
+        return _affine(blocks, bits, group, method)
     low, high = -(2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1
-    scale = blocks.abs().amax(-1) / high
+    scale = _upper_end(blocks.abs(), method) / high
     if method == "mse":
         scale, error = _least_error(blocks, scale, low, high)
         if bits <= _FEW_BITS:
             return _with_extra_level(blocks, bits, group, scale, error)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     return UniformGrid(bits, scale if group else scale[:, 0], None, group)
+
+
+def _upper_end(values: Tensor, method: str) -> Tensor:
+    """Largest value of each block, or its percentile; (C, blocks)."""
+    if method != "percentile":
+        return values.amax(-1)
+    return torch.from_numpy(np.quantile(values.numpy(), _PERCENTILE / 100, axis=-1)).float()
+
+
+def _affine(blocks: Tensor, bits: int, group: int, method: str) -> UniformGrid:
+    """Levels from the lowest to the highest weight; "mse" shrinks both ends together."""
+    top = _upper_end(blocks, method).clamp(min=0)
+    bottom = -_upper_end(-blocks, method).clamp(min=0)
+    steps = 2**bits - 1
+    best, scale, zero = (torch.full_like(top, torch.inf), torch.ones_like(top), torch.zeros_like(top))
+    for factor in _SHRINK if method == "mse" else _SHRINK[:1]:
+        width = (factor * (top - bottom) / steps).clamp(min=1e-12)
+        start = (-factor * bottom / width).round().clamp(0, steps)
+        low, high = -start[..., None], (steps - start)[..., None]
+        rounded = torch.minimum(torch.maximum((blocks / width[..., None]).round(), low), high) * width[..., None]
+        error = (rounded - blocks).square().sum(-1)
+        better = error < best
+        best, scale, zero = (torch.where(better, a, b) for a, b in ((error, best), (width, scale), (start, zero)))
+    zero = zero.to(torch.int32)
+    return UniformGrid(bits, scale if group else scale[:, 0], zero if group else zero[:, 0], group)
 
 
 def _least_error(blocks: Tensor, scale: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
-from compression.layers import config_for, matches, selected_layers, weight_layers
+from compression.layers import config_for, is_selected, selected_layers, weight_layers
 from compression.solvers.grids import choose_grid, fit_with_feedback
 from compression.state import ActivationQuantization, HalfPrecision, spread_to_tied, state_of
 from compression.techniques.registry import register_technique
@@ -40,8 +40,12 @@ class QuantizationConfig:
         choices=("nearest", "gptq"), advanced=True,
     )
     range: str = knob(
-        "mse", "Scale by the largest weight, or by the least squared rounding error.", choices=("minmax", "mse"),
-        advanced=True,
+        "mse", "Scale by the largest weight, by 99.9 % of them, or by the least squared rounding error.",
+        choices=("minmax", "percentile", "mse"), advanced=True,
+    )
+    symmetry: str = knob(
+        "symmetric", "Levels on both sides of zero alike, or from the lowest to the highest weight.",
+        choices=("symmetric", "affine"), advanced=True,
     )
     activation_range: str = knob(
         "percentile", "How the range of an activation is chosen.", choices=("minmax", "percentile", "mse"),
@@ -56,6 +60,8 @@ class QuantizationConfig:
         if self.activation_bits < self.weight_bits:
             allowed = f"with {self.activation_bits}-bit activations at most {self.activation_bits} is allowed"
             raise InputError("quantization.weight_bits", self.weight_bits, allowed)
+        if self.symmetry == "affine" and self.weight_bits == self.activation_bits == 8:
+            raise InputError("quantization.symmetry", self.symmetry, "int8 kernels need 'symmetric' 8-bit weights")
 
 
 @register_technique(
@@ -99,17 +105,10 @@ def _halve_rest(model: nn.Module, context: CompressionContext) -> None:
     """All parameters but the weights of convolutions and linear layers, which have settings of their own."""
     weights = {f"{fqn}.weight" for fqn, _ in weight_layers(model)}
     names = [n for n, p in model.named_parameters() if p.is_floating_point() and n not in weights]
-    rest = [name for name in names if _selected(name, context)]
+    rest = [name for name in names if is_selected(name.rpartition(".")[0], context)]
     for name in rest:
         _halve(name, model)
     context.report.changed += rest
-
-
-def _selected(name: str, context: CompressionContext) -> bool:
-    """Whether the step's include / exclude patterns leave a parameter's module in."""
-    module = name.rpartition(".")[0]
-    included = not context.include or any(matches(module, p) for p in context.include)
-    return included and not any(matches(module, p) for p in context.exclude)
 
 
 def _quantize_layer(
@@ -129,7 +128,8 @@ def _quantize_layer(
         bits = max(bits, _PROTECTED_BITS)
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
     hessian = fitting_hessian(fqn, layer, context) if config.rounding == "gptq" and bits < _PROTECTED_BITS else None
-    grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range)
+    affine = config.symmetry == "affine" and not (bits == 8 and config.activation_bits == 8)
+    grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range, affine)
     if hessian is not None:
         mask = state.masks.get(name)
         grid, weight = fit_with_feedback(weight, grid, damped(hessian), None if mask is None else ~mask)
@@ -145,7 +145,7 @@ def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:
     spread_to_tied(model)  # an embedding that is also a layer's weight is on that layer's grid already
     for fqn, module in model.named_modules():
         unknown = f"{fqn}.weight" not in state_of(model).encodings
-        if isinstance(module, nn.Embedding) and unknown and _selected(f"{fqn}.weight", context):
+        if isinstance(module, nn.Embedding) and unknown and is_selected(fqn, context):
             grid = choose_grid(module.weight.detach(), _PROTECTED_BITS)
             module.weight.data = dequantize(quantize_to_grid(module.weight.detach(), grid), grid)
             state_of(model).encodings[f"{fqn}.weight"] = grid

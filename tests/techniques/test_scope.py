@@ -133,3 +133,9 @@ def test_wrong_knobs_are_told_with_field_value_and_what_is_allowed(
 def test_activations_of_fewer_bits_than_weights_are_refused() -> None:
     with pytest.raises(InputError, match=r"quantization\.weight_bits: 16 is not allowed; with 8-bit activations"):
         get_technique("quantization").config_type(weight_bits=16, activation_bits=8)
+
+
+def test_affine_weights_on_int8_kernels_are_refused() -> None:
+    with pytest.raises(InputError, match=r"quantization\.symmetry: 'affine' is not allowed; int8 kernels need"):
+        get_technique("quantization").config_type(weight_bits=8, activation_bits=8, symmetry="affine")
+    get_technique("quantization").config_type(weight_bits=4, activation_bits=8, symmetry="affine")

@@ -92,16 +92,18 @@ def test_pattern_holds_in_every_whole_block(pattern: str, keep: int, of: int, cr
         assert int((rows[:, whole[0].numel() :] != 0).sum()) >= len(rows) * min(keep, rows.shape[1] % of)
 
 
+@pytest.mark.parametrize("symmetry", ["symmetric", "affine"])
 @pytest.mark.parametrize("rounding", ["nearest", "gptq"])
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "group"])
-def test_quantized_weights_lie_on_their_grid(granularity: str, rounding: str) -> None:
+def test_quantized_weights_lie_on_their_grid(granularity: str, rounding: str, symmetry: str) -> None:
     made = subject("depthwise")
-    knobs = {"granularity": granularity, "group_size": 16, "rounding": rounding}
+    knobs = {"granularity": granularity, "group_size": 16, "rounding": rounding, "symmetry": symmetry}
     models = {bits: run("quantization", made, weight_bits=bits, **knobs) for bits in (2, 4, 8)}
     for bits, model, fqn, weight in ((b, m, *item) for b, m in models.items() for item in inner(m).items()):
         grid = state_of(model).encodings[f"{fqn}.weight"]
         assert isinstance(grid, UniformGrid)
         assert grid.bits == bits
+        assert symmetry == "symmetric" or grid.zero_point is not None
         assert torch.equal(dequantize(quantize_to_grid(weight, grid), grid), weight)
         assert most_values(weight) <= 2**bits * (weight[0].numel() // grid.group_size if grid.group_size else 1)
 
