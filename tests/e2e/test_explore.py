@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 Visit = Callable[..., Page]
 PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
 FIRST_POINT = 120_000
+ALL_TIGHTENED = 400_000
 PLOT = ".js-plotly-plot"
 
 
@@ -37,7 +38,7 @@ def assert_no_trouble(page: Page) -> None:
 
 def settled(page: Page) -> None:
     """Wait until nothing is being measured."""
-    expect(page.get_by_text("all measured.")).to_be_visible(timeout=FIRST_POINT)
+    expect(page.get_by_text("all measured.")).to_be_visible(timeout=ALL_TIGHTENED)
 
 
 def cards(page: Page) -> list[str]:
