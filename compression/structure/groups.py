@@ -1,11 +1,14 @@
 """Groups of channels that can only be removed together."""
 
+import copy
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from compression.structure.attention import transformer_groups
 from compression.structure.records import ChannelGroup, Member
+from compression.structure.surgery import remove_units
 from compression.structure.tracing import traced_groups
 
 __all__ = ["ChannelGroup", "Member", "find_groups"]
@@ -34,7 +37,34 @@ def find_groups(
     key = (model_key, shapes)
     if key not in _cache:
         groups = transformer_groups(model)
-        _cache[key] = (groups, {}) if groups else traced_groups(model, example_input, ignored)
+        _cache[key] = (groups, {}) if groups else _traced(model, example_input, ignored)
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
     return _cache[key]
+
+
+def _traced(
+    model: nn.Module, example_input: Tensor, ignored: tuple[str, ...]
+) -> tuple[list[ChannelGroup], dict[str, str]]:
+    """Traced groups that the network really runs without a unit of: a trace does not see fixed tensors such as the
+    network's input, to which a layer's output may be added."""
+    groups, reasons = traced_groups(model, example_input, ignored)
+    if _runs_without(model, groups, example_input):
+        return groups, reasons
+    fixed = [group for group in groups if not _runs_without(model, [group], example_input)]
+    reasons |= {group.name: "its channels meet a tensor of fixed size, such as the network's input" for group in fixed}
+    return [group for group in groups if group not in fixed], reasons
+
+
+def _runs_without(model: nn.Module, groups: list[ChannelGroup], example_input: Tensor) -> bool:
+    """Whether the network can be executed once each group has lost its last unit."""
+    smaller = copy.deepcopy(model)
+    for group in groups:
+        if group.units > 1:
+            remove_units(smaller, group, torch.arange(group.units - 1))
+    try:
+        with torch.inference_mode():
+            smaller(example_input)
+    except RuntimeError:
+        return False
+    return True

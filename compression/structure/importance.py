@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from compression.calibration.gradients import original_gradients
 from compression.calibration.hessian import damped, original_hessians
 from compression.context import CompressionContext
 from compression.solvers.factors import remembered
@@ -19,9 +20,10 @@ def unit_order(model: nn.Module, group: ChannelGroup, criterion: str, context: C
         model: The model.
         group: One of its groups.
         criterion: "obs" (output error after the others adapt, see `removal_order`), "output" (output that a unit
-            carries), "l1" or "l2" (size of its weights). The first two fall back to "l2" where a layer that reads the
-            units has no Hessian that fits.
-        context: For the Hessians.
+            carries), "taylor" (squared first-order change of the loss; Molchanov et al., arXiv 1906.10771), "l1" or
+            "l2" (size of its weights). The first three fall back to "l2" where a layer has no Hessian or gradient that
+            fits, because it was changed before.
+        context: For the Hessians and gradients.
     """
     readers = _readers(model, group, context)
     if criterion == "obs" and readers:
@@ -34,7 +36,8 @@ def unit_order(model: nn.Module, group: ChannelGroup, criterion: str, context: C
     if criterion == "output" and readers:
         scores = sum(_carried(weight, hessian.double(), group.units) for weight, hessian in readers)
     else:
-        scores = _sizes(model, group, 1 if criterion == "l1" else 2)
+        first_order = _first_order(model, group, context) if criterion == "taylor" else None
+        scores = _sizes(model, group, 1 if criterion == "l1" else 2) if first_order is None else first_order
     assert isinstance(scores, Tensor)
     order = scores.argsort()[:-1]
     errors = scores[order].cumsum(0) / scores.sum().clamp(min=1e-30)
@@ -61,6 +64,20 @@ def _sizes(model: nn.Module, group: ChannelGroup, power: int) -> Tensor:
         weight = model.get_submodule(fqn).weight.detach().double().abs().pow(power)
         total += weight.transpose(0, 1).flatten(1).sum(1)
     return total.unflatten(0, (group.units, group.width)).sum(1)
+
+
+def _first_order(model: nn.Module, group: ChannelGroup, context: CompressionContext) -> Tensor | None:
+    """Squared first-order change of the loss when a unit's output goes to zero; float64 (units,).
+
+    Scaling what a unit puts out is scaling the weights that read it, so the term is their ``sum of weight x gradient``.
+    """
+    gradients, total = original_gradients(context), torch.zeros(group.units * group.width, dtype=torch.float64)
+    for fqn in group.consumers():
+        weight, gradient = model.get_submodule(fqn).weight.detach(), gradients.get(f"{fqn}.weight")
+        if gradient is None or gradient.shape != weight.shape:
+            return None
+        total += (weight.double() * gradient.double()).transpose(0, 1).flatten(1).sum(1)
+    return total.unflatten(0, (group.units, group.width)).sum(1).square()
 
 
 def _carried(weight: Tensor, hessian: Tensor, units: int) -> Tensor:

@@ -31,9 +31,9 @@ class ChannelPruningConfig:
         step=0.05, unit="fraction", sweep=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     )
     criterion: str = knob(
-        "obs", "Rank units by the size of their weights (L1 or L2), by the output they carry, or by the output that is "
-        "lost after the others have made up for them (optimal brain surgeon).",
-        choices=("l1", "l2", "output", "obs"), advanced=True,
+        "obs", "Rank units by the size of their weights (L1 or L2), by the first-order change of the loss (Taylor), by "
+        "the output they carry, or by the output lost after the others have made up for them (optimal brain surgeon).",
+        choices=("l1", "l2", "taylor", "output", "obs"), advanced=True,
     )
     scope: str = knob(
         "global", "Remove where it costs least, or the same fraction of each group.", choices=("global", "layer"),

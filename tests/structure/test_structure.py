@@ -10,6 +10,7 @@ from compression.metrics.macs import count_macs
 from compression.solvers.grids import choose_grid
 from compression.state import Codebook, state_of
 from compression.structure import ChannelGroup, find_groups, remove_units
+from compression.structure.importance import unit_order
 from tests.techniques.networks import KINDS, Subject, subject
 
 
@@ -138,3 +139,44 @@ def test_what_cannot_be_removed_is_told() -> None:
     assert [g.name for g in groups] == ["3"]
     assert reasons["0"] == "its channels are those of the network's input"
     assert reasons["2"] == "its channels reach a Conv2d"
+
+
+class AddsItsInput(nn.Module):
+    """The first convolution's output meets the network's input; the second's does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.classifier = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.second((self.first(x) + x).relu()).relu().mean((2, 3)))
+
+
+def test_channels_that_are_added_to_the_input_stay() -> None:
+    groups, reasons = find_groups(AddsItsInput().eval(), torch.randn(1, 8, 4, 4), "adds its input", ("classifier",))
+    assert [group.name for group in groups] == ["second"]
+    assert "fixed size" in reasons["first"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_taylor_scores_are_the_gradients_of_a_gate_at_each_unit(kind: str) -> None:
+    """A gate of one on what a unit puts out, differentiated by autograd."""
+    made = subject(kind)
+    inputs, targets = made.context.calibration_inputs, made.context.calibration_targets
+    for group in groups_of(made):
+        model = copy.deepcopy(made.model)
+        gate = torch.ones(group.units, requires_grad=True)
+
+        def gated(module: nn.Module, args: tuple[Tensor, ...], gate: Tensor = gate, width: int = group.width) -> object:
+            values = gate.repeat_interleave(width)
+            return (args[0] * (values[:, None, None] if isinstance(module, nn.Conv2d) else values),)
+
+        for fqn in group.consumers():
+            model.get_submodule(fqn).register_forward_pre_hook(gated)
+        with torch.enable_grad():
+            logits = model(inputs.clone()).flatten(0, -2)
+            torch.nn.functional.cross_entropy(logits, targets.flatten().clone()).backward()
+        assert gate.grad is not None
+        order = unit_order(made.model, group, "taylor", made.context).order
+        assert list(order) == gate.grad.square().argsort()[:-1].tolist()

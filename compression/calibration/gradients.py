@@ -1,0 +1,43 @@
+"""Gradients of the task loss at the uncompressed weights, for criteria that need them."""
+
+import copy
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compression.context import CompressionContext
+
+_KEPT = 2
+_BATCH = 32
+_cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
+
+
+def original_gradients(context: CompressionContext) -> dict[str, Tensor]:
+    """Gradient of the mean cross-entropy on the calibration samples (training split) by parameter name, float32.
+
+    Computed once per model and data set, in eval mode: running statistics count as constants.
+
+    Raises:
+        CancelledError: if the user cancelled.
+    """
+    key = (context.model_key, context.data_key)
+    if key not in _cache:
+        _cache[key] = _gradients(context)
+        while len(_cache) > _KEPT:
+            _cache.popitem(last=False)
+    return _cache[key]
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _gradients(context: CompressionContext) -> dict[str, Tensor]:
+    model = copy.deepcopy(context.original).eval().requires_grad_(True)
+    inputs, targets = context.calibration_inputs, context.calibration_targets
+    for start in range(0, len(inputs), _BATCH):
+        context.check_cancelled()
+        logits = model(inputs[start : start + _BATCH].clone()).flatten(0, -2)
+        loss = F.cross_entropy(logits, targets[start : start + _BATCH].flatten().clone(), reduction="sum")
+        (loss / targets.numel()).backward()
+    return {name: p.grad.detach() for name, p in model.named_parameters() if p.grad is not None}
