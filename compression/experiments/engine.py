@@ -58,6 +58,7 @@ class Engine:
             count = compute_workers or max(1, min(4, (os.cpu_count() or 2) - 1))
             workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
             workers["timing"] = _worker("timing", _TIMING, root / "scratch")
+            logging.getLogger("distributed.deploy.subprocess").setLevel(logging.WARNING)  # else whole command lines
             keywords = {"dashboard": False, "host": "127.0.0.1", "port": 0}
             scheduler = {"cls": SubprocessScheduler, "options": {"scheduler_kwargs": keywords}}
             self._cluster = SpecCluster(scheduler=scheduler, workers=workers, name="compression")

@@ -192,6 +192,9 @@ def _lay_out(figure: go.Figure, x: Axis, y: Axis, log_x: bool, theme: Theme) -> 
     if not log_x:
         figure.update_xaxes(rangemode="tozero")
     figure.update_yaxes(title=y.label, automargin=True, zeroline=False)
+    if not figure.data:  # numbers on axes without a point would mean nothing
+        figure.update_xaxes(showticklabels=False)
+        figure.update_yaxes(showticklabels=False)
 
 
 def _known(measured: Measured | None) -> Measured:

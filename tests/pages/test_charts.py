@@ -117,3 +117,11 @@ def test_latencies_from_different_times_are_drawn_on_the_baselines_clock(marks: 
     assert same == star
     untimed = replace(slow, figures=replace(slow.figures, latency_ms_p50=None, speedup=None))
     assert at_one_pace([untimed], base) == [untimed]
+
+
+def test_axes_without_a_point_have_titles_but_no_numbers(marks: list[Mark]) -> None:
+    empty, full = pareto_figure([], LATENCY, ACCURACY), pareto_figure(marks, LATENCY, ACCURACY)
+    assert empty.layout.xaxis.title.text == full.layout.xaxis.title.text
+    for axis in ("xaxis", "yaxis"):
+        assert empty.layout[axis].showticklabels is False
+        assert full.layout[axis].showticklabels is None
