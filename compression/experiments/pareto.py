@@ -54,3 +54,26 @@ def frontier(points: Sequence[Sequence[Measured]]) -> list[int]:
         i for i, own in enumerate(points) if not any(dominates(other, own) for j, other in enumerate(points) if j != i)
     ]
     return sorted(kept, key=lambda i: tuple(objective.value for objective in points[i]))
+
+
+def knee(points: Sequence[Sequence[float]]) -> int | None:
+    """Index of the point of a front from which both objectives soon get worse.
+
+    The one farthest below the line between the two ends, both objectives scaled to one (Satopaa et al., "Finding a
+    'Kneedle' in a haystack", 2011).
+
+    Args:
+        points: Rows of two objectives, both to be minimised.
+
+    Returns:
+        None where no point lies below that line.
+    """
+    if len(points) < 3:
+        return None
+    ends = min(points, key=lambda p: (p[0], p[1])), min(points, key=lambda p: (p[1], p[0]))
+    width, height = ends[1][0] - ends[0][0], ends[0][1] - ends[1][1]
+    if width <= 0 or height <= 0:
+        return None
+    below = [1 - (x - ends[0][0]) / width - (y - ends[1][1]) / height for x, y in points]
+    best = max(range(len(points)), key=below.__getitem__)
+    return best if below[best] > 1e-9 else None

@@ -1,5 +1,6 @@
 """Pareto plots: marks in, a plotly figure out. No Streamlit here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -8,12 +9,13 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, Figures
-from compression.experiments.pareto import Measured, frontier
+from compression.experiments.pareto import Measured, frontier, knee
 from pages.components.axes import Axis
-from pages.components.formats import recipe_lines
-from pages.components.palette import Theme, faint, ink, pale, technique_color, technique_symbol
+from pages.components.formats import recipe_label, recipe_lines
+from pages.components.palette import Theme, faint, ink, pale, shade, technique_color, technique_symbol
 
 _WRAP = 60
+_MARGIN = 0.08
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Mark:
         title: Name of the series.
         figures: Its numbers.
         recipe: The whole recipe, line by line.
+        label: The recipe in short.
         settled: Whether its intervals are final.
     """
 
@@ -36,6 +39,7 @@ class Mark:
     title: str
     figures: Figures
     recipe: tuple[str, ...]
+    label: str
     settled: bool = True
 
 
@@ -44,7 +48,8 @@ def mark_of(
 ) -> Mark:
     """A result as a mark."""
     lines = tuple(recipe_lines(result.recipe))
-    return Mark(result.key, kind, series, title, result.figures, lines, result.stage == "full")
+    label = recipe_label(result.recipe)
+    return Mark(result.key, kind, series, title, result.figures, lines, label, result.stage == "full")
 
 
 def at_one_pace(marks: Sequence[Mark], baseline: Figures) -> list[Mark]:
@@ -81,9 +86,12 @@ def frontier_ids(marks: Sequence[Mark], x: Axis, y: Axis) -> list[str]:
 
 
 def pareto_figure(
-    marks: Sequence[Mark], x: Axis, y: Axis, *, selected: str | None = None, log_x: bool = False, theme: Theme = "light"
+    marks: Sequence[Mark], x: Axis, y: Axis, *, selected: str | None = None, log_x: bool = False,
+    theme: Theme = "light", bounds: tuple[float | None, float | None] = (None, None),
 ) -> go.Figure:
     """One Pareto plot: a curve per technique, the baseline as a star, the current recipe, the frontier, error bars.
+
+    The frontier's knee is named; what lies beyond a bound is shaded.
 
     Args:
         marks: All marks; those without a number on either axis are left out.
@@ -92,10 +100,11 @@ def pareto_figure(
         selected: Id of the mark to ring.
         log_x: Logarithmic x axis.
         theme: Colours for a light or a dark page.
+        bounds: Limits set on x and y, in their units.
     """
     shown = drawable(marks, x, y)
     figure = go.Figure()
-    _add_frontier(figure, shown, x, y, theme)
+    _add_frontier(figure, shown, x, y, log_x, theme)
     for series in dict.fromkeys(m.series for m in shown if m.kind == "sweep"):
         own = [m for m in shown if m.kind == "sweep" and m.series == series]
         style = {"color": technique_color(series, theme), "symbol": technique_symbol(series), "size": 9}
@@ -113,10 +122,33 @@ def pareto_figure(
         style = {"color": ink(theme), "symbol": "circle-open", "size": 24, "line": {"width": 2}}
         figure.add_trace(_trace(ringed, x, y, "Selected", style, bars=False))
     _lay_out(figure, x, y, log_x, theme)
+    for axis, bound, direction in ((x, bounds[0], "x"), (y, bounds[1], "y")):
+        if bound is not None:
+            _shade(figure, shown, axis, bound, direction, theme)
     return figure
 
 
-def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, theme: Theme) -> None:
+def _shade(
+    figure: go.Figure, marks: Sequence[Mark], axis: Axis, bound: float, direction: str, theme: Theme
+) -> None:
+    """Shade what lies beyond a limit and draw its edge: above a ceiling, below a floor, as far as there are points."""
+    other = "y" if direction == "x" else "x"
+    span = {f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1}
+    ends = [_known(axis.read(mark.figures)) for mark in marks]
+    high = max([bound, *(end.high for end in ends)])
+    low = min([bound, *(end.low for end in ends)])
+    far = high + (high - low) * _MARGIN + bound * 1e-3 if axis.less_is_better else low - (high - low) * _MARGIN
+    figure.add_shape(
+        type="rect", layer="below", line_width=0, fillcolor=shade(theme), **span,
+        **{f"{direction}0": bound, f"{direction}1": far},
+    )
+    figure.add_shape(
+        type="line", layer="below", line={"color": ink(theme), "width": 1, "dash": "dot"}, **span,
+        **{f"{direction}0": bound, f"{direction}1": bound},
+    )
+
+
+def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, log_x: bool, theme: Theme) -> None:
     by_id = {m.id: m for m in shown}
     front = [by_id[own] for own in frontier_ids(shown, x, y)]
     if not front:
@@ -128,6 +160,14 @@ def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, th
             line={"color": faint(theme), "width": 8}, marker={"color": faint(theme), "size": 19},
         )
     )
+    values = [[_known(axis.objective(m.figures)).value for axis in (x, y)] for m in front]
+    bend = knee(values)
+    if bend is not None:
+        across, up = (_known(axis.read(front[bend].figures)).value for axis in (x, y))
+        figure.add_annotation(  # on a logarithmic axis its place is that of the logarithm
+            x=math.log10(across) if log_x else across, y=up, text="knee", showarrow=True, arrowhead=0, ax=22,
+            ay=26, font={"color": ink(theme)}, arrowcolor=ink(theme), name="knee",
+        )
 
 
 def _trace(

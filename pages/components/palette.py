@@ -54,6 +54,11 @@ def faint(theme: Theme) -> str:
     return "rgba(27,31,36,0.32)" if theme == "light" else "rgba(242,243,245,0.38)"
 
 
+def shade(theme: Theme) -> str:
+    """Colour of what lies beyond a limit."""
+    return "rgba(27,31,36,0.09)" if theme == "light" else "rgba(242,243,245,0.10)"
+
+
 def pale(color: str, opacity: float = 0.45) -> str:
     """A hexadecimal colour with less weight, for error bars."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))

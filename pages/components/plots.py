@@ -11,6 +11,7 @@ from pages.components.axes import ACCURACY, BITS, COSTS, QUALITIES, Axis
 from pages.components.charts import Mark, frontier_ids, pareto_figure
 from pages.components.details import show_explanation, show_figures, show_layers, show_marks
 from pages.components.formats import recipe_lines
+from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
 from pages.components.palette import Theme
 from pages.components.state import POINT
 from pages.components.view import View, select
@@ -23,11 +24,12 @@ _CLICKED, _ROW = "clicked", "row-chosen"
 
 @dataclass(frozen=True)
 class Axes:
-    """What is drawn: two costs against one quality."""
+    """What is drawn: two costs against one quality, and the limits set."""
 
     costs: tuple[Axis, ...]
     quality: Axis
     logarithmic: bool
+    limits: Limits
 
 
 def curves_together() -> bool:
@@ -63,7 +65,20 @@ def axes_choice(task: str) -> Axes:
                 "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, key="up-axis", bind="query-params"
             )
         logarithmic = st.toggle("Logarithmic costs", key="log", bind="query-params")
-    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic)
+    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, _limits_choice())
+
+
+def _limits_choice() -> Limits:
+    """Ask for limits; an empty field sets none."""
+    with st.popover("Limits", icon=":material/rule:"):
+        given = {
+            limit.key: st.number_input(
+                limit.label, min_value=0.0, value=None, step=limit.step, key=limit.key, bind="query-params",
+                placeholder="none",
+            )
+            for limit in LIMITS
+        }
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def show_plots(view: View, axes: Axes) -> None:
@@ -72,6 +87,8 @@ def show_plots(view: View, axes: Axes) -> None:
         st.rerun()
     statuses = view.statuses()
     marks = view.marks(statuses)
+    if axes.limits and marks:
+        _show_best(marks, axes)
     _draw(marks, axes)  # empty axes too: the browser loads its plotting code while the first point is measured
     if not marks:
         return
@@ -96,12 +113,36 @@ def show_plots(view: View, axes: Axes) -> None:
     st.session_state[_ROW] = chosen
 
 
+def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
+    """Say how many points stay within the limits, and offer the cheapest of them."""
+    inside = sum(within(mark, axes.limits) for mark in marks)
+    best = best_within(marks, axes.limits, axes.costs[0], axes.quality)
+    with st.container(horizontal=True, vertical_alignment="center", key="within"):
+        if best is None:
+            st.caption(f"None of {len(marks)} points is within the limits.")
+            return
+        st.button("Select the best", key="best", icon=":material/target:", on_click=partial(_take, best.id))
+        cost = axes.costs[0]
+        name = best.label if best.kind != "baseline" else "the uncompressed model"
+        least = "least" if cost.less_is_better else "most"
+        st.caption(
+            f"{inside} of {len(marks)} points are within the limits. {least.capitalize()} {cost.title.lower()}: {name}",
+            width="content",
+        )
+
+
+def _take(key: str) -> None:
+    select(key)
+    st.session_state[_CLICKED] = True
+
+
 def _draw(marks: Sequence[Mark], axes: Axes) -> None:
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
     chosen = st.query_params.get(POINT)
     for place, (column, x) in enumerate(zip(st.columns(2), axes.costs, strict=True)):
         figure = pareto_figure(
-            marks, x, axes.quality, selected=chosen, log_x=axes.logarithmic, theme=theme
+            marks, x, axes.quality, selected=chosen, log_x=axes.logarithmic, theme=theme,
+            bounds=(bound_of(x, axes.limits), bound_of(axes.quality, axes.limits)),
         )
         key = f"plot-{place}"
         with column:
@@ -116,5 +157,4 @@ def _take_click(key: str) -> None:
     points = st.session_state[key].selection.points
     if points and points[0].get("customdata"):
         data = points[0]["customdata"]
-        select(data[0] if isinstance(data, list) else data)
-        st.session_state[_CLICKED] = True
+        _take(data[0] if isinstance(data, list) else data)

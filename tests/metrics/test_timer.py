@@ -1,6 +1,6 @@
 """The timing process: started when needed, replaced when it dies, clear about what cannot be timed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from compression.metrics import latency_process
 from compression.metrics.latency import LatencyTimer
 from compression.metrics.memory import measure_peak_memory
 
@@ -85,3 +86,22 @@ def test_memory_of_what_does_not_load_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
     with pytest.raises(Exception, match="memory_process"):
         measure_peak_memory(tmp_path / "bad.onnx", EXAMPLE)
+
+
+@pytest.mark.parametrize(("taken", "counted"), [((), range(5)), ((1, 3), (0, 2, 4)), (range(9), range(5))])
+def test_runs_during_which_the_core_was_taken_away_do_not_count(
+    taken: Iterable[int], counted: Iterable[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run i takes 1 ms and i ns on a clock of ours, a block 5 ms; in the runs named, the system switches."""
+    runs = {"switches": 0, "done": 0, "ns": 0}
+
+    class Session:
+        def run(self, outputs: object, feed: object) -> None:
+            runs["switches"] += runs["done"] in taken
+            runs["ns"] += 1_000_000 + runs["done"]
+            runs["done"] += 1
+
+    monkeypatch.setattr(latency_process, "_switches", lambda: runs["switches"])
+    monkeypatch.setattr(latency_process.time, "perf_counter", lambda: runs["done"] * 1e-3)
+    monkeypatch.setattr(latency_process.time, "perf_counter_ns", lambda: runs["ns"])
+    assert latency_process._block(Session(), {}) == [1_000_000 + run for run in counted]

@@ -1,0 +1,67 @@
+"""Limits that a person sets: which points stay within them, and which of these is the best."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pages.components.axes import ACCURACY, COSTS, Axis
+from pages.components.charts import Mark
+
+Limits = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit that can be set.
+
+    Attributes:
+        key: Name in the URL.
+        label: Name for people, with its unit.
+        axis: What is limited; in its unit.
+        step: Of the number field.
+    """
+
+    key: str
+    label: str
+    axis: Axis
+    step: float
+
+    @property
+    def at_least(self) -> bool:
+        """Whether more is better, so that the limit is a floor."""
+        return not self.axis.less_is_better
+
+
+LIMITS = (
+    Limit("min-accuracy", "Accuracy at least (%)", ACCURACY, 0.1),
+    Limit("max-size", "Packed size at most (kB)", COSTS["size_bytes"], 10.0),
+    Limit("max-latency", "Latency at most (ms)", COSTS["latency_ms_p50"], 0.1),
+    Limit("min-speedup", "Speed-up at least (times)", COSTS["speedup"], 0.1),
+)
+
+
+def within(mark: Mark, limits: Limits) -> bool:
+    """Whether a point keeps all limits by its values; one that is not measured yet does not."""
+    for limit in LIMITS:
+        if limit.key in limits:
+            measured = limit.axis.read(mark.figures)
+            if measured is None:
+                return False
+            value, bound = measured.value, limits[limit.key]
+            if value < bound if limit.at_least else value > bound:
+                return False
+    return True
+
+
+def best_within(marks: Sequence[Mark], limits: Limits, cost: Axis, quality: Axis) -> Mark | None:
+    """The point within all limits with the least cost; among equals the one of most quality."""
+
+    def order(mark: Mark) -> tuple[float, float]:
+        measured = [axis.objective(mark.figures) for axis in (cost, quality)]
+        return tuple(float("inf") if own is None else own.value for own in measured)  # type: ignore[return-value]
+
+    return min((mark for mark in marks if within(mark, limits)), key=order, default=None)
+
+
+def bound_of(axis: Axis, limits: Limits) -> float | None:
+    """The limit set on an axis, in its unit."""
+    return next((limits[limit.key] for limit in LIMITS if limit.axis is axis and limit.key in limits), None)

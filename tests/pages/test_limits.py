@@ -1,0 +1,97 @@
+"""Limits: which points keep them, which of these is the best, and how they are drawn."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from compression.experiments import ExperimentResult, recipe_from_dict
+from compression.experiments.pareto import knee
+from pages.components.axes import ACCURACY, COSTS
+from pages.components.charts import Mark, mark_of, pareto_figure
+from pages.components.limits import LIMITS, best_within, bound_of, within
+
+SIZE, LATENCY = COSTS["size_bytes"], COSTS["latency_ms_p50"]
+
+
+@pytest.fixture
+def mark(make_result: Callable[..., ExperimentResult]) -> Callable[..., Mark]:
+    """A point of given accuracy, bytes and milliseconds."""
+
+    def make(accuracy: float, size: int, latency: float | None, sparsity: float = 0.5) -> Mark:
+        step = {"technique": "weight_pruning", "sparsity": sparsity}
+        found = make_result(recipe_from_dict({"model": "digits_resnet", "dataset": "digits", "steps": [step]}))
+        figures = replace(
+            found.figures, accuracy=accuracy, accuracy_low=accuracy, accuracy_high=accuracy, size_bytes=size,
+            latency_ms_p50=latency, latency_low=latency, latency_high=latency,
+        )
+        return replace(mark_of(found, "sweep", "weight_pruning", "Weight pruning"), figures=figures)
+
+    return make
+
+
+def test_a_point_must_keep_every_limit(mark: Callable[..., Mark]) -> None:
+    point = mark(0.98, 100_000, 0.5)
+    assert within(point, {})
+    assert within(point, {"min-accuracy": 98.0, "max-size": 100.0, "max-latency": 0.5})
+    for broken in ({"min-accuracy": 98.1}, {"max-size": 99.9}, {"max-latency": 0.49}, {"min-speedup": 1e6}):
+        assert not within(point, broken)
+    assert not within(mark(0.98, 100_000, None), {"max-latency": 9.0}), "what is not measured yet keeps no limit"
+
+
+def test_the_best_is_the_cheapest_within_the_limits(mark: Callable[..., Mark]) -> None:
+    small, middle, large = mark(0.90, 10_000, 0.3, 0.9), mark(0.97, 50_000, 0.4, 0.7), mark(0.99, 90_000, 0.5, 0.3)
+    marks = [large, small, middle]
+    assert best_within(marks, {"min-accuracy": 95.0}, SIZE, ACCURACY) == middle
+    assert best_within(marks, {}, SIZE, ACCURACY) == small
+    assert best_within(marks, {"min-accuracy": 99.5}, SIZE, ACCURACY) is None
+    better = mark(0.98, 50_000, 0.4, 0.71)
+    assert best_within([*marks, better], {"min-accuracy": 95.0}, SIZE, ACCURACY) == better
+
+
+def test_bounds_are_those_of_the_axis() -> None:
+    assert {bound_of(limit.axis, {limit.key: 3.0}) for limit in LIMITS} == {3.0}
+    assert bound_of(COSTS["macs"], {"max-size": 3.0}) is None
+
+
+def test_what_lies_beyond_a_limit_is_shaded(mark: Callable[..., Mark]) -> None:
+    marks = [mark(0.90, 10_000, 0.3), mark(0.99, 90_000, 0.5)]
+    figure = pareto_figure(marks, SIZE, ACCURACY, bounds=(50.0, 95.0))
+    ceiling, _, floor, _ = figure.layout.shapes
+    assert (ceiling.x0, ceiling.yref) == (50.0, "paper")
+    assert 90 <= ceiling.x1 <= 110
+    assert (floor.y0, floor.xref) == (95.0, "paper")
+    assert 85 <= floor.y1 <= 90
+    assert not pareto_figure(marks, SIZE, ACCURACY).layout.shapes
+
+
+def test_the_knee_is_where_the_front_bends() -> None:
+    assert knee([(0.0, 10.0), (1.0, 2.0), (10.0, 0.0)]) == 1
+    assert knee([(0.0, 10.0), (5.0, 5.0), (10.0, 0.0)]) is None
+    assert knee([(0.0, 10.0), (9.0, 8.0), (10.0, 0.0)]) is None
+    assert knee([(0.0, 1.0), (1.0, 0.0)]) is None
+
+
+def test_the_knee_is_named_on_the_plot(mark: Callable[..., Mark]) -> None:
+    marks = [mark(0.5, 10_000, 0.3, 0.9), mark(0.97, 20_000, 0.4, 0.7), mark(0.99, 100_000, 0.5, 0.3)]
+    (note,) = pareto_figure(marks, SIZE, ACCURACY).layout.annotations
+    assert (note.x, note.y, note.text) == (20.0, pytest.approx(97.0), "knee")
+    (note,) = pareto_figure(marks, SIZE, ACCURACY, log_x=True).layout.annotations
+    assert note.x == pytest.approx(1.30103)
+
+
+def test_the_page_offers_the_best_point_and_reads_limits_from_the_address(app: AppTest, fake: object) -> None:
+    fake.automatic = False  # type: ignore[attr-defined]
+    app.query_params["weight_pruning"] = "true"
+    app.query_params["max-size"] = "100000"
+    app.run()
+    fake.finish()  # type: ignore[attr-defined]
+    app.run()
+    assert app.number_input(key="max-size").value == 100_000
+    assert any("points are within the limits" in caption.value for caption in app.caption)
+    app.button(key="best").click().run()
+    assert app.query_params["point"]
+    app.number_input(key="max-size").set_value(0.0).run()
+    assert any("None of" in caption.value for caption in app.caption)
+    assert not app.exception
