@@ -50,12 +50,20 @@ class QuantizationConfig:
     protect_first_last: bool = knob(
         True, "Keep the first and the last layer at 8 bits where fewer are asked for.", advanced=True
     )
+    linear_kernel: str = knob(
+        "float", "What multiplies linear layers with float activations: float32, or integers, on weights that stay "
+        "packed in memory and activations that are rounded to 8 bits as they come.",
+        choices=("float", "integer"), advanced=True,
+    )
 
     def __post_init__(self) -> None:
         validate(self, "quantization")
         if self.activation_bits < self.weight_bits:
             allowed = f"with {self.activation_bits}-bit activations at most {self.activation_bits} is allowed"
             raise InputError("quantization.weight_bits", self.weight_bits, allowed)
+        if self.linear_kernel == "integer" and self.activation_bits != 32:
+            allowed = f"with {self.activation_bits}-bit activations only float is allowed"
+            raise InputError("quantization.linear_kernel", self.linear_kernel, allowed)
 
 
 @register_technique(
@@ -81,6 +89,10 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
             _quantize_layer(fqn, layer, config_for(fqn, config, context), model, context)
         _quantize_embeddings(model, context)
         finish_step(model, context)
+        if config.linear_kernel == "integer":
+            state.compute_dtype = "int8"
+    if config.linear_kernel == "integer" and config.weight_bits >= 16:
+        context.report.notes.append("integer kernels need weights of at most 8 bits; linear_kernel has no effect.")
     if config.activation_bits == 8:
         kept = tuple(context.report.skipped)
         state.activations = ActivationQuantization(8, config.activation_range, excluded=kept)
