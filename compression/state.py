@@ -84,7 +84,8 @@ class CompressionState:
         encodings: Claimed value set per parameter.
         masks: Boolean tensors, True where a weight is kept.
         activations: Activation quantization of the written graph, or None for float activations.
-        compute_dtype: "float16" or "bfloat16" when the graph shall execute in 16 bits.
+        compute_dtype: "float16" or "bfloat16" when the graph shall execute in 16 bits, "int8" when linear layers with
+            float activations shall multiply in integers, rounding these as they come.
         shared: Pairs ``parameter -> parameter it is stored as`` for cross-layer sharing.
         kept: By module fqn, which of the original's output channels are still there, ascending int64 (C_out,).
     """

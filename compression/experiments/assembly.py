@@ -104,7 +104,10 @@ def _badges(layers: tuple[LayerRecord, ...], energy_note: str) -> tuple[dict[str
     }
     low_bit = [layer for layer in layers if layer.encoding != "float32" and layer.kernel == "float32"]
     if low_bit:
-        why = "The stored weights are expanded to float32 when the model is loaded; the latency is float32's."
+        why = (
+            f"The stored weights of {len(low_bit)} of {len(layers)} layers are expanded to float32 when the model is "
+            "loaded; their share of the latency is float32's."
+        )
         for name in _LATENCY_FIELDS:
             badges[name] = "simulated"
             notes[name] = why

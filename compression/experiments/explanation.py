@@ -4,6 +4,7 @@ from compression.experiments.results import Figures, LayerRecord
 from compression.recipe import Recipe
 
 _LARGE_SHARE = 0.25
+_INTEGER = ("int8", "int4")
 
 
 def explain(
@@ -40,10 +41,17 @@ def _about_speed(own: Figures, baseline: Figures, layers: tuple[LayerRecord, ...
     if own.speedup is None or own.speedup_low is None or own.speedup_high is None:
         return []
     sentences = []
+    packed = [layer for layer in layers if layer.kernel == "int4"]
     if own.speedup_low <= 1.0 <= own.speedup_high:
         sentences.append("Its latency cannot be told from the baseline's: the interval of the ratio holds 1.")
     elif own.speedup < 1.0:
-        sentences.append("It is slower than the baseline: the extra nodes cost more than they save.")
+        cost = "rounding activations costs more than it saves" if packed else "extra nodes cost more than they save"
+        sentences.append(f"It is slower than the baseline: {cost}.")
+    if packed:
+        sentences.append(
+            f"{len(packed)} layers multiply by 4-bit weights that stay packed in memory, which saves time only where "
+            "layers have many inputs."
+        )
     same_work = own.macs == baseline.macs
     zeros = 1 - own.nonzero_parameters / max(own.parameters, 1)
     if zeros > 0.2 and same_work:
@@ -51,11 +59,11 @@ def _about_speed(own: Figures, baseline: Figures, layers: tuple[LayerRecord, ...
     narrow = [layer for layer in layers if layer.encoding != "float32" and layer.kernel == "float32"]
     if narrow:
         sentences.append(
-            f"{len(narrow)} layers store few bits and compute in float32: only 8-bit weights with 8-bit "
-            "activations run on integer kernels."
+            f"{len(narrow)} layers store few bits and compute in float32: weights of at most 8 bits with 8-bit "
+            "activations run on integer kernels; with float activations linear layers do, if linear_kernel asks for it."
         )
     stayed = [layer for layer in layers if layer.note and layer.kernel == "float32"]
-    if any(layer.kernel == "int8" for layer in layers) and stayed:
+    if any(layer.kernel in _INTEGER for layer in layers) and stayed:
         named = ", ".join(layer.fqn for layer in stayed[:3])
         sentences.append(f"{len(stayed)} layers stayed in float32 ({named}{'...' if len(stayed) > 3 else ''}).")
     return sentences

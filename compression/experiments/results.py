@@ -70,7 +70,7 @@ class LayerRecord:
         macs: Multiply-accumulates of one inference.
         sparsity: Fraction of zero weights.
         encoding: How its weights are stored ("4-bit grid", "float32", ...).
-        kernel: What executes it ("int8", "float32", ...).
+        kernel: What executes it ("int8", "int4", "float32", ...).
         note: Why it stayed in float, or another remark; empty if none.
     """
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 # Horowitz, "Computing's energy problem", ISSCC 2014, 45 nm: multiply plus add, picojoule per operation.
 _PICOJOULE_PER_MAC = {
-    "float32": 3.7 + 0.9, "float16": 1.1 + 0.4, "bfloat16": 1.1 + 0.4, "int8": 0.2 + 0.03, "int4": 3.7 + 0.9,
+    "float32": 3.7 + 0.9, "float16": 1.1 + 0.4, "bfloat16": 1.1 + 0.4, "int8": 0.2 + 0.03, "int4": 0.2 + 0.03,
 }
 _PICOJOULE_PER_BYTE = 640 / 4
 _PICOJOULE_PER_MILLIJOULE = 1e9
@@ -27,7 +27,8 @@ def estimate_energy(*, macs_by_kernel: dict[str, int], bytes_moved: int) -> Ener
     """Arithmetic energy by kernel type plus memory traffic.
 
     Args:
-        macs_by_kernel: Multiply-accumulates by "float32", "float16", "bfloat16", "int8" or "int4" (expanded).
+        macs_by_kernel: Multiply-accumulates by "float32", "float16", "bfloat16", "int8" or "int4" (4-bit
+            weights times 8-bit activations, counted as 8 bits).
         bytes_moved: Bytes read from main memory in one inference.
 
     Raises:

@@ -54,6 +54,11 @@ class QuantizationConfig:
     protect_first_last: bool = knob(
         True, "Keep the first and the last layer at 8 bits where fewer are asked for.", advanced=True
     )
+    linear_kernel: str = knob(
+        "float", "What multiplies linear layers with float activations: float32, or integers, on weights that stay "
+        "packed in memory and activations that are rounded to 8 bits as they come.",
+        choices=("float", "integer"), advanced=True,
+    )
 
     def __post_init__(self) -> None:
         validate(self, "quantization")
@@ -62,6 +67,9 @@ class QuantizationConfig:
             raise InputError("quantization.weight_bits", self.weight_bits, allowed)
         if self.symmetry == "affine" and self.weight_bits == self.activation_bits == 8:
             raise InputError("quantization.symmetry", self.symmetry, "int8 kernels need 'symmetric' 8-bit weights")
+        if self.linear_kernel == "integer" and self.activation_bits != 32:
+            allowed = f"with {self.activation_bits}-bit activations only float is allowed"
+            raise InputError("quantization.linear_kernel", self.linear_kernel, allowed)
 
 
 @register_technique(
@@ -87,6 +95,10 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
         _quantize_embeddings(model, context)
     if any(own < 16 for own in bits.values()):
         finish_step(model, context)
+        if config.linear_kernel == "integer":
+            state.compute_dtype = "int8"
+    if config.linear_kernel == "integer" and config.weight_bits >= 16:
+        context.report.notes.append("integer kernels need weights of at most 8 bits; linear_kernel has no effect.")
     if config.activation_bits == 8:
         kept = (*context.report.skipped, *(fqn for fqn, own in bits.items() if own >= 16))
         state.activations = ActivationQuantization(8, config.activation_range, excluded=kept)

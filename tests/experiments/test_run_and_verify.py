@@ -16,7 +16,7 @@ import pytest
 from compression.errors import CancelledError, InputError
 from compression.experiments.export import export_bundle
 from compression.experiments.results import ExperimentResult, result_from_dict
-from compression.experiments.stages import key_of, run_experiment
+from compression.experiments.stages import build, key_of, run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.verification import verify_bundle
 from compression.recipe import Recipe, recipe_from_dict
@@ -140,6 +140,35 @@ def test_a_bundle_replays(bundle: Path) -> None:
     _, checks = verify_bundle(bundle)
     assert [check for check in checks if not check.passed] == []
     assert {check.name for check in checks} >= {"accuracy", "size_bytes", "runtime_size_bytes", "packed weights"}
+
+
+def test_a_pruned_model_on_packed_weights_is_timed_anew_replays_and_runs_alone(
+    store: ResultStore, tmp_path: Path
+) -> None:
+    def combined(kernel: str) -> Recipe:
+        steps = [
+            {"technique": "channel_pruning", "pruning_ratio": 0.3},
+            {"technique": "quantization", "weight_bits": 4, "rounding": "nearest", "linear_kernel": kernel},
+        ]
+        return recipe_from_dict({"model": "digits_vit", "dataset": "digits", "n_samples": 60, "steps": steps})
+
+    expanded = store.get_part(build(combined("float"), store), "artifact")
+    packed = run_experiment(combined("integer"), store, quick=True)
+    own = store.get_part(packed.key, "artifact")
+    assert own and expanded and own["structure_key"] != expanded["structure_key"]
+    assert packed.figures.size_bytes == pytest.approx(expanded["size_bytes"], rel=0.001)
+    kernels = {layer.fqn: (layer.kind, layer.kernel, layer.note) for layer in packed.layers}
+    linear = {kernel for kind, kernel, _ in kernels.values() if kind == "Linear"}
+    assert linear == {"int4", "int8"}, "the protected head is on 8 bits"
+    assert all("convolutions" in note for kind, _, note in kernels.values() if kind == "Conv2d")
+    assert {layer["kernel"] for layer in expanded["layers"]} == {"float32"}
+    assert any("4-bit weights that stay packed" in line for line in packed.explanation)
+    path = export_bundle(store, packed.key)
+    assert [check for check in verify_bundle(path)[1] if not check.passed] == []
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    command = [sys.executable, "-I", str(tmp_path / "run.py")]
+    assert "(1, 10)" in subprocess.run(command, capture_output=True, text=True, cwd="/", check=True).stdout
 
 
 def _better(members: dict[str, bytes]) -> None:

@@ -83,7 +83,7 @@ def test_the_latency_of_expanded_low_bit_weights_is_marked_simulated(store: Resu
     assert all(low.badges[name] == "simulated" and "float32" in low.badge_notes[name] for name in LATENCY)
     assert low.badges["accuracy"] == low.badges["size_bytes"] == "measured"
     assert low.badges["energy_mj"] == low.badges["cost_per_million"] == "estimated"
-    assert any(line.endswith("activations run on integer kernels.") for line in low.explanation)
+    assert any("run on integer kernels" in line for line in low.explanation)
 
 
 @pytest.mark.parametrize(

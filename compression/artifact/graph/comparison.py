@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from compression.artifact.graph.blocks import BlockWeight, held_blocks, unpacked_blocks
 from compression.artifact.graph.weights import SYMBOLS, centered_symbols
 from compression.artifact.packing import PackedModel
 from compression.grids import codebook_indices
@@ -16,8 +17,9 @@ _HALF_TOLERANCE = 2e-3
 def differing_weights(packed: PackedModel, proto: onnx.ModelProto) -> tuple[int, list[str]]:
     """Compare every weight that both files hold.
 
-    Symbols must be equal up to the sign per channel that a folded batch norm brings; float weights must be equal, or
-    multiples of one another per output channel where a batch norm was folded in.
+    Symbols must be equal up to the sign per channel that a folded batch norm brings; weights in blocks must have equal
+    values; float weights must be equal, or multiples of one another per output channel where a batch norm was folded
+    in.
 
     Returns:
         Number of compared weights, and the names of those that differ.
@@ -32,7 +34,19 @@ def differing_weights(packed: PackedModel, proto: onnx.ModelProto) -> tuple[int,
         same = _same_symbols if tensor.name.endswith(SYMBOLS) else _same_floats
         if not same(held, name, packed):
             wrong.append(name)
+    for name, weight in held_blocks(proto).items():
+        if name in packed.tensors:
+            compared += 1
+            if not _same_blocks(weight, packed.tensors[name].numpy()):
+                wrong.append(name)
     return compared, wrong
+
+
+def _same_blocks(weight: BlockWeight, own: np.ndarray) -> bool:
+    try:
+        return np.array_equal(unpacked_blocks(weight), own)
+    except (ValueError, TypeError, ArithmeticError):  # a graph from elsewhere, whose shapes do not fit together
+        return False
 
 
 def _same_symbols(held: np.ndarray, name: str, packed: PackedModel) -> bool:

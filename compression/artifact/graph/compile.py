@@ -12,6 +12,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, I
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
+from compression.artifact.graph.blocks import block_weights, insert_block_products
 from compression.artifact.graph.editing import GraphEditor
 from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.integers import integer_weights
@@ -34,8 +35,8 @@ class GraphReport:
 
     Attributes:
         runtime_size_bytes: Bytes of the ONNX file.
-        kernels: "int8", "float16" or "float32" per weight layer, as ONNX Runtime chose here.
-        reasons: Why a layer of a quantized model stayed in float.
+        kernels: "int8", "int4", "float16" or "float32" per weight layer, as ONNX Runtime chose here.
+        reasons: Why a layer stayed in float where integer kernels were asked for.
         structure_key: Equal for graphs of equal structure, shapes and types; these run equally fast.
         notes: Remarks for the user.
     """
@@ -103,6 +104,10 @@ def compile_graph(
     proto = draft.filled
     if activation_grids and state.activations is not None:
         proto, reasons = _integer_graph(draft, model, activation_grids)
+        if state.compute_dtype == "int8":
+            notes.append("Quantized activations take the place of integer kernels for float activations.")
+    elif state.compute_dtype == "int8":
+        proto, reasons = _block_graph(draft, model)
     elif state.compute_dtype == "float16":
         proto = convert_float_to_float16(proto, keep_io_types=True)
         notes.append(
@@ -113,16 +118,16 @@ def compile_graph(
     write_atomically(path, proto.SerializeToString())
     on_integers = integer_layers(proto, key, cache_dir)
     kernels = {fqn: _kernel(fqn, on_integers, state.compute_dtype) for fqn, _ in weight_layers(model)}
-    if state.activations is not None:
-        for fqn, kernel in kernels.items():
-            if kernel != "int8":
+    if state.activations is not None or state.compute_dtype == "int8":
+        for fqn in kernels:
+            if fqn not in on_integers:
                 reasons.setdefault(fqn, "the runtime chose no integer kernel for it")
     return GraphReport(path.stat().st_size, kernels, reasons, key, tuple(notes))
 
 
-def _kernel(fqn: str, on_integers: set[str], compute_dtype: str | None) -> str:
+def _kernel(fqn: str, on_integers: dict[str, str], compute_dtype: str | None) -> str:
     if fqn in on_integers:
-        return "int8"
+        return on_integers[fqn]
     return "float16" if compute_dtype == "float16" else "float32"
 
 
@@ -184,6 +189,17 @@ def _integer_graph(
         for fqn in found if nodes[fqn].op_type != "MatMul" and f"{fqn}.bias" in held
     }
     insert_grids(proto, found, biases, grids)
+    return proto, reasons
+
+
+def _block_graph(draft: _Draft, model: nn.Module) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """Float activations, and linear layers that multiply by packed weights."""
+    found, reasons = block_weights(model)
+    nodes = layer_nodes(draft.base.graph, list(found))
+    reasons.update({fqn: "its weight is used more than once" for fqn in found if fqn not in nodes})
+    found = {fqn: found[fqn] for fqn in nodes}
+    proto = _fill(draft.base, model, draft.folds, frozenset(f"{fqn}.weight" for fqn in found))
+    insert_block_products(proto, found)
     return proto, reasons
 
 

@@ -63,7 +63,7 @@ class PackedModel:
         encodings: Value sets of encoded parameters.
         activations: Activation quantization of the graph, or None.
         activation_grids: ``ONNX value -> (scale, zero point, bits)``.
-        compute_dtype: "float16" when the graph computes in 16 bits.
+        compute_dtype: "float16" when the graph computes in 16 bits, "int8" when its linear layers multiply in integers.
         shared: ``parameter -> parameter it is stored as``.
     """
 
@@ -193,7 +193,7 @@ def _unpack(header: dict[str, Any], data: bytes) -> PackedModel:
             encodings[name] = encoding
     activations = _read_activations(header["activations"])
     grids = {str(k): (float(scale), int(zero), int(bits)) for k, scale, zero, bits in header["grids"]}
-    if header["compute"] not in (None, "float16", "bfloat16"):
+    if header["compute"] not in (None, "float16", "bfloat16", "int8"):
         raise ValueError("it computes in an unknown type")
     return PackedModel(tensors, encodings, activations, grids, header["compute"], shared)
 
