@@ -68,7 +68,7 @@ def correctable(model: nn.Module) -> list[str]:
         if isinstance(module, nn.LayerNorm):
             names += [f"{fqn}.weight", f"{fqn}.bias"]
         else:
-            names.append(f"{fqn}.1.bias" if isinstance(module, Factorized) else f"{fqn}.bias")
+            names.append(_bias_name(fqn, module))
     return names
 
 
@@ -87,8 +87,12 @@ def _bias(module: nn.Module) -> nn.Parameter | None:
     if isinstance(module, nn.LayerNorm):
         return module.bias if module.elementwise_affine and len(module.normalized_shape) == 1 else None
     if isinstance(module, Factorized):
-        return module[1].bias
+        return module[-1].bias
     return module.bias if isinstance(module, WEIGHT_LAYERS) else None
+
+
+def _bias_name(fqn: str, module: nn.Module) -> str:
+    return f"{fqn}.{len(module) - 1}.bias" if isinstance(module, Factorized) else f"{fqn}.bias"
 
 
 def _moments(module: nn.Module, output: Tensor) -> OutputMoments:
@@ -134,7 +138,7 @@ def _correct(fqn: str, module: Any, output: Tensor, target: OutputMoments, model
     shift = target.mean - now.mean
     bias = _bias(module)
     assert bias is not None
-    _store(model, f"{fqn}.1.bias" if isinstance(module, Factorized) else f"{fqn}.bias", bias + shift)
+    _store(model, _bias_name(fqn, module), bias + shift)
     return output + (shift[:, None, None] if _is_spatial(module) else shift)
 
 

@@ -1,4 +1,4 @@
-"""Layers split into two thinner ones."""
+"""Layers split into two or three thinner ones."""
 
 import copy
 
@@ -35,6 +35,38 @@ class FactorizedConv2d(nn.Sequential):
         )
 
 
+class TuckerConv2d(nn.Sequential):
+    """A 1x1 convolution to fewer channels, the kernel between fewer channels, and a 1x1 convolution to all outputs.
+
+    Args:
+        layer: The convolution that is replaced (not grouped).
+        inward: (inner, C_in).
+        core: (outer, inner, k, k).
+        outward: (C_out, outer).
+    """
+
+    def __init__(self, layer: nn.Conv2d, inward: Tensor, core: Tensor, outward: Tensor) -> None:
+        first = nn.Conv2d(layer.in_channels, len(inward), 1, bias=False)
+        middle = nn.Conv2d(
+            len(inward), len(core), layer.kernel_size, layer.stride, layer.padding, layer.dilation, bias=False,
+            padding_mode=layer.padding_mode,
+        )
+        last = nn.Conv2d(len(core), layer.out_channels, 1, bias=layer.bias is not None)
+        first.weight.data, middle.weight.data = inward[:, :, None, None].contiguous(), core.contiguous()
+        last.weight.data = outward[:, :, None, None].contiguous()
+        if layer.bias is not None:
+            last.bias.data = layer.bias.detach().clone()
+        super().__init__(first, middle, last)
+
+    def merged(self) -> nn.Conv2d:
+        """A convolution of the original shape."""
+        first, middle, last = self
+        return nn.Conv2d(
+            first.in_channels, last.out_channels, middle.kernel_size, middle.stride, middle.padding, middle.dilation,
+            bias=last.bias is not None, padding_mode=middle.padding_mode,
+        )
+
+
 class FactorizedLinear(nn.Sequential):
     """A linear layer to `rank` units followed by another.
 
@@ -57,10 +89,10 @@ class FactorizedLinear(nn.Sequential):
         return nn.Linear(self[0].in_features, self[1].out_features, bias=self[1].bias is not None)
 
 
-Factorized = (FactorizedConv2d, FactorizedLinear)
+Factorized = (FactorizedConv2d, FactorizedLinear, TuckerConv2d)
 
 
-def factorized_layers(model: nn.Module) -> dict[str, FactorizedConv2d | FactorizedLinear]:
+def factorized_layers(model: nn.Module) -> dict[str, FactorizedConv2d | FactorizedLinear | TuckerConv2d]:
     """Split layers by fqn."""
     return {fqn: module for fqn, module in model.named_modules() if isinstance(module, Factorized)}
 

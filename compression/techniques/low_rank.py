@@ -1,4 +1,4 @@
-"""Low-rank factorization: a layer is split into two thinner ones."""
+"""Low-rank factorization: a layer is split into two or three thinner ones."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,13 @@ from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import selected_layers
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
+from compression.solvers.tucker import TuckerBasis, rank_path, tucker_basis, tucker_factors, tucker_weight
 from compression.state import state_of
-from compression.structure.factorized import FactorizedConv2d, FactorizedLinear
+from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d
 from compression.techniques.registry import register_technique
 
 _MULTIPLE = 4
+_TUCKER_LEVELS = 24
 
 
 @dataclass(frozen=True)
@@ -28,28 +30,42 @@ class LowRankConfig:
         unit="fraction", sweep=(0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2),
     )
     method: str = knob(
-        "whitened", "Keep what matters for the weights (SVD) or for the layer's output (whitened SVD).",
-        choices=("svd", "whitened"), advanced=True,
+        "best", "Keep what matters for the weights (SVD) or for the layer's output (whitened SVD); split k x k "
+        "kernels over their channels (Tucker-2), or each as it costs least (best).",
+        choices=("svd", "whitened", "tucker", "best"), advanced=True,
     )
     allocation: str = knob(
-        "dynamic", "The same ratio in every layer, or ranks by dynamic programming under one budget.",
-        choices=("uniform", "dynamic"), advanced=True,
+        "dynamic", "The same ratio in every layer, ranks by dynamic programming under one budget, or as many ranks as "
+        "hold a share of each layer's output energy (then the rank ratio is not used).",
+        choices=("uniform", "dynamic", "energy"), advanced=True,
+    )
+    energy: float = knob(
+        0.98, "Share of each layer's output energy that is kept when ranks are chosen by energy.", low=0.5, high=1.0,
+        step=0.01, unit="fraction", advanced=True,
     )
 
     def __post_init__(self) -> None:
         validate(self, "low_rank")
 
 
+@dataclass(frozen=True)
+class _Option:
+    """One way to split a layer: one rank (SVD), an inner and an outer one (Tucker-2), or none (left whole)."""
+
+    ranks: tuple[int, ...]
+    error: float
+    cost: float
+
+
 @dataclass
 class _Candidate:
-    """A layer with its decomposition and the ranks it may take; the last option leaves it whole."""
+    """A layer with its decompositions and what can be made of it; the last option leaves it whole."""
 
     fqn: str
     layer: nn.Conv2d | nn.Linear
     svd: tuple[Tensor, Tensor, Tensor]
-    ranks: list[int]
-    errors: np.ndarray
-    costs: np.ndarray
+    basis: TuckerBasis | None
+    options: list[_Option]
 
 
 @register_technique(
@@ -71,22 +87,24 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     Raises:
         NotApplicableError: if no layer can be split with a gain.
     """
-    if config.rank_ratio >= 1.0:
+    if config.rank_ratio >= 1.0 and config.allocation != "energy":
         return model
     candidates = [c for c in (_candidate(f, m, config, context) for f, m in selected_layers(model, context)) if c]
     if not candidates:
         raise NotApplicableError("no layer is large enough to gain from a split")
-    chosen = _choose(candidates, config)
-    for candidate, option in zip(candidates, chosen, strict=True):
-        if option == len(candidate.ranks):
+    whole, kept, ranks = 0.0, 0.0, []
+    for candidate, option in zip(candidates, _choose(candidates, config), strict=True):
+        whole, kept = whole + candidate.options[-1].cost, kept + option.cost
+        if not option.ranks:
             context.report.skipped[candidate.fqn] = "whole within the budget: a split would cost more than it saves"
             continue
-        _split(model, candidate, candidate.ranks[option])
+        context.check_cancelled()
+        _split(model, candidate, option.ranks)
         context.report.changed.append(candidate.fqn)
-    if context.report.changed:
-        kept = sum(c.costs[o] for c, o in zip(candidates, chosen, strict=True))
-        share = kept / sum(c.costs[-1] for c in candidates)
-        context.report.notes.append(f"{len(context.report.changed)} layers split, {share:.0%} of their weights kept")
+        ranks.append(f"{candidate.fqn} {' and '.join(map(str, option.ranks))}")
+    if ranks:
+        context.report.notes.append(f"{len(ranks)} layers split, {kept / whole:.0%} of their weights kept")
+        context.report.notes.append("ranks: " + ", ".join(ranks))
         finish_step(model, context)
     return model
 
@@ -96,41 +114,80 @@ def _candidate(
 ) -> _Candidate | None:
     weight = layer.weight.detach()
     outputs, inputs = weight.shape[0], weight[0].numel()
-    largest = (outputs * inputs - 1) // (outputs + inputs)
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         context.report.skipped[fqn] = "a grouped convolution is not split"
         return None
-    if largest < _MULTIPLE:
-        context.report.skipped[fqn] = "too small: the two factors would be larger than the layer"
+    found = original_hessians(context).get(fqn) if config.method != "svd" else None
+    hessian = damped(found) if found is not None and found.shape[-1] == inputs else None
+    svd = whitened_svd(weight.flatten(1), hessian)
+    kernel = isinstance(layer, nn.Conv2d) and weight[0, 0].numel() > 1
+    basis = tucker_basis(weight, hessian) if kernel and config.method in ("tucker", "best") else None
+    options = [] if config.method == "tucker" and basis is not None else _svd_options(svd[1], outputs, inputs)
+    if basis is not None:
+        options += _tucker_options(basis, weight, hessian)
+    options = [option for option in options if option.cost < weight.numel()]
+    if not options:
+        context.report.skipped[fqn] = "too small: the factors would be larger than the layer"
         return None
-    hessian = original_hessians(context).get(fqn) if config.method == "whitened" else None
-    usable = hessian is not None and hessian.shape[-1] == inputs
-    svd = whitened_svd(weight.flatten(1), damped(hessian) if usable and hessian is not None else None)
-    squares = svd[1].square().numpy()
+    return _Candidate(fqn, layer, svd, basis, [*options, _Option((), 0.0, float(weight.numel()))])
+
+
+def _svd_options(values: Tensor, outputs: int, inputs: int) -> list[_Option]:
+    """Every rank that saves weights; the error is the dropped energy relative to the layer's output's."""
+    squares = values.square().numpy()
     dropped = 1 - squares.cumsum() / max(squares.sum(), 1e-30)
-    ranks = list(range(_MULTIPLE, largest + 1, _MULTIPLE))
-    errors = np.array([max(0.0, dropped[r - 1]) for r in ranks] + [0.0])
-    costs = np.array([r * (outputs + inputs) for r in ranks] + [outputs * inputs], dtype=float)
-    return _Candidate(fqn, layer, svd, ranks, errors, costs)
+    ranks = range(_MULTIPLE, min(len(squares), outputs * inputs // (outputs + inputs)) + 1, _MULTIPLE)
+    return [_Option((rank,), max(0.0, float(dropped[rank - 1])), float(rank * (outputs + inputs))) for rank in ranks]
 
 
-def _choose(candidates: list[_Candidate], config: LowRankConfig) -> list[int]:
-    """Option per layer; dropped energy relative to the layer's output makes layers comparable."""
+def _tucker_options(basis: TuckerBasis, weight: Tensor, hessian: Tensor | None) -> list[_Option]:
+    """Rank pairs that save weights, with the relative output error of what they make before any refinement."""
+    outputs, inputs, size = weight.shape[0], weight.shape[1], weight[0, 0].numel()
+    rows, options = weight.flatten(1).double(), []
+    for inner, outer in rank_path(basis, _TUCKER_LEVELS, _MULTIPLE):
+        cost = inner * inputs + inner * outer * size + outputs * outer
+        if cost < weight.numel():
+            change = tucker_weight(*tucker_factors(basis, inner, outer, 0)).flatten(1).double() - rows
+            options.append(_Option((inner, outer), _energy(change, hessian) / _energy(rows, hessian), float(cost)))
+    return options
+
+
+def _energy(rows: Tensor, hessian: Tensor | None) -> float:
+    squares = rows.square() if hessian is None else (rows @ hessian) * rows
+    return max(float(squares.sum()), 1e-30)
+
+
+def _choose(candidates: list[_Candidate], config: LowRankConfig) -> list[_Option]:
+    """Option per layer; errors relative to the layer's output make layers comparable."""
     if config.allocation == "dynamic":
-        budget = config.rank_ratio * sum(c.costs[-1] for c in candidates)
-        return allocate_ranks([c.errors for c in candidates], [c.costs for c in candidates], budget)
-    return [
-        max((i for i, cost in enumerate(c.costs[:-1]) if cost <= config.rank_ratio * c.costs[-1]), default=0)
-        for c in candidates
-    ]
+        budget = config.rank_ratio * sum(c.options[-1].cost for c in candidates)
+        errors = [np.array([option.error for option in c.options]) for c in candidates]
+        costs = [np.array([option.cost for option in c.options]) for c in candidates]
+        return [c.options[i] for c, i in zip(candidates, allocate_ranks(errors, costs, budget), strict=True)]
+    if config.allocation == "energy":
+        fit = [[o for o in c.options if o.error <= 1 - config.energy] for c in candidates]
+        return [min(options, key=lambda option: option.cost) for options in fit]
+    most = [config.rank_ratio * c.options[-1].cost for c in candidates]
+    return [_best_below(c.options[:-1], limit) for c, limit in zip(candidates, most, strict=True)]
 
 
-def _split(model: nn.Module, candidate: _Candidate, rank: int) -> None:
-    first, second = factors(candidate.svd, rank)
+def _best_below(options: list[_Option], limit: float) -> _Option:
+    """The option of least error within a number of weights, or the smallest of all."""
+    fit = [option for option in options if option.cost <= limit]
+    return min(fit, key=lambda option: option.error) if fit else min(options, key=lambda option: option.cost)
+
+
+def _split(model: nn.Module, candidate: _Candidate, ranks: tuple[int, ...]) -> None:
     layer, fqn, state = candidate.layer, candidate.fqn, state_of(model)
-    if isinstance(layer, nn.Conv2d):
-        model.set_submodule(fqn, FactorizedConv2d(layer, first.reshape(rank, *layer.weight.shape[1:]), second))
+    part: nn.Module
+    if len(ranks) == 2 and isinstance(layer, nn.Conv2d) and candidate.basis is not None:
+        part = TuckerConv2d(layer, *tucker_factors(candidate.basis, *ranks))
     else:
-        model.set_submodule(fqn, FactorizedLinear(layer, first, second))
+        first, second = factors(candidate.svd, ranks[0])
+        if isinstance(layer, nn.Conv2d):
+            part = FactorizedConv2d(layer, first.reshape(-1, *layer.weight.shape[1:]), second)
+        else:
+            part = FactorizedLinear(layer, first, second)
+    model.set_submodule(fqn, part)
     for table in (state.masks, state.encodings):
         table.pop(f"{fqn}.weight", None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from compression.calibration.hessian import damped, original_hessians
 from compression.errors import NotApplicableError
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs
@@ -28,12 +29,13 @@ def sizes(model: nn.Module) -> dict[str, int]:
     return whole | {fqn: m.weight.numel() for fqn, m in weight_layers(model) if not fqn.startswith(inside or "/")}
 
 
+@pytest.mark.parametrize("method", ["whitened", "tucker", "best"])
 @pytest.mark.parametrize("allocation", ["uniform", "dynamic"])
 @pytest.mark.parametrize("ratio", [0.9, 0.75])
 @pytest.mark.parametrize("kind", ["residual", "vision_transformer", "gpt"])
-def test_weights_stay_within_the_budget(kind: str, ratio: float, allocation: str) -> None:
+def test_weights_stay_within_the_budget(kind: str, ratio: float, allocation: str, method: str) -> None:
     made = subject(kind)
-    before, model = sizes(made.model), split(made, rank_ratio=ratio, allocation=allocation)
+    before, model = sizes(made.model), split(made, rank_ratio=ratio, allocation=allocation, method=method)
     after = sizes(model)
     report = made.context.report
     splittable = [f for f in before if not report.skipped.get(f, "").startswith(("too small", "a grouped"))]
@@ -56,7 +58,7 @@ def test_layers_that_would_grow_are_left_alone_and_reported(kind: str) -> None:
         if getattr(layer, "groups", 1) > 1:
             assert made.context.report.skipped[fqn] == "a grouped convolution is not split"
         elif 4 * (outputs + inputs) >= outputs * inputs:
-            assert made.context.report.skipped[fqn] == "too small: the two factors would be larger than the layer"
+            assert made.context.report.skipped[fqn] == "too small: the factors would be larger than the layer"
         if fqn in made.context.report.skipped:
             assert torch.equal(after[fqn].weight, layer.weight)
         else:
@@ -102,3 +104,39 @@ def test_merged_copy_has_the_shapes_of_the_original() -> None:
     merged = merged_copy(model)
     assert {n: p.shape for n, p in merged.named_parameters()} == {n: p.shape for n, p in made.model.named_parameters()}
     assert factorized_layers(model), "the model itself keeps its split layers"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["whitened", "tucker", "best"])
+def test_by_energy_every_split_layer_keeps_its_share(method: str) -> None:
+    made = subject("residual")
+    model = split(made, allocation="energy", energy=0.9, method=method)
+    hessians = original_hessians(made.context)
+    parts = factorized_layers(model)
+    assert parts
+    for fqn, part in parts.items():
+        layer, hessian = made.model.get_submodule(fqn), damped(hessians[fqn])
+        shape = (1, layer.in_channels, *layer.kernel_size)
+        eye = torch.eye(layer.weight[0].numel()).reshape(-1, *shape[1:])
+        flat = copy.deepcopy(part)
+        for module in flat:
+            module.padding = 0
+        rows = flat(eye).flatten(1).t().double()  # what it makes of each single input: its weight
+        wanted = layer.weight.flatten(1).double()
+        lost, whole = (float(((w @ hessian) * w).sum()) for w in (rows - wanted, wanted))
+        assert lost <= 0.1 * whole * (1 + 1e-3), fqn
+
+
+def test_all_energy_leaves_every_layer_whole() -> None:
+    made = subject("residual")
+    model = split(made, allocation="energy", energy=1.0)
+    assert not factorized_layers(model)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in made.model.state_dict().items())
+
+
+def test_the_report_lists_the_ranks() -> None:
+    made = subject("residual")
+    parts = factorized_layers(split(made, rank_ratio=0.5, method="tucker"))
+    (line,) = [note for note in made.context.report.notes if note.startswith("ranks: ")]
+    for fqn, part in parts.items():
+        assert f"{fqn} {part[0].out_channels} and {part[1].out_channels}" in line
