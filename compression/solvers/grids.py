@@ -1,5 +1,7 @@
 """Grids of least error for a weight, and rounding to them with feedback."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,58 +12,101 @@ from compression.state import UniformGrid
 _SHRINK = torch.linspace(1.0, 0.35, 40)
 _FEW_BITS = 3
 _REFITS = 3
+_PERCENTILE = 99.0
 
 
 def choose_grid(
-    weight: Tensor, bits: int, granularity: str = "channel", group_size: int = 64, method: str = "mse"
+    weight: Tensor, bits: int, granularity: str = "channel", group_size: int = 64, method: str = "mse",
+    symmetry: str = "symmetric",
 ) -> UniformGrid:
-    """Symmetric grid; at 2 and 3 bits one with a level more on the side that needs it.
+    """Grid over the range of a weight.
 
     Args:
         weight: (C_out, ...).
         bits: 2 to 8.
         granularity: "tensor", "channel" or "group".
         group_size: Inputs per group; where it does not divide them, the grid is per channel.
-        method: "minmax", the largest weight, or "mse", the least squared rounding error.
+        method: "minmax", up to the largest weight; "percentile", up to the size that 99 % of the weights stay below;
+            or "mse", the range of least squared rounding error.
+        symmetry: "symmetric", as far below zero as above, with a level more on the side that needs it where "mse" is
+            asked for at 2 and 3 bits; or "affine", a range of its own on each side. Zero lies on both.
     """
-    rows, group = weight.flatten(1), 0
-    if granularity == "group" and rows.shape[1] % group_size == 0:
-        group = group_size
-        blocks = rows.unflatten(1, (-1, group))
-    elif granularity == "tensor":
-        blocks = rows.reshape(1, 1, -1)
+    blocks, group = _blocks(weight, granularity, group_size)
+    zero = None
+    if symmetry == "affine":
+        scale, zero = _affine(blocks, bits, method)
+    elif method == "mse" and bits <= _FEW_BITS:
+        scale, zero = _with_extra_level(blocks, bits)
     else:
-        blocks = rows.unsqueeze(1)
-    low, high = -(2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1
-    scale = blocks.abs().amax(-1) / high
-    if method == "mse":
-        scale, error = _least_error(blocks, scale, low, high)
-        if bits <= _FEW_BITS:
-            return _with_extra_level(blocks, bits, group, scale, error)
+        half = 2 ** (bits - 1) - 1
+        scale = _top(blocks.abs(), method) / half
+        if method == "mse":
+            scale, _ = _least_error(blocks, scale, -half, half)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return UniformGrid(bits, scale if group else scale[:, 0], None, group)
+    if group:
+        return UniformGrid(bits, scale, zero, group)
+    return UniformGrid(bits, scale[:, 0], None if zero is None else zero[:, 0], 0)
 
 
-def _least_error(blocks: Tensor, scale: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:
+def _blocks(weight: Tensor, granularity: str, group_size: int) -> tuple[Tensor, int]:
+    """Weights that share a scale, (rows, blocks per row, size), and the group size in use."""
+    rows = weight.flatten(1)
+    if granularity == "group" and rows.shape[1] % group_size == 0:
+        return rows.unflatten(1, (-1, group_size)), group_size
+    return (rows.reshape(1, 1, -1) if granularity == "tensor" else rows.unsqueeze(1)), 0
+
+
+def _top(values: Tensor, method: str) -> Tensor:
+    """Upper end of the range of values (..., size)."""
+    if method != "percentile":
+        return values.amax(-1)
+    return values.kthvalue(math.ceil(_PERCENTILE / 100 * values.shape[-1]), dim=-1).values
+
+
+def _affine(blocks: Tensor, bits: int, method: str) -> tuple[Tensor, Tensor]:
+    """Scale and zero point; with "mse" of the neighbouring zero points the one that rounds best."""
+    levels = 2**bits - 1
+    below, above = _top(-blocks, method).clamp(min=0), _top(blocks, method).clamp(min=0)
+    scale = (below + above) / levels
+    zero = (below / scale.clamp(min=1e-30)).round().clamp(0, levels)
+    if method == "mse":
+        best = _squared_error(blocks, scale, -zero.unsqueeze(-1), (levels - zero).unsqueeze(-1))
+        for candidate in [(zero + shift).clamp(0, levels) for shift in (-1, 0, 1)]:
+            low, high = -candidate, levels - candidate
+            whole = torch.maximum(*(torch.where(n > 0, r / n, 0.0) for r, n in ((below, candidate), (above, high))))
+            trial, error = _least_error(blocks, whole, low.unsqueeze(-1), high.unsqueeze(-1))
+            better = error < best
+            scale, zero = torch.where(better, trial, scale), torch.where(better, candidate, zero)
+            best = torch.minimum(error, best)
+    return scale, zero.to(torch.int32)
+
+
+def _least_error(
+    blocks: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scale of least squared error for symbols from `low` to `high`, and that error."""
     best, chosen = torch.full_like(scale, torch.inf), scale
     for factor in _SHRINK:
-        trial = (scale * factor).clamp(min=1e-12).unsqueeze(-1)
-        error = ((blocks / trial).round().clamp(low, high) * trial - blocks).square().sum(-1)
-        chosen = torch.where(error < best, trial[..., 0], chosen)
+        trial = (scale * factor).clamp(min=1e-12)
+        error = _squared_error(blocks, trial, low, high)
+        chosen = torch.where(error < best, trial, chosen)
         best = torch.minimum(error, best)
     return chosen, best
 
 
-def _with_extra_level(blocks: Tensor, bits: int, group: int, scale: Tensor, error: Tensor) -> UniformGrid:
-    """All ``2^bits`` levels: one more below or above zero, whichever rounds better."""
+def _squared_error(blocks: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
+    step = scale.clamp(min=1e-12).unsqueeze(-1)
+    return ((blocks / step).round().clamp(low, high) * step - blocks).square().sum(-1)
+
+
+def _with_extra_level(blocks: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """All ``2^bits`` levels: one more below or above zero, whichever rounds better; scale and zero point."""
     half = 2 ** (bits - 1)
     top = blocks.abs().amax(-1) / (half - 1)
     below, below_error = _least_error(blocks, top, -half, half - 1)
     above, above_error = _least_error(blocks, top, -(half - 1), half)
     scale = torch.where(below_error < above_error, below, above)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    zero = torch.where(below_error < above_error, half, half - 1).to(torch.int32)
-    return UniformGrid(bits, scale if group else scale[:, 0], zero if group else zero[:, 0], group)
+    return scale, torch.where(below_error < above_error, half, half - 1).to(torch.int32)
 
 
 def fit_with_feedback(
