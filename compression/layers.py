@@ -30,6 +30,12 @@ def matches(fqn: str, pattern: str) -> bool:
         return False
 
 
+def is_selected(fqn: str, context: CompressionContext) -> bool:
+    """Whether the step's include / exclude patterns leave a module in."""
+    included = not context.include or any(matches(fqn, p) for p in context.include)
+    return included and not any(matches(fqn, p) for p in context.exclude)
+
+
 def selected_layers(
     model: nn.Module, context: CompressionContext
 ) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:

@@ -87,6 +87,8 @@ class CompressionState:
         compute_dtype: "float16" or "bfloat16" when the graph shall execute in 16 bits.
         shared: Pairs ``parameter -> parameter it is stored as`` for cross-layer sharing.
         kept: By module fqn, which of the original's output channels are still there, ascending int64 (C_out,).
+        input_scales: By module fqn, what each of its input channels is multiplied by beside the original's, (C_in,).
+        output_scales: By module fqn, the same of its output channels, (C_out,).
     """
 
     encodings: dict[str, Encoding] = field(default_factory=dict)
@@ -95,6 +97,8 @@ class CompressionState:
     compute_dtype: str | None = None
     shared: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Tensor] = field(default_factory=dict)
+    input_scales: dict[str, Tensor] = field(default_factory=dict)
+    output_scales: dict[str, Tensor] = field(default_factory=dict)
 
 
 def state_of(model: nn.Module) -> CompressionState:

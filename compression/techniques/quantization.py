@@ -1,18 +1,22 @@
 """Quantization of weights and activations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
 from compression.calibration.hessian import damped, fitting_hessian
+from compression.calibration.smoothing import smooth
 from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
-from compression.layers import config_for, matches, selected_layers
+from compression.layers import config_for, is_selected, selected_layers
+from compression.solvers.adaround import fit_with_adaround
 from compression.solvers.grids import choose_grid, fit_with_feedback
-from compression.state import ActivationQuantization, HalfPrecision, spread_to_tied, state_of
+from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, spread_to_tied, state_of
+from compression.structure.equalization import equalize
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
@@ -36,16 +40,28 @@ class QuantizationConfig:
     )
     group_size: int = knob(64, "Inputs per group.", low=8, high=512, step=8, advanced=True)
     rounding: str = knob(
-        "gptq", "Below 8 bits: to the nearest value, or with feedback of each error to the weights still to come.",
-        choices=("nearest", "gptq"), advanced=True,
+        "gptq", "Below 8 bits: to the nearest value, with feedback of each error to the weights still to come, or "
+        "learned for each layer's output (the slowest).", choices=("nearest", "gptq", "adaround"), advanced=True,
     )
     range: str = knob(
-        "mse", "Scale by the largest weight, or by the least squared rounding error.", choices=("minmax", "mse"),
-        advanced=True,
+        "mse", "Scale by the largest weight, by the size that 99 % of the weights stay below, or by the least squared "
+        "rounding error.", choices=("minmax", "percentile", "mse"), advanced=True,
+    )
+    symmetry: str = knob(
+        "symmetric", "Reach of the grid: the same on both sides of zero, or affine, each side its own.",
+        choices=("symmetric", "affine"), advanced=True,
     )
     activation_range: str = knob(
         "percentile", "How the range of an activation is chosen.", choices=("minmax", "percentile", "mse"),
         advanced=True,
+    )
+    equalize: bool = knob(
+        False, "First rescale channels so that ranges match, across layers joined by ReLU and before batch norms; what "
+        "the network computes stays the same.", advanced=True,
+    )
+    smoothing: float = knob(
+        0.0, "With 8-bit activations: how much of the activations' range goes into the weights behind a layer norm; 0 "
+        "leaves them as they are.", low=0.0, high=1.0, step=0.05, advanced=True,
     )
     protect_first_last: bool = knob(
         True, "Keep the first and the last layer at 8 bits where fewer are asked for.", advanced=True
@@ -56,6 +72,9 @@ class QuantizationConfig:
         if self.activation_bits < self.weight_bits:
             allowed = f"with {self.activation_bits}-bit activations at most {self.activation_bits} is allowed"
             raise InputError("quantization.weight_bits", self.weight_bits, allowed)
+        if self.symmetry == "affine" and self.weight_bits == self.activation_bits == 8:
+            allowed = "with 8-bit weights and activations only symmetric is allowed, as the int8 kernels need it"
+            raise InputError("quantization.symmetry", self.symmetry, allowed)
 
 
 @register_technique(
@@ -77,8 +96,16 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
     if config.weight_bits == 16:
         _halve(model, context)
     elif config.weight_bits < 16:
-        for fqn, layer in selected_layers(model, context):
-            _quantize_layer(fqn, layer, config_for(fqn, config, context), model, context)
+        _rescale(model, config, context)
+        layers = dict(selected_layers(model, context))
+        uninformed = []
+        for number, (fqn, layer) in enumerate(layers.items()):
+            tick = _ticks(number, len(layers), fqn, context)
+            if not _quantize_layer(fqn, layer, config_for(fqn, config, context), model, context, tick):
+                uninformed.append(fqn)
+        if uninformed:
+            names = ", ".join(uninformed[:4]) + (" and others" if len(uninformed) > 4 else "")
+            context.report.notes.append(f"rounded to the nearest values, as no statistics of inputs fit: {names}")
         _quantize_embeddings(model, context)
         finish_step(model, context)
     if config.activation_bits == 8:
@@ -91,7 +118,8 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
 
 def _halve(model: nn.Module, context: CompressionContext) -> None:
     state = state_of(model)
-    names = [n for n, p in model.named_parameters() if p.is_floating_point() and _selected(n, context)]
+    floating = [name for name, p in model.named_parameters() if p.is_floating_point()]
+    names = [name for name in floating if is_selected(name.rpartition(".")[0], context)]
     for name in names:
         parameter = model.get_parameter(name)
         parameter.data = parameter.data.half().float()
@@ -99,30 +127,65 @@ def _halve(model: nn.Module, context: CompressionContext) -> None:
     context.report.changed += names if context.include or context.exclude else ["all parameters"]
 
 
-def _selected(name: str, context: CompressionContext) -> bool:
-    """Whether the step's include / exclude patterns leave a parameter's module in."""
-    module = name.rpartition(".")[0]
-    included = not context.include or any(matches(module, p) for p in context.include)
-    return included and not any(matches(module, p) for p in context.exclude)
+def _rescale(model: nn.Module, config: QuantizationConfig, context: CompressionContext) -> None:
+    """Move ranges between layers, and from activations into weights, before any of them is rounded."""
+    notes = context.report.notes
+    if config.equalize:
+        evened, linked = equalize(model, context)
+        notes.append(f"equalized: {evened} layers before their batch norms, {linked} pairs of layers joined by ReLU")
+    if config.smoothing and config.activation_bits == 8:
+        norms = smooth(model, config.smoothing, context)
+        notes.append(f"smoothed: {len(norms)} layer norms and the linear layers that read them")
+    elif config.smoothing:
+        notes.append("smoothing acts with 8-bit activations only: nothing smoothed")
+
+
+def _ticks(number: int, count: int, fqn: str, context: CompressionContext) -> Callable[[float], None]:
+    """Reports how far one of so many layers is, and stops when the user has cancelled."""
+
+    def tick(fraction: float) -> None:
+        context.check_cancelled()
+        context.progress((number + fraction) / count, f"rounding {fqn}")
+
+    return tick
 
 
 def _quantize_layer(
-    fqn: str, layer: nn.Module, config: QuantizationConfig, model: nn.Module, context: CompressionContext
-) -> None:
-    bits = config.weight_bits
+    fqn: str, layer: nn.Module, config: QuantizationConfig, model: nn.Module, context: CompressionContext,
+    tick: Callable[[float], None],
+) -> bool:
+    """Put a layer on its grid; whether it was rounded in the way that was asked for."""
+    bits, symmetry = config.weight_bits, config.symmetry
     if bits >= 16:
-        return
+        return True
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
-    state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
-    hessian = fitting_hessian(fqn, layer, context) if config.rounding == "gptq" and bits < _PROTECTED_BITS else None
-    grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range)
-    if hessian is not None:
-        mask = state.masks.get(name)
-        grid, weight = fit_with_feedback(weight, grid, damped(hessian), None if mask is None else ~mask)
+    if symmetry == "affine" and bits == config.activation_bits == _PROTECTED_BITS:
+        symmetry = "symmetric"
+        context.report.notes.append(f"{fqn} is at 8 bits on a symmetric grid: the int8 kernels need that")
+    tick(0.0)
+    state, name = state_of(model), f"{fqn}.weight"
+    grid = choose_grid(layer.weight.detach(), bits, config.granularity, config.group_size, config.range, symmetry)
+    informed = config.rounding != "nearest" and bits < _PROTECTED_BITS
+    hessian = fitting_hessian(fqn, layer, context, state.input_scales.get(fqn)) if informed else None
+    if hessian is None:
+        weight = layer.weight.detach()
+    else:
+        grid, weight = _fit(layer.weight.detach(), grid, damped(hessian), state.masks.get(name), config.rounding, tick)
     layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)
     state.encodings[name] = grid
     context.report.changed.append(fqn)
+    return hessian is not None or not informed
+
+
+def _fit(
+    weight: Tensor, grid: UniformGrid, hessian: Tensor, mask: Tensor | None, rounding: str,
+    tick: Callable[[float], None],
+) -> tuple[UniformGrid, Tensor]:
+    fixed = None if mask is None else ~mask
+    if rounding == "adaround":
+        return fit_with_adaround(weight, grid, hessian, fixed, tick)
+    return fit_with_feedback(weight, grid, hessian, fixed)
 
 
 def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:
@@ -131,7 +194,7 @@ def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:
     spread_to_tied(model)  # an embedding that is also a layer's weight is on that layer's grid already
     for fqn, module in model.named_modules():
         unknown = f"{fqn}.weight" not in state_of(model).encodings
-        if isinstance(module, nn.Embedding) and unknown and _selected(f"{fqn}.weight", context):
+        if isinstance(module, nn.Embedding) and unknown and is_selected(fqn, context):
             grid = choose_grid(module.weight.detach(), _PROTECTED_BITS)
             module.weight.data = dequantize(quantize_to_grid(module.weight.detach(), grid), grid)
             state_of(model).encodings[f"{fqn}.weight"] = grid
