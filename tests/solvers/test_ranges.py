@@ -31,7 +31,7 @@ def test_affine_range_holds_every_weight_and_zero_exactly(bits: int, granularity
     grid = choose_grid(weight, bits, granularity, 16, "minmax", "affine")
     assert grid.zero_point is not None and grid.zero_point.shape == grid.scale.shape
     assert symbol_range(grid) == (0, 2**bits - 1)
-    assert 0 <= int(grid.zero_point.min()) and int(grid.zero_point.max()) < 2**bits
+    assert int(grid.zero_point.min()) >= 0 and int(grid.zero_point.max()) < 2**bits
     assert not rounded(torch.zeros_like(weight), grid).any()
     scale = expand_scale(grid.scale, weight.shape, grid.group_size)
     # The zero point is rounded too, so that one end may be half a step off.
