@@ -88,6 +88,8 @@ class CompressionState:
             float activations shall multiply in integers, rounding these as they come.
         shared: Pairs ``parameter -> parameter it is stored as`` for cross-layer sharing.
         kept: By module fqn, which of the original's output channels are still there, ascending int64 (C_out,).
+        input_scales: By module fqn, what each of its input channels is multiplied by beside the original's, (C_in,).
+        output_scales: By module fqn, the same of its output channels, (C_out,).
     """
 
     encodings: dict[str, Encoding] = field(default_factory=dict)
@@ -96,6 +98,8 @@ class CompressionState:
     compute_dtype: str | None = None
     shared: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Tensor] = field(default_factory=dict)
+    input_scales: dict[str, Tensor] = field(default_factory=dict)
+    output_scales: dict[str, Tensor] = field(default_factory=dict)
 
 
 def state_of(model: nn.Module) -> CompressionState:

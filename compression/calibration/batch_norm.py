@@ -98,7 +98,8 @@ def calibration_sample(context: CompressionContext) -> Tensor:
 def correct_batch_norm(model: nn.Module, context: CompressionContext) -> Tensor | None:
     """Start every batch norm from the original's statistics and correct it, layer after layer, in one pass.
 
-    Channels that were removed are left out of the comparison (`state_of(model).kept` says which stayed).
+    Channels that were removed are left out of the comparison (`state_of(model).kept` says which stayed), and those
+    that were rescaled are compared with the original's times that scale (`state_of(model).input_scales`).
 
     Returns:
         The corrected model's output on the sample; None where there is no batch norm that could be compared.
@@ -112,9 +113,10 @@ def correct_batch_norm(model: nn.Module, context: CompressionContext) -> Tensor 
         rows = kept.get(fqn, torch.arange(source[fqn].num_features))
         if len(rows) != norm.num_features:
             continue
-        norm.running_mean.copy_(source[fqn].running_mean[rows])
-        norm.running_var.copy_(source[fqn].running_var[rows])
-        targets[fqn] = Moments(moments[fqn].mean[rows], moments[fqn].var[rows])
+        scale = state_of(model).input_scales.get(fqn, torch.ones(len(rows)))
+        norm.running_mean.copy_(source[fqn].running_mean[rows] * scale)
+        norm.running_var.copy_(source[fqn].running_var[rows] * scale.square())
+        targets[fqn] = Moments(moments[fqn].mean[rows] * scale, moments[fqn].var[rows] * scale.square())
     if not targets:
         return None
     return input_moments(model, calibration_sample(context), targets)[1]

@@ -47,12 +47,30 @@ def original_hessians(context: CompressionContext) -> dict[str, Tensor]:
     return _cache[key]
 
 
-def fitting_hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    """A layer's Hessian, or None where the layer no longer has the inputs or groups that it had originally."""
+def fitting_hessian(
+    fqn: str, layer: nn.Module, context: CompressionContext, scale: Tensor | None = None
+) -> Tensor | None:
+    """A layer's Hessian, or None where the layer no longer has the inputs or groups that it had originally.
+
+    Args:
+        fqn: The layer.
+        layer: Its module as it is now.
+        context: For the original's Hessians.
+        scale: What its input channels are multiplied by beside the original's, (C_in,) (`CompressionState`).
+    """
     found = original_hessians(context).get(fqn)
     if found is None or found.shape[-1] != layer.weight[0].numel():
         return None
-    return found if found.ndim == 2 or len(found) == getattr(layer, "groups", 1) else None
+    if found.ndim == 3 and len(found) != getattr(layer, "groups", 1):
+        return None
+    return found if scale is None else _rescaled(found, layer, scale)
+
+
+def _rescaled(hessian: Tensor, layer: nn.Module, scale: Tensor) -> Tensor:
+    """``S H S`` with the scale of each input channel repeated over its kernel positions."""
+    positions = layer.weight[0, 0].numel() if layer.weight.ndim > 2 else 1
+    factors = scale.repeat_interleave(positions).reshape(*hessian.shape[:-1])
+    return hessian * factors[..., :, None] * factors[..., None, :]
 
 
 def _path(context: CompressionContext) -> Path | None:

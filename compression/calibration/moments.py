@@ -36,18 +36,17 @@ def correct_moments(model: nn.Module, context: CompressionContext) -> Tensor:
     """Correct biases and layer norms in place, in one pass in which each layer sees its corrected predecessors.
 
     Layers that the step leaves out, that the original does not have or with other outputs are left alone; of channels
-    that were removed the original's are left out (`state_of(model).kept`).
+    that were removed the original's are left out (`state_of(model).kept`), and rescaled ones are compared in their
+    scale (`output_scales`).
 
     Returns:
         The corrected model's output on the calibration sample.
     """
-    wanted, kept, handles = _original_moments(context), state_of(model).kept, []
+    wanted, handles = _original_moments(context), []
     for fqn, module in _observed(model):
         if fqn not in wanted or not is_selected(fqn, context):
             continue
-        target = wanted[fqn]
-        if fqn in kept and len(kept[fqn]) < len(target.mean):
-            target = OutputMoments(target.mean[kept[fqn]], target.std[kept[fqn]])
+        target = _target(fqn, wanted[fqn], model)
 
         def after(module: Any, args: Any, output: Tensor, fqn: str = fqn, target: OutputMoments = target) -> Tensor:
             return _correct(fqn, module, output, target, model)
@@ -59,6 +58,14 @@ def correct_moments(model: nn.Module, context: CompressionContext) -> Tensor:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _target(fqn: str, original: OutputMoments, model: nn.Module) -> OutputMoments:
+    """The original's moments of the channels that are still there, in their present scale."""
+    kept, scale = state_of(model).kept.get(fqn), state_of(model).output_scales.get(fqn)
+    rows = torch.arange(len(original.mean)) if kept is None else kept
+    factor = torch.ones(len(rows)) if scale is None else scale
+    return OutputMoments(original.mean[rows] * factor, original.std[rows] * factor)
 
 
 def correctable(model: nn.Module) -> list[str]:

@@ -15,7 +15,7 @@ _REFITS = 3
 
 def choose_grid(
     weight: Tensor, bits: int, granularity: str = "channel", group_size: int = 64, method: str = "mse",
-    affine: bool = False,
+    symmetry: str = "symmetric",
 ) -> UniformGrid:
     """Symmetric grid (at 2 and 3 bits with "mse" one with a level more on the side that needs it), or an affine one.
 
@@ -25,7 +25,7 @@ def choose_grid(
         granularity: "tensor", "channel" or "group".
         group_size: Inputs per group; where it does not divide them, the grid is per channel.
         method: "minmax", the extreme weights; "percentile", 99.9 % of them; "mse", the least squared rounding error.
-        affine: Whether the levels reach from the lowest to the highest weight; zero is always one of them.
+        symmetry: "symmetric", or "affine": levels from the lowest to the highest weight, zero always one of them.
     """
     rows, group = weight.flatten(1), 0
     if granularity == "group" and rows.shape[1] % group_size == 0:
@@ -35,7 +35,7 @@ def choose_grid(
         blocks = rows.reshape(1, 1, -1)
     else:
         blocks = rows.unsqueeze(1)
-    if affine:
+    if symmetry == "affine":
         return _affine(blocks, bits, group, method)
     low, high = -(2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1
     scale = _upper_end(blocks.abs(), method) / high

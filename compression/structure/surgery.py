@@ -28,6 +28,7 @@ def remove_units(model: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
                     _slice(model, member.fqn, name, rows, dim=0)
             kept = state_of(model).kept
             kept[member.fqn] = kept[member.fqn][rows] if member.fqn in kept else rows
+        _slice_factors(model, member, rows)
         _resize(module, member, len(rows))
 
 
@@ -46,6 +47,14 @@ def _slice(model: nn.Module, fqn: str, name: str, rows: Tensor, dim: int) -> Non
         del state.encodings[full]  # groups of inputs no longer lie side by side
     elif isinstance(encoding, UniformGrid | Codebook) and dim == 0:
         _slice_scale(encoding, rows)
+
+
+def _slice_factors(model: nn.Module, member: Member, rows: Tensor) -> None:
+    """Keep the record of what its channels were multiplied by."""
+    state = state_of(model)
+    for table, other in ((state.input_scales, "out"), (state.output_scales, "in")):
+        if member.role != other and member.fqn in table:
+            table[member.fqn] = table[member.fqn].index_select(0, rows)
 
 
 def _slice_scale(encoding: UniformGrid | Codebook, rows: Tensor) -> None:

@@ -1,18 +1,22 @@
 """Quantization of weights and activations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
 from compression.calibration.hessian import damped, fitting_hessian
+from compression.calibration.smoothing import smooth
 from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers
+from compression.solvers.adaround import fit_with_adaround
 from compression.solvers.grids import choose_grid, fit_with_feedback
-from compression.state import ActivationQuantization, HalfPrecision, spread_to_tied, state_of
+from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, spread_to_tied, state_of
+from compression.structure.equalization import equalize
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
@@ -36,20 +40,28 @@ class QuantizationConfig:
     )
     group_size: int = knob(64, "Inputs per group.", low=8, high=512, step=8, advanced=True)
     rounding: str = knob(
-        "gptq", "Below 8 bits: to the nearest value, or with feedback of each error to the weights still to come.",
-        choices=("nearest", "gptq"), advanced=True,
+        "gptq", "Below 8 bits: to the nearest value, with feedback of each error to the weights still to come, or "
+        "learned for each layer's output (the slowest).", choices=("nearest", "gptq", "adaround"), advanced=True,
     )
     range: str = knob(
         "mse", "Scale by the largest weight, by 99.9 % of them, or by the least squared rounding error.",
         choices=("minmax", "percentile", "mse"), advanced=True,
     )
     symmetry: str = knob(
-        "symmetric", "Levels on both sides of zero alike, or from the lowest to the highest weight.",
+        "symmetric", "Reach of the grid: the same on both sides of zero, or affine, each side its own.",
         choices=("symmetric", "affine"), advanced=True,
     )
     activation_range: str = knob(
         "percentile", "How the range of an activation is chosen.", choices=("minmax", "percentile", "mse"),
         advanced=True,
+    )
+    equalize: bool = knob(
+        False, "First rescale channels so that ranges match, across layers joined by ReLU and before batch norms; what "
+        "the network computes stays the same.", advanced=True,
+    )
+    smoothing: float = knob(
+        0.0, "With 8-bit activations: how much of the activations' range goes into the weights behind a layer norm; 0 "
+        "leaves them as they are.", low=0.0, high=1.0, step=0.05, advanced=True,
     )
     protect_first_last: bool = knob(
         True, "Keep the first and the last layer at 8 bits where fewer are asked for.", advanced=True
@@ -66,7 +78,8 @@ class QuantizationConfig:
             allowed = f"with {self.activation_bits}-bit activations at most {self.activation_bits} is allowed"
             raise InputError("quantization.weight_bits", self.weight_bits, allowed)
         if self.symmetry == "affine" and self.weight_bits == self.activation_bits == 8:
-            raise InputError("quantization.symmetry", self.symmetry, "int8 kernels need 'symmetric' 8-bit weights")
+            allowed = "with 8-bit weights and activations only symmetric is allowed, as the int8 kernels need it"
+            raise InputError("quantization.symmetry", self.symmetry, allowed)
         if self.linear_kernel == "integer" and self.activation_bits != 32:
             allowed = f"with {self.activation_bits}-bit activations only float is allowed"
             raise InputError("quantization.linear_kernel", self.linear_kernel, allowed)
@@ -88,19 +101,29 @@ class QuantizationConfig:
 def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionContext) -> nn.Module:
     """Put weights on their grids and say how activations are to be quantized."""
     state = state_of(model)
-    bits = {fqn: _quantize_layer(fqn, layer, config, model, context) for fqn, layer in selected_layers(model, context)}
+    if config.weight_bits < 16:
+        _rescale(model, config, context)
+    layers = dict(selected_layers(model, context))
+    configs = {fqn: config_for(fqn, config, context) for fqn in layers}
+    uninformed = []
+    for number, (fqn, layer) in enumerate(layers.items()):
+        if not _quantize_layer(fqn, layer, configs[fqn], model, context, _ticks(number, len(layers), fqn, context)):
+            uninformed.append(fqn)
+    if uninformed:
+        names = ", ".join(uninformed[:4]) + (" and others" if len(uninformed) > 4 else "")
+        context.report.notes.append(f"rounded to the nearest values, as no statistics of inputs fit: {names}")
     if config.weight_bits == 16:
         _halve_rest(model, context)
     elif config.weight_bits < 16:
         _quantize_embeddings(model, context)
-    if any(own < 16 for own in bits.values()):
+    if any(own.weight_bits < 16 for own in configs.values()):
         finish_step(model, context)
         if config.linear_kernel == "integer":
             state.compute_dtype = "int8"
     if config.linear_kernel == "integer" and config.weight_bits >= 16:
         context.report.notes.append("integer kernels need weights of at most 8 bits; linear_kernel has no effect.")
     if config.activation_bits == 8:
-        kept = (*context.report.skipped, *(fqn for fqn, own in bits.items() if own >= 16))
+        kept = (*context.report.skipped, *(fqn for fqn, own in configs.items() if own.weight_bits >= 16))
         state.activations = ActivationQuantization(8, config.activation_range, excluded=kept)
     elif config.activation_bits == 16:
         state.compute_dtype = "float16"
@@ -123,32 +146,68 @@ def _halve_rest(model: nn.Module, context: CompressionContext) -> None:
     context.report.changed += rest
 
 
+def _rescale(model: nn.Module, config: QuantizationConfig, context: CompressionContext) -> None:
+    """Move ranges between layers, and from activations into weights, before any of them is rounded."""
+    notes = context.report.notes
+    if config.equalize:
+        evened, linked = equalize(model, context)
+        notes.append(f"equalized: {evened} layers before their batch norms, {linked} pairs of layers joined by ReLU")
+    if config.smoothing and config.activation_bits == 8:
+        norms = smooth(model, config.smoothing, context)
+        notes.append(f"smoothed: {len(norms)} layer norms and the linear layers that read them")
+    elif config.smoothing:
+        notes.append("smoothing acts with 8-bit activations only: nothing smoothed")
+
+
+def _ticks(number: int, count: int, fqn: str, context: CompressionContext) -> Callable[[float], None]:
+    """Reports how far one of so many layers is, and stops when the user has cancelled."""
+
+    def tick(fraction: float) -> None:
+        context.check_cancelled()
+        context.progress((number + fraction) / count, f"rounding {fqn}")
+
+    return tick
+
+
 def _quantize_layer(
-    fqn: str, layer: nn.Module, shared: QuantizationConfig, model: nn.Module, context: CompressionContext
-) -> int:
-    """Quantize one layer's weight by the step's settings and the layer's own; returns its bits."""
-    config = config_for(fqn, shared, context)
-    bits = config.weight_bits
+    fqn: str, layer: nn.Module, config: QuantizationConfig, model: nn.Module, context: CompressionContext,
+    tick: Callable[[float], None],
+) -> bool:
+    """Quantize one layer's weight by its own settings; whether it was rounded in the way that was asked for."""
+    bits, symmetry = config.weight_bits, config.symmetry
     if bits == 32:
         context.report.skipped[fqn] = "its weights stay at 32 bits"
-        return bits
+        return True
     if bits == 16:
         _halve(f"{fqn}.weight", model)
         context.report.changed.append(fqn)
-        return bits
+        return True
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
+    if symmetry == "affine" and bits == config.activation_bits == _PROTECTED_BITS:
+        symmetry = "symmetric"
+        context.report.notes.append(f"{fqn} is at 8 bits on a symmetric grid: the int8 kernels need that")
+    tick(0.0)
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
-    hessian = fitting_hessian(fqn, layer, context) if config.rounding == "gptq" and bits < _PROTECTED_BITS else None
-    affine = config.symmetry == "affine" and not (bits == 8 and config.activation_bits == 8)
-    grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range, affine)
+    grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range, symmetry)
+    informed = config.rounding != "nearest" and bits < _PROTECTED_BITS
+    hessian = fitting_hessian(fqn, layer, context, state.input_scales.get(fqn)) if informed else None
     if hessian is not None:
-        mask = state.masks.get(name)
-        grid, weight = fit_with_feedback(weight, grid, damped(hessian), None if mask is None else ~mask)
+        grid, weight = _fit(weight, grid, damped(hessian), state.masks.get(name), config.rounding, tick)
     layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)
     state.encodings[name] = grid
     context.report.changed.append(fqn)
-    return bits
+    return hessian is not None or not informed
+
+
+def _fit(
+    weight: Tensor, grid: UniformGrid, hessian: Tensor, mask: Tensor | None, rounding: str,
+    tick: Callable[[float], None],
+) -> tuple[UniformGrid, Tensor]:
+    fixed = None if mask is None else ~mask
+    if rounding == "adaround":
+        return fit_with_adaround(weight, grid, hessian, fixed, tick)
+    return fit_with_feedback(weight, grid, hessian, fixed)
 
 
 def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:

@@ -147,18 +147,18 @@ def test_refitted_entries_solve_the_least_squares_problem(groups: int, keep_zero
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("symmetry", ["symmetric", "affine"])
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "group"])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_grid_of_least_error_is_no_worse_than_that_of_the_largest_weight(
-    bits: int, granularity: str, affine: bool
+    bits: int, granularity: str, symmetry: str
 ) -> None:
     losses = []
     for seed in range(5):
         weight = torch.randn(6, 4, 4, generator=torch.Generator().manual_seed(seed)) ** 3
         both = []
         for method in ("mse", "minmax"):
-            grid = choose_grid(weight, bits, granularity, 8, method, affine)
+            grid = choose_grid(weight, bits, granularity, 8, method, symmetry)
             assert grid.scale.shape == {"tensor": (1,), "channel": (6,), "group": (6, 2)}[granularity]
             both.append(float((dequantize(quantize_to_grid(weight, grid), grid) - weight).square().sum()))
         assert both[0] <= both[1] * (1 + 1e-6)
@@ -171,7 +171,7 @@ def test_grid_of_least_error_is_no_worse_than_that_of_the_largest_weight(
 def test_affine_grid_spans_the_weights_and_holds_zero(bits: int, granularity: str) -> None:
     weight = torch.rand(6, 4, 4, generator=torch.Generator().manual_seed(0)) * 3 - 0.7
     weight[:, 0, 0] = 0.0
-    grid = choose_grid(weight, bits, granularity, 8, "minmax", affine=True)
+    grid = choose_grid(weight, bits, granularity, 8, "minmax", symmetry="affine")
     rounded = dequantize(quantize_to_grid(weight, grid), grid)
     assert (rounded[:, 0, 0] == 0).all()
     steps = grid.scale.reshape(grid.scale.shape[0], -1).amax()
@@ -186,5 +186,5 @@ def test_percentile_cuts_off_what_lies_far_out() -> None:
     weight[0, 0] = -50.0
     grid = choose_grid(weight, 4, "channel", method="percentile")
     assert grid.scale.tolist() == pytest.approx([0.999 / 7, 0.999 / 7], rel=1e-2)
-    affine = choose_grid(weight, 4, "channel", method="percentile", affine=True)
+    affine = choose_grid(weight, 4, "channel", method="percentile", symmetry="affine")
     assert affine.scale.tolist() == pytest.approx([2 * 0.999 / 15, 2 * 0.999 / 15], rel=2e-2)
