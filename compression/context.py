@@ -1,6 +1,6 @@
 """What a technique is given beside the model and its config."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,17 +19,27 @@ class StepReport:
         notes: Sentences for the user.
         skipped: Layers left alone, ``fqn -> why``.
         changed: Layers changed.
-        history: Curve of a training: one record per evaluation.
+        history: Curve of a training, one record per evaluation: "epoch" (0 is before the first batch), "loss" (mean
+            training loss since the evaluation before; not at epoch 0), and of held-out training samples
+            "held_out_loss", "accuracy" and "agreement" with the teacher, fractions.
+        epochs: Epochs that a training was asked for; 0 where there was none.
+        epochs_done: Those that it did.
+        kept_epoch: When it was in the state that was kept.
+        replaced: Whether the model is another network now, so that later steps compare with this one.
     """
 
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
+    epochs: int = 0
+    epochs_done: float = 0.0
+    kept_epoch: float = 0.0
+    replaced: bool = False
 
 
-def _ignore(fraction: float, message: str) -> None:
-    del fraction, message
+def _ignore(*arguments: object) -> None:
+    del arguments
 
 
 @dataclass
@@ -37,12 +47,17 @@ class CompressionContext:
     """Data, cache and callbacks of one compression run. All data come from the training split.
 
     Attributes:
-        original: The uncompressed model in eval mode; the teacher of every recovery. Never modified.
+        original: The network that layers are compared with: the uncompressed model, or the student that took its
+            place. In eval mode, never modified.
         example_input: One prepared input batch, (1, ...).
         calibration_inputs: Prepared inputs (N, ...), a fixed sample of the training split.
         calibration_targets: Their targets, (N,) or (N, T).
         training_batches: ``epoch -> iterator of (inputs, targets)``: shuffled, augmented, seeded batches.
         task: "image_classification", "language_modeling" or "text_classification".
+        held_out: Prepared inputs and targets of the training split that no training batch holds, on which a training
+            chooses its best state; where None, the calibration sample stands in.
+        teacher: The uncompressed model where `original` is something else, else None.
+        students: Smaller networks that may learn from this model: ``name -> builder of it, untrained``.
         model_key: Hash of the original's weights, for caches.
         data_key: Hash of the calibration data, for caches.
         batches_per_epoch: How many batches one epoch has.
@@ -51,6 +66,8 @@ class CompressionContext:
         protected: fqns of the first and last layer, left alone or kept at 8 bits by default at low bits.
         progress: Called with a fraction in [0, 1] and a short message.
         cancelled: Polled; True stops the run.
+        enough: Polled; True ends a training early, with the best state so far.
+        evaluated: Called with the step's report after each evaluation of a training.
         report: What the current step did; a fresh one for each step.
         include: fqns or regexes a step is limited to (empty: all).
         exclude: fqns or regexes a step leaves alone.
@@ -69,12 +86,21 @@ class CompressionContext:
     seed: int = 0
     cache_dir: Path | None = None
     protected: tuple[str, ...] = ()
+    held_out: Batch | None = None
+    teacher: nn.Module | None = None
+    students: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
     progress: Callable[[float, str], None] = _ignore
     cancelled: Callable[[], bool] = bool
+    enough: Callable[[], bool] = bool
+    evaluated: Callable[[StepReport], None] = _ignore
     report: StepReport = field(default_factory=StepReport)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def teach(self, inputs: Tensor) -> Tensor:
+        """Predictions of the uncompressed model, the teacher of every training."""
+        return (self.original if self.teacher is None else self.teacher)(inputs)
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when the user has cancelled."""

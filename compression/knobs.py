@@ -20,6 +20,7 @@ class Knob:
         high: Largest allowed number (inclusive), or None.
         step: Step of a slider.
         choices: Allowed values where the field is not a range.
+        further: What the model at hand adds to the choices ("students"); such names are checked with the model.
         sweep: Values that a sweep over this knob visits, weakest compression first.
         help: One sentence for the form.
         unit: Unit or meaning of the number ("fraction", "bits").
@@ -31,6 +32,7 @@ class Knob:
     high: float | None = None
     step: float | None = None
     choices: tuple[Any, ...] | None = None
+    further: str = ""
     sweep: tuple[Any, ...] = ()
     unit: str = ""
     advanced: bool = False
@@ -68,8 +70,11 @@ def validate(config: Any, technique: str) -> None:
 
 def _validate_field(name: str, value: Any, default: Any, spec: Knob) -> None:
     if spec.choices is not None:
-        if not any(type(value) is type(c) and value == c for c in spec.choices):
-            raise InputError(name, value, "allowed: " + ", ".join(str(c) for c in spec.choices))
+        listed = any(type(value) is type(c) and value == c for c in spec.choices)
+        named = bool(spec.further) and isinstance(value, str) and value.isidentifier()
+        if not (listed or named):
+            more = f", or the name of one of the model's {spec.further}" if spec.further else ""
+            raise InputError(name, value, "allowed: " + ", ".join(str(c) for c in spec.choices) + more)
         return
     if isinstance(default, bool):
         if not isinstance(value, bool):

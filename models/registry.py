@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import MappingProxyType
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -63,13 +65,19 @@ class ModelInfo:
 
 
 _MODELS: dict[str, tuple[ModelInfo, Factory]] = {}
+_STUDENTS: dict[str, dict[str, Factory]] = {}
 
 
-def register_model(info: ModelInfo) -> Callable[[Factory], Factory]:
-    """Decorator that registers a zero-argument factory of the untrained architecture."""
+def register_model(info: ModelInfo, **students: Factory) -> Callable[[Factory], Factory]:
+    """Decorator that registers a zero-argument factory of the untrained architecture.
+
+    Args:
+        info: Its record.
+        students: Factories of smaller architectures of the same input and output that may learn from it, by name.
+    """
 
     def decorate(factory: Factory) -> Factory:
-        _MODELS[info.name] = (info, factory)
+        _MODELS[info.name], _STUDENTS[info.name] = (info, factory), students
         return factory
 
     return decorate
@@ -107,6 +115,31 @@ def model_info(name: str) -> ModelInfo:
 def build_model(name: str) -> nn.Module:
     """The architecture with untrained weights."""
     return _entry(name)[1]()
+
+
+@lru_cache(maxsize=64)
+def students_of(name: str) -> Mapping[str, Factory]:
+    """Smaller architectures that may learn from a model: ``name -> factory``, the weights untrained.
+
+    Its own variants, and the registered models of the same task, input and classes with fewer parameters.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    info, factory = _entry(name)
+    own, size = _STUDENTS[name], _count(factory)
+    others = {i.name: f for i, f in _MODELS.values() if _sees_the_same(i, info) and i.name != name}
+    return MappingProxyType(own | {n: f for n, f in others.items() if n not in own and _count(f) < size})
+
+
+def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
+    names = ("task", "dataset", "input_shape", "input_dtype", "num_classes")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _count(factory: Factory) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in factory().parameters())
 
 
 def weights_path(name: str) -> Path:

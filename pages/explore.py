@@ -4,7 +4,7 @@ import streamlit as st
 
 from compression.experiments import InputError, ModelInfo, Recipe, Technique, has_weights
 from pages.components import backend
-from pages.components.controls import technique_controls
+from pages.components.controls import Further, technique_controls
 from pages.components.exchange import show_import
 from pages.components.jobs import Tracker
 from pages.components.plan import Plan, make_plan
@@ -27,7 +27,7 @@ def page() -> None:
     with st.sidebar:
         info = _pick_model(models)
         st.markdown("##### Techniques")
-        recipe = _recipe(info, techniques)
+        recipe = _recipe(info, techniques, {"students": service.students(info.name)})
         show_import([model.name for model in models], techniques)
     st.subheader(info.title, anchor=False)
     if recipe is None:
@@ -62,11 +62,11 @@ def _pick_model(models: list[ModelInfo]) -> ModelInfo:
     return info
 
 
-def _recipe(info: ModelInfo, techniques: list[Technique]) -> Recipe | None:
+def _recipe(info: ModelInfo, techniques: list[Technique], further: Further) -> Recipe | None:
     enabled = {}
     for technique in techniques:
         with st.container(border=True, gap="small"):
-            values = technique_controls(technique)
+            values = technique_controls(technique, further)
         if values is not None:
             enabled[technique.key] = values
     try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from compression.experiments.engine import Engine
     from compression.experiments.locations import home
     from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
-    from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord
+    from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, TrainingRecord
     from compression.experiments.service import Service
     from compression.experiments.status import JobStatus
     from compression.experiments.sweep import vary
@@ -45,6 +45,7 @@ __all__ = [
     "Service",
     "Step",
     "Technique",
+    "TrainingRecord",
     "default_of",
     "figure_rows",
     "format_accuracy",
@@ -69,7 +70,7 @@ _MODULES = {
     "compression.experiments.engine": ("Engine",),
     "compression.experiments.locations": ("home",),
     "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
-    "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord"),
+    "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord", "TrainingRecord"),
     "compression.experiments.service": ("Service",),
     "compression.experiments.status": ("JobStatus",),
     "compression.experiments.sweep": ("vary",),

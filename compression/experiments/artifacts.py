@@ -11,9 +11,10 @@ from torch import nn
 
 from compression.artifact.graph import GraphReport, calibrate_activations, compile_graph
 from compression.artifact.packing import PackReport, load_packed, pack_model, unpack_model
+from compression.calibration.reference import based_on
 from compression.context import CompressionContext, StepReport
 from compression.errors import InputError, NotApplicableError
-from compression.experiments.results import LayerRecord
+from compression.experiments.results import LayerRecord, TrainingRecord
 from compression.experiments.tasks import Task
 from compression.layers import unmatched, weight_layers
 from compression.metrics.macs import count_macs, count_parameters
@@ -22,6 +23,7 @@ from compression.state import spread_to_tied, state_of
 from compression.techniques import get_technique
 
 Progress = Callable[[float, str], None]
+Evaluated = Callable[[TrainingRecord], None]
 GRAPH_NAME = "model.onnx"
 PACKED_NAME = "weights.packed"
 
@@ -41,6 +43,7 @@ class ArtifactRecord:
         notes: What the steps, the packer and the compiler have to say.
         unchanged: Whether the recipe has steps and yet changed nothing.
         seconds: Wall time by stage.
+        trainings: One record per step that trained.
     """
 
     size_bytes: int
@@ -53,15 +56,39 @@ class ArtifactRecord:
     notes: list[str]
     unchanged: bool
     seconds: dict[str, float] = field(default_factory=dict)
+    trainings: list[TrainingRecord] = field(default_factory=list)
 
 
-def compress(model: nn.Module, steps: tuple[Step, ...], context: CompressionContext) -> tuple[nn.Module, list[str]]:
+@dataclass
+class Compressed:
+    """A model after its steps, and what these report."""
+
+    model: nn.Module
+    notes: list[str] = field(default_factory=list)
+    trainings: list[TrainingRecord] = field(default_factory=list)
+
+
+def unrecorded(training: TrainingRecord) -> None:
+    """What is done with a training's curve where nobody looks at it."""
+    del training
+
+
+def compress(
+    model: nn.Module, steps: tuple[Step, ...], context: CompressionContext, evaluated: Evaluated = unrecorded
+) -> Compressed:
     """Apply steps in order to a model (in place) and collect what they report.
+
+    Args:
+        model: A copy of the uncompressed model.
+        steps: What to do.
+        context: Data and callbacks.
+        evaluated: Called with the curve so far after each evaluation of a training.
 
     Raises:
         InputError: if a technique cannot act on this model.
     """
-    notes: list[str] = []
+    done = Compressed(model)
+    notes = done.notes
     for number, step in enumerate(steps):
         context.check_cancelled()
         technique = get_technique(step.technique)
@@ -72,17 +99,34 @@ def compress(model: nn.Module, steps: tuple[Step, ...], context: CompressionCont
         own = replace(
             context, report=report, include=step.include, exclude=step.exclude,
             overrides={p: dict(c) for p, c in step.overrides.items()},
+            progress=_share_of(context.progress, number, len(steps)),
+            evaluated=lambda report, key=step.technique: evaluated(_training(key, report)),
         )
         try:
-            model = technique.function(model, step.config, own)
+            done.model = technique.function(done.model, step.config, own)
         except NotApplicableError as error:
             raise InputError("steps", step.technique, f"it cannot act on this model: {error}") from error
-        spread_to_tied(model)
+        spread_to_tied(done.model)
+        if report.replaced and number + 1 < len(steps):
+            context = based_on(context, done.model)
+        if report.epochs:
+            done.trainings.append(_training(step.technique, report))
         notes += [f"{technique.title}: {note}" for note in report.notes]
         notes += _skipped_notes(technique.title, report)
         if not report.changed:
             notes.append(f"{technique.title}: changed nothing")
-    return model.eval(), notes
+    done.model.eval()
+    return done
+
+
+def _share_of(progress: Progress, number: int, steps: int) -> Progress:
+    """Progress of one step as that of all; compression is the first half."""
+    return lambda fraction, message: progress(0.5 * (number + fraction) / steps, message)
+
+
+def _training(technique: str, report: StepReport) -> TrainingRecord:
+    history = tuple(dict(record) for record in report.history)
+    return TrainingRecord(technique, report.epochs, report.epochs_done, report.kept_epoch, history)
 
 
 def _skipped_notes(title: str, report: StepReport) -> list[str]:
@@ -98,7 +142,8 @@ def _listed(names: list[str]) -> str:
 
 
 def build_artifact(
-    recipe: Recipe, task: Task, folder: Path, cache_dir: Path, progress: Progress, cancelled: Callable[[], bool]
+    recipe: Recipe, task: Task, folder: Path, cache_dir: Path, progress: Progress, cancelled: Callable[[], bool],
+    enough: Callable[[], bool] = bool, evaluated: Evaluated = unrecorded,
 ) -> ArtifactRecord:
     """Compress a model by a recipe and write its packed weights and its ONNX graph.
 
@@ -119,10 +164,11 @@ def build_artifact(
 
     torch.manual_seed(recipe.seed)
     original = task.load_model()
-    context = task.context(original, recipe.seed, cache_dir, progress, cancelled)
+    context = replace(task.context(original, recipe.seed, cache_dir, progress, cancelled), enough=enough)
     model = task.load_model()
     lap("load")
-    model, notes = compress(model, recipe.steps, context)
+    compressed = compress(model, recipe.steps, context, evaluated)
+    model, notes = compressed.model, compressed.notes
     lap("compress")
     progress(0.55, "writing")
     packing, graph = _write(model, context, folder, cache_dir)
@@ -144,6 +190,7 @@ def build_artifact(
         notes=notes + list(packing.notes) + list(graph.notes),
         unchanged=unchanged,
         seconds=seconds,
+        trainings=compressed.trainings,
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from compression.experiments.explanation import explain
-from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord
+from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, training_from_dict
 from compression.experiments.store import now
 from compression.metrics.energy import cost_per_million, estimate_energy
 from compression.metrics.environment import environment_record
@@ -41,6 +41,7 @@ def assemble(key: str, recipe: Recipe, own: dict[str, Any], baseline: dict[str, 
         environment=environment_record(),
         stage="full" if complete else "quick",
         seconds=artifact["seconds"],
+        trainings=tuple(training_from_dict(own) for own in artifact["trainings"]),
         created=now(),
     )
 

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING
 from compression.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
+    from compression.experiments.results import TrainingRecord
     from compression.experiments.stages import Tier
     from compression.experiments.store import ResultStore
     from compression.recipe import Recipe
 
 logger = logging.getLogger(__name__)
+CURVE, ENOUGH = "curve", "enough"
 _REPORT_SECONDS = 0.2
 _FIRST_MODEL = "digits_resnet"
 _YIELDING = 10
@@ -33,23 +36,34 @@ def _store(root: str) -> "ResultStore":
 
 
 class _Watch:
-    """Reports progress to the store and learns from it of a cancellation, a few times a second."""
+    """Reports progress to the store and learns from it whether to stop, a few times a second."""
 
     def __init__(self, store: "ResultStore", key: str) -> None:
         self._store, self._key = store, key
         self._last = 0.0
-        self._cancelled = False
+        self._cancelled = self._enough = False
         self._fraction, self._message = 0.0, ""
 
     def progress(self, fraction: float, message: str) -> None:
         self._fraction, self._message = fraction, message
-        self.cancelled()
+        self._look()
 
     def cancelled(self) -> bool:
+        self._look()
+        return self._cancelled
+
+    def enough(self) -> bool:
+        self._look()
+        return self._enough
+
+    def evaluated(self, training: "TrainingRecord") -> None:
+        self._store.put_part(self._key, CURVE, asdict(training))
+
+    def _look(self) -> None:
         if time.monotonic() - self._last >= _REPORT_SECONDS:
             self._last = time.monotonic()
             self._cancelled |= not self._store.advance_job(self._key, self._fraction, self._message)
-        return self._cancelled
+            self._enough |= self._store.get_part(self._key, ENOUGH) is not None
 
 
 def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> bool:
@@ -96,7 +110,7 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
 
     def work(watch: _Watch) -> None:
         for own in (recipe.baseline(), recipe):
-            stages.build(own, store, watch.progress, watch.cancelled)
+            stages.build(own, store, watch.progress, watch.cancelled, watch.enough, watch.evaluated)
             stages.score(own, store, tier, watch.progress, watch.cancelled)
         if tier == "quick":  # accuracy and size are there; a latency too where the structure has been timed before
             result = stages.conclude(recipe, store)
@@ -109,6 +123,7 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
 
 def _start(store: "ResultStore", key: str) -> None:
     if store.jobs([key]).get(key, {}).get("state") == "queued":
+        store.drop_parts(key, CURVE, ENOUGH)
         store.put_job(key, "running", 0.0, "starting")
 
 

@@ -86,6 +86,35 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class TrainingRecord:
+    """How one training of a recipe went.
+
+    Attributes:
+        technique: Key of the step that trained.
+        epochs: Epochs that the recipe asks for.
+        epochs_done: Those that were done; fewer where somebody had enough.
+        kept_epoch: When the network was in the state that was kept.
+        history: One record per evaluation, see `compression.context.StepReport`.
+    """
+
+    technique: str
+    epochs: int
+    epochs_done: float
+    kept_epoch: float
+    history: tuple[dict[str, float], ...] = ()
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it did less than the recipe says."""
+        return self.epochs_done < self.epochs
+
+
+def training_from_dict(data: dict[str, Any]) -> TrainingRecord:
+    """Inverse of `asdict` (also after a trip through JSON)."""
+    return TrainingRecord(**{**data, "history": tuple(dict(record) for record in data["history"])})
+
+
+@dataclass(frozen=True)
 class ExperimentResult:
     """One artifact with its figures, its baseline's, and all that reproduces it.
 
@@ -102,6 +131,7 @@ class ExperimentResult:
         environment: CPU, threads, versions, machine id.
         stage: "quick" while intervals are still wide, "full" when final.
         seconds: Wall time per stage of the run.
+        trainings: One record per step that trained.
         created: ISO date and time.
     """
 
@@ -117,7 +147,13 @@ class ExperimentResult:
     environment: dict[str, Any] = field(default_factory=dict)
     stage: Literal["quick", "full"] = "full"
     seconds: dict[str, float] = field(default_factory=dict)
+    trainings: tuple[TrainingRecord, ...] = ()
     created: str = ""
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether a training did less than the recipe says, so that this is not yet the recipe's own result."""
+        return any(training.stopped_early for training in self.trainings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -137,6 +173,7 @@ def result_from_dict(data: dict[str, Any]) -> ExperimentResult:
     values["baseline"] = Figures(**values["baseline"])
     layers = (LayerRecord(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.get("layers", ()))
     values["layers"] = tuple(layers)
+    values["trainings"] = tuple(training_from_dict(own) for own in values.get("trainings", ()))
     values["notes"] = tuple(values.get("notes", ()))
     values["explanation"] = tuple(values.get("explanation", ()))
     return ExperimentResult(**values)

@@ -9,12 +9,14 @@ from typing import Any
 from compression.experiments import stages
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
+from compression.experiments.jobs import CURVE, ENOUGH
 from compression.experiments.locations import home
-from compression.experiments.results import ExperimentResult
+from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.status import JobStatus
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
-from compression.recipe import Recipe, recipe_to_dict
+from compression.experiments.tasks import student_names
+from compression.recipe import Recipe, recipe_from_dict, recipe_to_dict
 from compression.techniques import Technique, get_technique, list_techniques
 from models import datasets, registry
 
@@ -48,6 +50,10 @@ class Service:
     def techniques(self) -> list[Technique]:
         """Techniques in the suggested order."""
         return list_techniques()
+
+    def students(self, model: str) -> tuple[str, ...]:
+        """Names of the smaller architectures that may learn from a model."""
+        return student_names(model)
 
     def submit(self, recipe: Recipe, *, priority: int = 0) -> str:
         """Have a recipe measured; returns its key at once. A stored result counts as done.
@@ -98,6 +104,30 @@ class Service:
             if state in ("queued", "running", "quick"):
                 self.store.put_job(key, "cancelled", message="cancelled")
                 self._engine.cancel(key)
+
+    def finish_early(self, ids: Iterable[str]) -> None:
+        """End the running trainings of jobs with the best state so far; their results say that they were stopped."""
+        for key in ids:
+            if self.training(key) is not None:
+                self.store.put_part(key, ENOUGH, {})
+
+    def training(self, key: str) -> TrainingRecord | None:
+        """The curve so far of the training that a running job is at, or None."""
+        if self.store.jobs([key]).get(key, {}).get("state") != "running":
+            return None
+        curve = self.store.get_part(key, CURVE)
+        return None if curve is None else training_from_dict(curve)
+
+    def train_whole(self, key: str) -> None:
+        """Have the recipe of a result whose training was stopped early measured again, the whole training through."""
+        result = self.result(key)
+        if result is None or not result.stopped_early or result.stage != "full":
+            return
+        recipe = recipe_from_dict(result.recipe)
+        if stages.key_of(recipe) == key:
+            self.store.remove(key)
+            self._known.pop(key, None)
+        self.submit(recipe)
 
     def result(self, key: str) -> ExperimentResult | None:
         """The stored result of a key, or None."""

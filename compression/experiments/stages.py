@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compression.errors import CancelledError
-from compression.experiments.artifacts import GRAPH_NAME, Progress, build_artifact
+from compression.experiments.artifacts import GRAPH_NAME, Evaluated, Progress, build_artifact, unrecorded
 from compression.experiments.assembly import assemble
 from compression.experiments.identity import result_key
 from compression.experiments.results import ExperimentResult
@@ -50,14 +50,24 @@ def key_of(recipe: Recipe) -> str:
 
 
 def build(
-    recipe: Recipe, store: ResultStore, progress: Progress = _no_progress, cancelled: Callable[[], bool] = bool
+    recipe: Recipe, store: ResultStore, progress: Progress = _no_progress, cancelled: Callable[[], bool] = bool,
+    enough: Callable[[], bool] = bool, evaluated: Evaluated = unrecorded,
 ) -> str:
-    """Make a recipe's artifact unless it is there; returns its key."""
+    """Make a recipe's artifact unless it is there; returns its key.
+
+    Args:
+        recipe: What to make.
+        store: Where it is kept.
+        progress: Called with a fraction and a message.
+        cancelled: Polled; True stops and keeps nothing.
+        enough: Polled; True ends a training early with its best state so far.
+        evaluated: Called with the curve so far after each evaluation of a training.
+    """
     task = load_task(recipe)
     key = result_key(recipe, task.model_hash, task.data_hash)
     folder = store.artifact_dir(key)
     if store.get_part(key, "artifact") is None or not (folder / GRAPH_NAME).is_file():
-        record = build_artifact(recipe, task, folder, store.cache_dir(), progress, cancelled)
+        record = build_artifact(recipe, task, folder, store.cache_dir(), progress, cancelled, enough, evaluated)
         store.put_part(key, "artifact", asdict(record))
     return key
 
@@ -157,12 +167,17 @@ def run_experiment(
 ) -> ExperimentResult:
     """All stages of one recipe in this process, its baseline's included; stored parts are reused.
 
+    A stored result whose training was stopped early is replaced by that of the whole training.
+
     Raises:
         InputError: if the recipe cannot be carried out.
         CancelledError: if `cancelled` became true.
     """
-    stored = store.get_result(key_of(recipe))
-    if stored is not None and (stored.stage == "full" or quick):
+    key = key_of(recipe)
+    stored = store.get_result(key)
+    if stored is not None and stored.stopped_early:
+        store.remove(key)
+    elif stored is not None and (stored.stage == "full" or quick):
         return stored
     tier: Tier = "quick" if quick else "full"
     for own, start in ((recipe.baseline(), 0.0), (recipe, 0.4)):

@@ -118,6 +118,11 @@ class ResultStore:
             row = session.get(_PartRow, (key, kind))
             return None if row is None else dict(row.data)
 
+    def drop_parts(self, key: str, *kinds: str) -> None:
+        """Delete some parts of a key; those that are not there are no error."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(delete(_PartRow).where(_PartRow.key == key, _PartRow.kind.in_(kinds)))
+
     def put_job(self, key: str, state: str, fraction: float = 0.0, message: str = "", error: str | None = None) -> None:
         """Set a job's state; readers in other processes see it at once."""
         values = {"key": key, "state": state, "fraction": fraction, "message": message, "error": error}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from compression.context import CompressionContext
 from compression.errors import InputError
+from compression.knobs import knobs_of
 from compression.layers import weight_layers
 from compression.recipe import Recipe
 from models import datasets, registry
 from models.errors import ModelError
 from models.preprocessing import prepare_inputs
 
+STUDENTS = "students"
 CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
+_HELD_OUT = {"image_classification": 512, "language_modeling": 32, "text_classification": 512}
+_HELD_OUT_SHARE = 0.05
 _TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 _SCORING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 
@@ -73,16 +77,19 @@ class Task:
         """What the techniques are given. `model` is the untouched original."""
         calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], seed=1234)
         layers = [fqn for fqn, _ in weight_layers(model)]
+        held_out, training = self._training_splits
         return CompressionContext(
             original=model,
             example_input=self.example_input(),
             calibration_inputs=self.prepare(calibration.inputs),
             calibration_targets=calibration.targets,
-            training_batches=self._training_batches(seed),
+            training_batches=self._training_batches(training, seed),
+            held_out=(self.prepare(held_out.inputs), held_out.targets),
+            students=registry.students_of(self.info.name),
             task=self.info.task,
             model_key=self.model_hash,
             data_key=self.data_hash,
-            batches_per_epoch=len(self.dataset.train) // _TRAINING_BATCH[self.info.task],
+            batches_per_epoch=len(training) // _TRAINING_BATCH[self.info.task],
             seed=seed,
             cache_dir=cache_dir,
             protected=(layers[0], layers[-1]) if layers else (),
@@ -90,8 +97,15 @@ class Task:
             cancelled=cancelled,
         )
 
-    def _training_batches(self, seed: int) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
-        train, size = self.dataset.train, _TRAINING_BATCH[self.info.task]
+    @cached_property
+    def _training_splits(self) -> tuple[datasets.Split, datasets.Split]:
+        """The training split in two: a fixed sample on which a training chooses its best state, and the rest."""
+        train = self.dataset.train
+        count = min(_HELD_OUT[self.info.task], round(_HELD_OUT_SHARE * len(train)))
+        return train.divided(count, seed=4321)
+
+    def _training_batches(self, train: datasets.Split, seed: int) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+        size = _TRAINING_BATCH[self.info.task]
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             generator = torch.Generator().manual_seed(seed * 10_007 + epoch)
@@ -135,8 +149,26 @@ def load_task(recipe: Recipe) -> Task:
     """Model and data of a recipe; kept in memory for the next one.
 
     Raises:
-        InputError: if the model or data set is unknown or unavailable, or they do not belong together.
+        InputError: if the model or data set is unknown or unavailable, they do not belong together, or the model has
+            no student of the name that a step gives.
     """
     if not isinstance(recipe.model, str):
         raise InputError("model", dict(recipe.model), "a model's name is needed")
-    return _load(recipe.model, recipe.dataset)
+    task = _load(recipe.model, recipe.dataset)
+    _check_students(recipe, task.info.name)
+    return task
+
+
+def student_names(model: str) -> tuple[str, ...]:
+    """Names of the smaller architectures that may learn from a model."""
+    return tuple(registry.students_of(model))
+
+
+def _check_students(recipe: Recipe, model: str) -> None:
+    """Knobs that name a student of the model are checked here, where the model is known."""
+    for step in recipe.steps:
+        for name, knob in knobs_of(type(step.config)).items():
+            allowed = (*(knob.choices or ()), *student_names(model)) if knob.further == STUDENTS else ()
+            value = getattr(step.config, name)
+            if allowed and value not in allowed:
+                raise InputError(f"{step.technique}.{name}", value, f"allowed for {model}: " + ", ".join(allowed))

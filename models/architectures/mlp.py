@@ -32,7 +32,8 @@ class Perceptron(nn.Module):
         name="fashion_mlp", title="Perceptron on Fashion-MNIST", task="image_classification",
         dataset="fashion_mnist", input_shape=(1, 28, 28), num_classes=10, family="mlp", mean=(0.286,), std=(0.353,),
         description="Three hidden layers of 512, 256 and 128 units.",
-    )
+    ),
+    half_width=lambda: Perceptron((784, 256, 128, 64, 10), 0.2),
 )
 def fashion_mlp() -> nn.Module:
     """784-512-256-128-10."""

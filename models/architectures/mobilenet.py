@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from models.registry import ModelInfo, register_model
 
+_STAGES = ((16, 1, 3), (24, 2, 4), (24, 1, 4), (40, 2, 4), (40, 1, 4), (64, 2, 4), (64, 1, 4))
+
 
 class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise, 1x1 projection; a shortcut where the shape stays."""
@@ -53,9 +55,9 @@ class SmallMobileNet(nn.Module):
         name="digits_mobilenet", title="MobileNet on digits", task="image_classification", dataset="digits",
         input_shape=(1, 32, 32), num_classes=10, family="cnn", mean=(0.5,), std=(0.5,),
         description="Inverted residuals with depthwise convolutions.",
-    )
+    ),
+    half_width=lambda: SmallMobileNet(10, 1, tuple((width // 2, *rest) for width, *rest in _STAGES)),
 )
 def digits_mobilenet() -> nn.Module:
     """A MobileNetV2 of about 0.2 M parameters for 32x32 digits."""
-    stages = ((16, 1, 3), (24, 2, 4), (24, 1, 4), (40, 2, 4), (40, 1, 4), (64, 2, 4), (64, 1, 4))
-    return SmallMobileNet(10, 1, stages)
+    return SmallMobileNet(10, 1, _STAGES)

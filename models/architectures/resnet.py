@@ -47,25 +47,27 @@ class PaddedBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Three stages of 16, 32 and 64 channels, 6n + 2 layers.
+    """Three stages of w, 2w and 4w channels, 6n + 2 layers.
 
     Args:
         blocks: n, the blocks per stage (3 gives ResNet-20).
         num_classes: Classes.
         block: Kind of residual block.
         channels: Input channels.
+        width: w, the channels of the first stage.
     """
 
     def __init__(
-        self, blocks: int, num_classes: int = 10, block: type[nn.Module] = ProjectionBlock, channels: int = 3
+        self, blocks: int, num_classes: int = 10, block: type[nn.Module] = ProjectionBlock, channels: int = 3,
+        width: int = 16,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(block, 16, 16, 1, blocks)
-        self.layer2 = _stage(block, 16, 32, 2, blocks)
-        self.layer3 = _stage(block, 32, 64, 2, blocks)
-        self.linear = nn.Linear(64, num_classes)
+        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(block, width, width, 1, blocks)
+        self.layer2 = _stage(block, width, 2 * width, 2, blocks)
+        self.layer3 = _stage(block, 2 * width, 4 * width, 2, blocks)
+        self.linear = nn.Linear(4 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
@@ -82,7 +84,8 @@ def _stage(block: type[nn.Module], inputs: int, outputs: int, stride: int, count
         name="digits_resnet", title="ResNet-20 on digits", task="image_classification", dataset="digits",
         input_shape=(1, 32, 32), num_classes=10, family="cnn", mean=(0.5,), std=(0.5,),
         description="A residual network of 20 layers with 1x1 projections on its shortcuts.",
-    )
+    ),
+    half_width=lambda: CifarResNet(3, channels=1, width=8),
 )
 def digits_resnet() -> nn.Module:
     """ResNet-20 for 32x32 digits."""
@@ -94,7 +97,8 @@ def digits_resnet() -> nn.Module:
         name="fashion_resnet20", title="ResNet-20 on Fashion-MNIST", task="image_classification",
         dataset="fashion_mnist", input_shape=(1, 28, 28), num_classes=10, family="cnn", mean=(0.286,), std=(0.353,),
         description="A residual network of 20 layers with 1x1 projections on its shortcuts.",
-    )
+    ),
+    half_width=lambda: CifarResNet(3, channels=1, width=8),
 )
 def fashion_resnet20() -> nn.Module:
     """ResNet-20 for Fashion-MNIST."""
@@ -109,7 +113,8 @@ def fashion_resnet20() -> nn.Module:
         description="The classic CIFAR ResNet-20 with padded shortcuts (option A).",
         source="reference weights that the user has", license="BSD-2-Clause",
         reference_weights="cifar10_resnet20.safetensors", published_accuracy=0.9173,
-    )
+    ),
+    half_width=lambda: CifarResNet(3, block=PaddedBlock, width=8),
 )
 def cifar_resnet20() -> nn.Module:
     """ResNet-20, option A (He et al. 2016)."""

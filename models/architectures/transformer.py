@@ -126,7 +126,8 @@ class CharacterGPT(nn.Module):
         name="digits_vit", title="Vision transformer on digits", task="image_classification", dataset="digits",
         input_shape=(1, 32, 32), num_classes=10, family="transformer", mean=(0.5,), std=(0.5,),
         description="A compact transformer of four blocks on 64 patches.",
-    )
+    ),
+    half_width=lambda: VisionTransformer(1, 32, width=48, depth=4, heads=3, num_classes=10),
 )
 def digits_vit() -> nn.Module:
     """A compact convolutional transformer for 32x32 digits."""
@@ -138,7 +139,8 @@ def digits_vit() -> nn.Module:
         name="python_gpt", title="Character GPT on Python source", task="language_modeling",
         dataset="python_source", input_shape=(128,), input_dtype="int64", num_classes=97, family="transformer",
         description="A decoder-only transformer that predicts the next character of Python source.",
-    )
+    ),
+    half_width=lambda: CharacterGPT(97, 128, width=80, depth=4, heads=5),
 )
 def python_gpt() -> nn.Module:
     """A causal character model of about 1.2 M parameters."""

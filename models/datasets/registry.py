@@ -49,10 +49,20 @@ class Split:
 
     def subset(self, n: int, seed: int) -> "Split":
         """A fixed subset of n samples: stratified by class for images, evenly spaced for text."""
-        if n >= len(self):
-            return self
-        rows = self._evenly_spaced(n) if self.targets.ndim > 1 else self._stratified(n, seed)
+        return self if n >= len(self) else self._taken(self._rows(n, seed))
+
+    def divided(self, n: int, seed: int) -> tuple["Split", "Split"]:
+        """The same fixed subset of n samples, and all others."""
+        rest = torch.ones(len(self), dtype=torch.bool)
+        rows = self._rows(n, seed)
+        rest[rows] = False
+        return self._taken(rows), self._taken(rest.nonzero().flatten())
+
+    def _taken(self, rows: Tensor) -> "Split":
         return Split(self.inputs[rows], self.targets[rows])
+
+    def _rows(self, n: int, seed: int) -> Tensor:
+        return self._evenly_spaced(n) if self.targets.ndim > 1 else self._stratified(n, seed)
 
     def _evenly_spaced(self, n: int) -> Tensor:
         return torch.linspace(0, len(self) - 1, n).round().long()

@@ -1,5 +1,6 @@
 """Widgets of a technique, generated from its knobs. Every widget is bound to the URL under its own key."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -8,10 +9,15 @@ from compression.experiments import InputError, Knob, Technique, default_of, kno
 from pages.components.state import knob_key
 
 _MANY_STEPS = 1000
+Further = Mapping[str, Sequence[str]]
 
 
-def technique_controls(technique: Technique) -> dict[str, Any] | None:
+def technique_controls(technique: Technique, further: Further) -> dict[str, Any] | None:
     """A technique's toggle and, when it is on, its knobs.
+
+    Args:
+        technique: The technique.
+        further: What the model at hand adds to the choices of knobs, by kind ("students").
 
     Returns:
         Its knob values, or None when it is off or its knobs contradict each other (then said so).
@@ -20,11 +26,11 @@ def technique_controls(technique: Technique) -> dict[str, Any] | None:
     if not on:
         return None
     knobs = knobs_of(technique.config_type)
-    values = {name: _widget(technique, name, knob) for name, knob in knobs.items() if not knob.advanced}
+    values = {name: _widget(technique, name, knob, further) for name, knob in knobs.items() if not knob.advanced}
     advanced = {name: knob for name, knob in knobs.items() if knob.advanced}
     if advanced:
         with st.expander("More settings", key=f"more-{technique.key}"):
-            values |= {name: _widget(technique, name, knob) for name, knob in advanced.items()}
+            values |= {name: _widget(technique, name, knob, further) for name, knob in advanced.items()}
     needs = f" \u00b7 needs {', '.join(sorted(technique.needs))}" if technique.needs else ""
     st.caption(f"[{technique.paper}]({technique.paper_url}){needs}")
     try:
@@ -39,7 +45,7 @@ def _help(technique: Technique) -> str:
     return f"{technique.summary}\n\n{technique.helps}\n\n[{technique.paper}]({technique.paper_url})"
 
 
-def _widget(technique: Technique, name: str, knob: Knob) -> Any:
+def _widget(technique: Technique, name: str, knob: Knob, further: Further) -> Any:
     key, default = knob_key(technique.key, name), default_of(technique.config_type, name)
     label = name.replace("_", " ").capitalize()
     if knob.unit and knob.unit not in name:
@@ -47,11 +53,14 @@ def _widget(technique: Technique, name: str, knob: Knob) -> Any:
     common: dict[str, Any] = {
         "label": label, "key": key, "help": knob.help, "bind": "query-params", "persist_state": "session",
     }
-    return _choice(knob, default, common) if knob.choices is not None else _range(knob, default, common)
+    if knob.choices is None:
+        return _range(knob, default, common)
+    return _choice([*knob.choices, *further.get(knob.further, ())], default, common)
 
 
-def _choice(knob: Knob, default: Any, common: dict[str, Any]) -> Any:
-    options = list(knob.choices or ())
+def _choice(options: list[Any], default: Any, common: dict[str, Any]) -> Any:
+    if st.session_state.get(common["key"], default) not in options:  # of the model that was chosen before
+        del st.session_state[common["key"]]
     if len(options) > 2 and all(isinstance(o, int | float) and not isinstance(o, bool) for o in options):
         return st.select_slider(options=options, value=default, **common)
     return st.selectbox(options=options, index=options.index(default), **common)

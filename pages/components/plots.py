@@ -14,6 +14,7 @@ from pages.components.formats import recipe_lines
 from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
 from pages.components.palette import Theme
 from pages.components.state import POINT
+from pages.components.training import show_trainings
 from pages.components.view import View, select
 
 ALONE, AROUND = "each technique alone", "around the current recipe"
@@ -99,6 +100,7 @@ def show_plots(view: View, axes: Axes) -> None:
             show_explanation(focus)
         with right:
             exchange.show_downloads(view.service, focus)
+        show_trainings(view.service, focus)
         with st.expander("Layers: kernel, encoding, bytes", key="layers"):
             show_layers(focus)
         with st.expander("All figures and the whole recipe", key="figures"):

@@ -11,6 +11,7 @@ from pages.components.exchange import apply
 from pages.components.formats import baseline_line, recipe_label
 from pages.components.jobs import Progress, curve_progress
 from pages.components.state import POINT, widget_values
+from pages.components.training import show_running
 from pages.components.view import View, clear_selection, pace_of
 
 _NO_BASELINE = "fp32: not measured yet; the uncompressed model is measured first"
@@ -30,6 +31,9 @@ def show_summary(view: View, every: float | None) -> None:
     baseline = view.baseline(statuses)
     st.markdown(_NO_BASELINE if baseline is None else baseline_line(baseline.figures))
     _show_progress(view, statuses, progress)
+    for key, status in statuses.items():
+        if status.state == "running" and status.result is None:
+            show_running(view.service, key)
     if baseline is not None:
         _show_focus(view, view.focus(statuses))
 

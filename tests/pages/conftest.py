@@ -14,10 +14,12 @@ from compression.experiments import (
     JobStatus,
     LayerRecord,
     Recipe,
+    TrainingRecord,
     list_techniques,
     recipe_hash,
     recipe_to_dict,
 )
+from compression.experiments.tasks import student_names
 from models.registry import list_models
 from pages.components import backend
 
@@ -66,6 +68,9 @@ class FakeService:
         self.errors: dict[str, str] = {}
         self.submitted: list[tuple[Recipe, int]] = []
         self.automatic = False
+        self.trainings: dict[str, TrainingRecord] = {}
+        self.finished_early: list[str] = []
+        self.trained_whole: list[str] = []
         self.refused: InputError | None = None
 
     def models(self) -> list[object]:
@@ -117,6 +122,18 @@ class FakeService:
         for key in ids:
             if self.states.get(key) in ("queued", "running", "quick"):
                 self.states[key] = "cancelled"
+
+    def students(self, model: str) -> tuple[str, ...]:
+        return student_names(model)
+
+    def training(self, key: str) -> TrainingRecord | None:
+        return self.trainings.get(key)
+
+    def finish_early(self, ids: Iterable[str]) -> None:
+        self.finished_early += ids
+
+    def train_whole(self, key: str) -> None:
+        self.trained_whole.append(key)
 
     def bundle(self, key: str) -> Path:
         assert self.states[key] in ("quick", "done"), key

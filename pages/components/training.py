@@ -1,0 +1,97 @@
+"""The curve of a training: while it runs, with a way to stop it early, and afterwards beside its result."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from compression.experiments import ExperimentResult, TrainingRecord, get_technique
+from pages.components.palette import VARIANTS, Theme, ink
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_CURVES = (("accuracy", "Accuracy"), ("agreement", "Agreement with the teacher"))
+
+
+def training_figure(record: TrainingRecord, theme: Theme = "light") -> go.Figure:
+    """Accuracy and agreement (%) on held-out training samples over the epochs, and the loss on an axis of its own.
+
+    Args:
+        record: Its curve so far; the state that was kept is marked where there is one.
+        theme: Colours for a light or a dark page.
+    """
+    figure = go.Figure()
+    for (name, title), color in zip(_CURVES, VARIANTS, strict=False):
+        points = [(row["epoch"], 100 * row[name]) for row in record.history if name in row]
+        figure.add_trace(_line(points, title, color))
+    losses = [(row["epoch"], row["loss"]) for row in record.history if "loss" in row]
+    figure.add_trace(_line(losses, "Training loss", VARIANTS[2], dash="dot").update(yaxis="y2"))
+    best = [row for row in record.history if row["epoch"] == record.kept_epoch]
+    if best:
+        figure.add_trace(go.Scatter(
+            x=[best[0]["epoch"]], y=[100 * best[0]["accuracy"]], mode="markers", name="Kept",
+            marker={"color": ink(theme), "symbol": "circle-open", "size": 16, "line": {"width": 2}},
+        ))
+    figure.update_layout(
+        height=260, margin={"l": 8, "r": 8, "t": 8, "b": 8}, hovermode="x unified",
+        legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
+        yaxis2={"overlaying": "y", "side": "right", "title": "Loss", "showgrid": False, "automargin": True},
+    )
+    figure.update_xaxes(title="Epoch", range=[0, record.epochs], zeroline=False, automargin=True)
+    figure.update_yaxes(zeroline=False, automargin=True)
+    figure.layout.yaxis.title = "Held-out training samples (%)"
+    return figure
+
+
+def _line(points: list[tuple[float, float]], name: str, color: str, dash: str = "solid") -> go.Scatter:
+    return go.Scatter(
+        x=[x for x, _ in points], y=[y for _, y in points], mode="lines+markers", name=name,
+        line={"color": color, "dash": dash}, marker={"color": color, "size": 6},
+    )
+
+
+def show_running(service: "Service", key: str) -> None:
+    """The curve of the training that a job is at, if it is at one, and a button that ends it with its best state."""
+    record = service.training(key)
+    if record is None or not record.history:
+        return
+    last = record.history[-1]
+    with st.container(horizontal=True, vertical_alignment="center", key="training"):
+        st.button(
+            "Finish early", key="finish-early", icon=":material/flag:", on_click=partial(service.finish_early, [key]),
+            help="Ends the training and measures the best state so far; the result says so.",
+        )
+        st.caption(
+            f"{_title(record)}: epoch {last['epoch']:.3g} of {record.epochs}, accuracy {last['accuracy']:.1%} on "
+            "held-out training samples.",
+            width="stretch",
+        )
+    _draw(record, "training-now")
+
+
+def show_trainings(service: "Service", result: ExperimentResult) -> None:
+    """The curves of a result's trainings; one that was stopped early can be trained the whole way."""
+    for number, record in enumerate(result.trainings):
+        done = f"{record.epochs_done:.3g} of {record.epochs} epochs"
+        with st.expander(f"{_title(record)}: {done}", key=f"curve-{number}"):
+            _draw(record, f"training-{number}")
+    if result.stopped_early:
+        st.warning("A training of this result was stopped early: it is not yet what its recipe says.")
+        st.button(
+            "Train the whole way", key="train-whole", icon=":material/replay:",
+            on_click=partial(service.train_whole, result.key),
+        )
+
+
+def _title(record: TrainingRecord) -> str:
+    return get_technique(record.technique).title
+
+
+def _draw(record: TrainingRecord, key: str) -> None:
+    theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
+    st.plotly_chart(
+        training_figure(record, theme), key=key, config={"displayModeBar": False},
+        alt="Accuracy, agreement with the teacher and loss over the epochs of the training",
+    )
