@@ -14,7 +14,7 @@ from compression.layers import selected_layers
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
 from compression.solvers.tucker import TuckerBasis, rank_path, tucker_basis, tucker_factors, tucker_weight
 from compression.state import state_of
-from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d
+from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d, factorized_layers
 from compression.techniques.registry import register_technique
 
 _MULTIPLE = 4
@@ -89,7 +89,13 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     """
     if config.rank_ratio >= 1.0 and config.allocation != "energy":
         return model
-    candidates = [c for c in (_candidate(f, m, config, context) for f, m in selected_layers(model, context)) if c]
+    split = tuple(f"{fqn}." for fqn in factorized_layers(model))
+    candidates = []
+    for fqn, layer in selected_layers(model, context):
+        if split and fqn.startswith(split):
+            context.report.skipped[fqn] = "part of a layer that was split before"
+        elif candidate := _candidate(fqn, layer, config, context):
+            candidates.append(candidate)
     if not candidates:
         raise NotApplicableError("no layer is large enough to gain from a split")
     whole, kept, ranks = 0.0, 0.0, []

@@ -140,3 +140,15 @@ def test_the_report_lists_the_ranks() -> None:
     (line,) = [note for note in made.context.report.notes if note.startswith("ranks: ")]
     for fqn, part in parts.items():
         assert f"{fqn} {part[0].out_channels} and {part[1].out_channels}" in line
+
+
+def test_a_layer_is_not_split_twice() -> None:
+    made = subject("residual")
+    once = split(made, rank_ratio=0.7)
+    parts = factorized_layers(once)
+    first = {fqn: type(part) for fqn, part in parts.items()}
+    technique = get_technique("low_rank")
+    twice = technique.function(once, technique.config_type(rank_ratio=0.3), made.context)
+    assert {fqn: type(part) for fqn, part in factorized_layers(twice).items() if fqn in first} == first
+    assert not [fqn for fqn in factorized_layers(twice) if fqn.startswith(tuple(f"{own}." for own in first))]
+    assert "part of a layer that was split before" in made.context.report.skipped.values()
