@@ -12,13 +12,13 @@ from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import selected_layers
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
-from compression.solvers.tucker import TuckerBasis, rank_path, tucker_basis, tucker_factors, tucker_weight
+from compression.solvers.tucker import tucker2, tucker2_factors
 from compression.state import state_of
 from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d, factorized_layers
 from compression.techniques.registry import register_technique
 
 _MULTIPLE = 4
-_TUCKER_LEVELS = 24
+_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class _Option:
 
 @dataclass
 class _Candidate:
-    """A layer with its decompositions and what can be made of it; the last option leaves it whole."""
+    """A layer, its Hessian (not damped), its SVD and what can be made of it; the last option leaves it whole."""
 
     fqn: str
     layer: nn.Conv2d | nn.Linear
+    hessian: Tensor | None
     svd: tuple[Tensor, Tensor, Tensor]
-    basis: TuckerBasis | None
     options: list[_Option]
 
 
@@ -124,18 +124,18 @@ def _candidate(
         context.report.skipped[fqn] = "a grouped convolution is not split"
         return None
     found = original_hessians(context).get(fqn) if config.method != "svd" else None
-    hessian = damped(found) if found is not None and found.shape[-1] == inputs else None
-    svd = whitened_svd(weight.flatten(1), hessian)
-    kernel = isinstance(layer, nn.Conv2d) and weight[0, 0].numel() > 1
-    basis = tucker_basis(weight, hessian) if kernel and config.method in ("tucker", "best") else None
-    options = [] if config.method == "tucker" and basis is not None else _svd_options(svd[1], outputs, inputs)
-    if basis is not None:
-        options += _tucker_options(basis, weight, hessian)
+    hessian = found if found is not None and found.shape[-1] == inputs else None
+    svd = whitened_svd(weight.flatten(1), _metric(hessian))
+    kernel = isinstance(layer, nn.Conv2d) and weight[0, 0].numel() > 1 and min(weight.shape[:2]) > _MULTIPLE
+    tucker = kernel and config.method in ("tucker", "best")
+    options = [] if config.method == "tucker" and tucker else _svd_options(svd[1], outputs, inputs)
+    if tucker:
+        options += _tucker_options(weight, hessian)
     options = [option for option in options if option.cost < weight.numel()]
     if not options:
         context.report.skipped[fqn] = "too small: the factors would be larger than the layer"
         return None
-    return _Candidate(fqn, layer, svd, basis, [*options, _Option((), 0.0, float(weight.numel()))])
+    return _Candidate(fqn, layer, hessian, svd, [*options, _Option((), 0.0, float(weight.numel()))])
 
 
 def _svd_options(values: Tensor, outputs: int, inputs: int) -> list[_Option]:
@@ -146,21 +146,35 @@ def _svd_options(values: Tensor, outputs: int, inputs: int) -> list[_Option]:
     return [_Option((rank,), max(0.0, float(dropped[rank - 1])), float(rank * (outputs + inputs))) for rank in ranks]
 
 
-def _tucker_options(basis: TuckerBasis, weight: Tensor, hessian: Tensor | None) -> list[_Option]:
-    """Rank pairs that save weights, with the relative output error of what they make before any refinement."""
+def _tucker_options(weight: Tensor, hessian: Tensor | None) -> list[_Option]:
+    """Rank pairs along the path on which both modes alone would lose the same share of the output's energy."""
     outputs, inputs, size = weight.shape[0], weight.shape[1], weight[0, 0].numel()
-    rows, options = weight.flatten(1).double(), []
-    for inner, outer in rank_path(basis, _TUCKER_LEVELS, _MULTIPLE):
-        cost = inner * inputs + inner * outer * size + outputs * outer
-        if cost < weight.numel():
-            change = tucker_weight(*tucker_factors(basis, inner, outer, 0)).flatten(1).double() - rows
-            options.append(_Option((inner, outer), _energy(change, hessian) / _energy(rows, hessian), float(cost)))
-    return options
+    tucker = tucker2(weight.flatten(2), _metric(hessian))
+    energies = tucker.energies(inputs).numpy()
+    total = max(float(energies[-1]), 1e-30)
+    errors = {rank: (1 - tucker.energies(rank).numpy() / total).clip(min=0) for rank in _steps(inputs)}
+    lost_in = {rank: error[-1] for rank, error in errors.items()}
+    lost_out = {rank: max(0.0, 1 - energies[rank - 1] / total) for rank in _steps(outputs)}
+    pairs = {(rank, _smallest(lost_out, lost)) for rank, lost in lost_in.items()}
+    pairs |= {(_smallest(lost_in, lost), rank) for rank, lost in lost_out.items()}
+    return [
+        _Option((i, o), float(errors[i][o - 1]), float(i * inputs + i * o * size + outputs * o))
+        for i, o in sorted((i, o) for i, o in pairs if i is not None and o is not None)
+    ]
 
 
-def _energy(rows: Tensor, hessian: Tensor | None) -> float:
-    squares = rows.square() if hessian is None else (rows @ hessian) * rows
-    return max(float(squares.sum()), 1e-30)
+def _steps(size: int) -> range:
+    """Ranks below full rank: multiples of 4, at most 16 of them."""
+    step = _MULTIPLE * -(-size // (_MULTIPLE * _STEPS))
+    return range(step, size, step)
+
+
+def _smallest(lost: dict[int, float], most: float) -> int | None:
+    return min((rank for rank, share in lost.items() if share <= most), default=None)
+
+
+def _metric(hessian: Tensor | None) -> Tensor | None:
+    return None if hessian is None else damped(hessian)
 
 
 def _choose(candidates: list[_Candidate], config: LowRankConfig) -> list[_Option]:
@@ -186,8 +200,10 @@ def _best_below(options: list[_Option], limit: float) -> _Option:
 def _split(model: nn.Module, candidate: _Candidate, ranks: tuple[int, ...]) -> None:
     layer, fqn, state = candidate.layer, candidate.fqn, state_of(model)
     part: nn.Module
-    if len(ranks) == 2 and isinstance(layer, nn.Conv2d) and candidate.basis is not None:
-        part = TuckerConv2d(layer, *tucker_factors(candidate.basis, *ranks))
+    if len(ranks) == 2 and isinstance(layer, nn.Conv2d):
+        weight = layer.weight.detach().flatten(2)
+        first, core, last = tucker2_factors(weight, _metric(candidate.hessian), *ranks)
+        part = TuckerConv2d(layer, first, core.unflatten(2, layer.kernel_size), last)
     else:
         first, second = factors(candidate.svd, ranks[0])
         if isinstance(layer, nn.Conv2d):

