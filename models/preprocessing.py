@@ -4,7 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.datasets.views import ImageView
 from models.registry import ModelInfo
+
+
+def image_view(info: ModelInfo) -> ImageView | None:
+    """How photographs are resized and cut for a model; None where it takes no photographs."""
+    if info.resize_size is None:
+        return None
+    return ImageView(info.resize_size, info.input_shape[-1], info.interpolation)
 
 
 def prepare_inputs(info: ModelInfo, batch: Tensor) -> Tensor:

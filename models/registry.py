@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
+from models.downloads import Download
 from models.errors import ModelError
-from models.locations import find_reference_weights
+from models.origins import WeightsOrigin, find_origin
+from models.releases import Release
+from models.weights_files import load_weights, read_weights
 
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
@@ -44,6 +45,10 @@ class ModelInfo:
         scale: What raw bytes are divided by before normalisation (255, or 1 for networks on raw bytes).
         reference_weights: Name of a weights file the user has (in the data folder), where none is shipped.
         published_accuracy: Accuracy that the source states, fraction.
+        release: A public file of other people's weights, downloaded on request.
+        resize_size: Of photographs: their shorter side before `input_shape` is cut from the middle, pixels.
+        interpolation: How they are resized, "bilinear" or "bicubic".
+        parameters: Number of parameters where it is known without building the model.
     """
 
     name: str
@@ -62,6 +67,10 @@ class ModelInfo:
     scale: float = 255.0
     reference_weights: str | None = None
     published_accuracy: float | None = None
+    release: Release | None = None
+    resize_size: int | None = None
+    interpolation: str = "bilinear"
+    parameters: int | None = None
 
 
 _MODELS: dict[str, tuple[ModelInfo, Factory]] = {}
@@ -127,9 +136,9 @@ def students_of(name: str) -> Mapping[str, Factory]:
         ModelError: if there is no such model.
     """
     info, factory = _entry(name)
-    own, size = _STUDENTS[name], _count(factory)
-    others = {i.name: f for i, f in _MODELS.values() if _sees_the_same(i, info) and i.name != name}
-    return MappingProxyType(own | {n: f for n, f in others.items() if n not in own and _count(f) < size})
+    own, size = _STUDENTS[name], _count(info, factory)
+    others = {i.name: (i, f) for i, f in _MODELS.values() if _sees_the_same(i, info) and i.name != name}
+    return MappingProxyType(own | {n: f for n, (i, f) in others.items() if n not in own and _count(i, f) < size})
 
 
 def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
@@ -137,9 +146,20 @@ def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def _count(factory: Factory) -> int:
+def _count(info: ModelInfo, factory: Factory) -> int:
+    if info.parameters is not None:
+        return info.parameters
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in factory().parameters())
+
+
+def weights_origin(name: str) -> WeightsOrigin:
+    """The weights that a model is loaded with: those shipped, else a downloaded release, else the user's own file.
+
+    Raises:
+        ModelError: if there are none on this machine.
+    """
+    return find_origin(model_info(name), WEIGHTS_DIR / f"{name}.safetensors")
 
 
 def weights_path(name: str) -> Path:
@@ -148,16 +168,7 @@ def weights_path(name: str) -> Path:
     Raises:
         ModelError: if it is not there.
     """
-    info = model_info(name)
-    shipped = WEIGHTS_DIR / f"{name}.safetensors"
-    if shipped.is_file():
-        return shipped
-    if info.reference_weights is not None:
-        found = find_reference_weights(info.reference_weights)
-        if found is not None:
-            return found
-        raise ModelError(f"the weights of {name!r} are not here: {info.reference_weights} below COMPRESSION_DATA")
-    raise ModelError(f"the weights of {name!r} are not here; make them with: python -m models.train {name}")
+    return weights_origin(name).path
 
 
 def has_weights(name: str) -> bool:
@@ -176,7 +187,18 @@ def weights_hash(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_download(name: str) -> Download | None:
+    """What fetches a model's weights from their public home; None where they have none.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    release = model_info(name).release
+    return None if release is None else Download(name, (release.file(),), release.source, release.license)
 
 
 def model_card(name: str) -> dict[str, Any]:
@@ -191,14 +213,12 @@ def load_model(name: str) -> nn.Module:
     Raises:
         ModelError: if the model is unknown, its weights are missing, damaged or do not fit.
     """
-    path = weights_path(name)
+    path, info = weights_path(name), model_info(name)
     card = model_card(name)
     if card and path.parent == WEIGHTS_DIR and card["sha256"] != weights_hash(name):
         raise ModelError(f"the weights of {name!r} are damaged: their SHA-256 is not the card's")
-    model = build_model(name)
-    try:
-        model.load_state_dict(load_file(path), strict=True)
-    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"the weights of {name!r} do not fit: {reason}") from None
+    model, tensors = build_model(name), read_weights(path)
+    if info.release is not None and path == info.release.path():
+        tensors = info.release.in_our_names(tensors)
+    load_weights(model, tensors, name)
     return model.eval()

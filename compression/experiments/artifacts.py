@@ -168,7 +168,7 @@ def build_artifact(
     model = task.load_model()
     lap("load")
     compressed = compress(model, recipe.steps, context, evaluated)
-    model, notes = compressed.model, compressed.notes
+    model, notes = compressed.model, task.notes() + compressed.notes
     lap("compress")
     progress(0.55, "writing")
     packing, graph = _write(model, context, folder, cache_dir)

@@ -26,7 +26,6 @@ from compression.metrics.power import measure_energy
 from compression.recipe import Recipe
 
 Tier = Literal["quick", "full"]
-QUICK_SAMPLES = {"image_classification": 250, "language_modeling": 24, "text_classification": 250}
 _TIMER = LatencyTimer()
 
 
@@ -67,6 +66,7 @@ def build(
     key = result_key(recipe, task.model_hash, task.data_hash)
     folder = store.artifact_dir(key)
     if store.get_part(key, "artifact") is None or not (folder / GRAPH_NAME).is_file():
+        task.make_ready(progress, cancelled)
         record = build_artifact(recipe, task, folder, store.cache_dir(), progress, cancelled, enough, evaluated)
         store.put_part(key, "artifact", asdict(record))
     return key
@@ -79,8 +79,9 @@ def score(
     """Execute the artifact on the test split, or for the quick tier on a fixed subset of it."""
     task = load_task(recipe)
     key = result_key(recipe, task.model_hash, task.data_hash)
+    task.make_ready(progress, cancelled)
     whole = task.scoring_split(recipe.n_samples)
-    quick = task.scoring_split(min(len(whole), QUICK_SAMPLES[task.info.task]))
+    quick = task.scoring_split(min(len(whole), task.quick_samples))
     split = quick if tier == "quick" and len(quick) < len(whole) else whole
     known = store.get_part(key, "accuracy")
     if known is not None and known["rows"] >= len(split):

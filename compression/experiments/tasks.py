@@ -1,5 +1,6 @@
 """A recipe's model and data, made ready for compression and scoring."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from compression.context import CompressionContext
-from compression.errors import InputError
+from compression.errors import CancelledError, InputError
 from compression.knobs import knobs_of
 from compression.layers import weight_layers
 from compression.recipe import Recipe
 from models import datasets, registry
-from models.errors import ModelError
-from models.preprocessing import prepare_inputs
+from models.errors import InterruptedWorkError, ModelError
+from models.preprocessing import image_view, prepare_inputs
 
 STUDENTS = "students"
 CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
@@ -24,6 +25,8 @@ _HELD_OUT = {"image_classification": 512, "language_modeling": 32, "text_classif
 _HELD_OUT_SHARE = 0.05
 _TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 _SCORING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
+_QUICK_SAMPLES = {"image_classification": 250, "language_modeling": 24, "text_classification": 250}
+_LARGE, _FEWER = 96 * 96 * 3, 4
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,38 @@ class Task:
         """A fresh copy of the uncompressed model in eval mode."""
         return registry.load_model(self.info.name).eval()
 
+    def make_ready(self, progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> None:
+        """Have the data decoded, where that is still to be done, with progress and cancel.
+
+        Raises:
+            InputError: if none of it can be read.
+            CancelledError: if `cancelled` became true.
+        """
+        try:
+            self.dataset.make_ready(progress, cancelled)
+        except ModelError as error:
+            raise InputError("dataset", self.dataset.info.name, str(error)) from None
+        except InterruptedWorkError:
+            raise CancelledError("cancelled") from None
+
+    def notes(self) -> list[str]:
+        """Remarks on the data for the user."""
+        skipped = self.dataset.skipped
+        if not skipped:
+            return []
+        names = ", ".join(skipped[:3]) + (" and others" if len(skipped) > 3 else "")
+        return [f"{len(skipped)} files of the data set cannot be read as images and are left out: {names}"]
+
+    @property
+    def quick_samples(self) -> int:
+        """Samples of a first, coarse score."""
+        return self._sized(_QUICK_SAMPLES)
+
+    def _sized(self, table: dict[str, int]) -> int:
+        """A number of samples, a quarter of it for large images: they take the time and memory of many small ones."""
+        large = math.prod(self.info.input_shape) >= _LARGE
+        return max(1, table[self.info.task] // (_FEWER if large else 1))
+
     def prepare(self, inputs: Tensor) -> Tensor:
         """Raw samples to model input."""
         return prepare_inputs(self.info, inputs)
@@ -62,7 +97,7 @@ class Task:
 
     def scoring_batches(self, split: datasets.Split) -> Iterator[np.ndarray]:
         """Prepared inputs of a split in batches."""
-        size = _SCORING_BATCH[self.info.task]
+        size = self._sized(_SCORING_BATCH)
         for start in range(0, len(split), size):
             yield self.prepare(split.inputs[start : start + size]).numpy()
 
@@ -81,15 +116,15 @@ class Task:
         return CompressionContext(
             original=model,
             example_input=self.example_input(),
-            calibration_inputs=self.prepare(calibration.inputs),
+            calibration_inputs=self.prepare(calibration.inputs[:]),
             calibration_targets=calibration.targets,
             training_batches=self._training_batches(training, seed),
-            held_out=(self.prepare(held_out.inputs), held_out.targets),
+            held_out=(self.prepare(held_out.inputs[:]), held_out.targets),
             students=registry.students_of(self.info.name),
             task=self.info.task,
             model_key=self.model_hash,
             data_key=self.data_hash,
-            batches_per_epoch=len(training) // _TRAINING_BATCH[self.info.task],
+            batches_per_epoch=max(1, len(training) // self._sized(_TRAINING_BATCH)),
             seed=seed,
             cache_dir=cache_dir,
             protected=(layers[0], layers[-1]) if layers else (),
@@ -105,7 +140,7 @@ class Task:
         return train.divided(count, seed=4321)
 
     def _training_batches(self, train: datasets.Split, seed: int) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
-        size = _TRAINING_BATCH[self.info.task]
+        size = min(self._sized(_TRAINING_BATCH), len(train))
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             generator = torch.Generator().manual_seed(seed * 10_007 + epoch)
@@ -118,31 +153,32 @@ class Task:
         return batches
 
 
-@lru_cache(maxsize=4)
 def _load(model: str, dataset: str) -> Task:
+    return _load_once(model, dataset, registry.weights_path(model) if registry.has_weights(model) else None)
+
+
+@lru_cache(maxsize=4)
+def _load_once(model: str, dataset: str, weights_path: Path | None) -> Task:
+    """Kept by the file of the weights, too: one that was downloaded meanwhile takes the place of another."""
+    del weights_path
     try:
         info = registry.model_info(model)
-    except ModelError as error:
-        raise InputError("model", model, _allowed(error, [m.name for m in registry.list_models()])) from None
-    try:
-        data_info = datasets.dataset_info(dataset)
-        if data_info.task != info.task or data_info.num_classes != info.num_classes:
-            fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
-            raise InputError("dataset", dataset, f"allowed for {model}: " + ", ".join(fitting))
-        data = datasets.load_dataset(dataset)
         weights = registry.weights_hash(model)
     except ModelError as error:
-        raise InputError("dataset", dataset, _allowed(error, [d.name for d in datasets.list_datasets()])) from None
+        raise InputError("model", model, str(error)) from None
+    try:
+        data_info = datasets.dataset_info(dataset)
+        if not _fits(data_info, info):
+            fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
+            raise InputError("dataset", dataset, f"allowed for {model}: " + ", ".join(fitting))
+        data = datasets.load_dataset(dataset, image_view(info))
+    except ModelError as error:
+        raise InputError("dataset", dataset, str(error)) from None
     return Task(info, data, weights, data.content_hash)
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
     return data.task == info.task and data.num_classes == info.num_classes
-
-
-def _allowed(error: ModelError, names: list[str]) -> str:
-    del names
-    return str(error)
 
 
 def load_task(recipe: Recipe) -> Task:

@@ -13,7 +13,6 @@ from compression.artifact.graph.reading import read_graph
 from compression.artifact.packing import unpack_model
 from compression.errors import InputError
 from compression.experiments.results import ExperimentResult, result_from_json
-from compression.experiments.stages import QUICK_SAMPLES
 from compression.experiments.tasks import Task, load_task
 from compression.metrics.accuracy import evaluate_onnx
 from compression.metrics.latency import LatencyTimer
@@ -75,7 +74,7 @@ def _read_result(text: str) -> ExperimentResult:
 def _scored_split(task: Task, recipe: Recipe, result: ExperimentResult) -> Split:
     """The samples that the stated accuracy comes from: of a first, quick figure those of the quick tier."""
     whole = task.scoring_split(recipe.n_samples)
-    quick = task.scoring_split(min(len(whole), QUICK_SAMPLES[task.info.task]))
+    quick = task.scoring_split(min(len(whole), task.quick_samples))
     return quick if result.figures.n_samples == quick.targets.numel() else whole
 
 

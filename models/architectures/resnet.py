@@ -1,9 +1,12 @@
 """CIFAR-style residual networks (He et al. 2016, section 4.2)."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.registry import ModelInfo, register_model
+from models.releases import Release
 
 
 class ProjectionBlock(nn.Module):
@@ -105,17 +108,49 @@ def fashion_resnet20() -> nn.Module:
     return CifarResNet(3, channels=1)
 
 
-@register_model(
-    ModelInfo(
-        name="cifar_resnet20", title="ResNet-20 on CIFAR-10", task="image_classification", dataset="cifar10",
-        input_shape=(3, 32, 32), num_classes=10, family="cnn",
+_AKAMASTER = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/master/pretrained_models/"
+_CHENYAOFO = "https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/"
+_PADDED = {20: ("12fca82f", 0.9173), 32: ("d509ac18", 0.9263), 44: ("014dd654", 0.9310), 56: ("4bfd9763", 0.9339)}
+_PROJECTED = {20: ("4118986f", 0.9260), 32: ("ef93fc4d", 0.9353), 44: ("2a3cabcb", 0.9401), 56: ("187c023a", 0.9437)}
+
+
+def _padded_info(depth: int, sha256: str, accuracy: float) -> ModelInfo:
+    release = Release(
+        f"{_AKAMASTER}resnet{depth}-{sha256}.th", sha256, "Yerlan Idelbayev (akamaster)", "BSD-2-Clause", accuracy
+    )
+    return ModelInfo(
+        name=f"cifar_resnet{depth}", title=f"ResNet-{depth} on CIFAR-10", task="image_classification",
+        dataset="cifar10", input_shape=(3, 32, 32), num_classes=10, family="cnn",
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
-        description="The classic CIFAR ResNet-20 with padded shortcuts (option A).",
-        source="reference weights that the user has", license="BSD-2-Clause",
-        reference_weights="cifar10_resnet20.safetensors", published_accuracy=0.9173,
-    ),
-    half_width=lambda: CifarResNet(3, block=PaddedBlock, width=8),
-)
-def cifar_resnet20() -> nn.Module:
-    """ResNet-20, option A (He et al. 2016)."""
-    return CifarResNet(3, block=PaddedBlock)
+        description=f"The classic CIFAR ResNet-{depth} with padded shortcuts (option A).",
+        source=release.source, license=release.license, published_accuracy=accuracy, release=release,
+        reference_weights=f"cifar10_resnet{depth}.safetensors",
+    )
+
+
+def _projected_info(depth: int, sha256: str, accuracy: float) -> ModelInfo:
+    release = Release(
+        f"{_CHENYAOFO}cifar10_resnet{depth}-{sha256}.pt", sha256, "Yaofo Chen (pytorch-cifar-models)",
+        "BSD-3-Clause", accuracy, renamed=(("downsample.", "shortcut."), ("fc.", "linear.")),
+    )
+    return ModelInfo(
+        name=f"cifar_resnet{depth}_projection", title=f"ResNet-{depth} on CIFAR-10, projections",
+        task="image_classification", dataset="cifar10", input_shape=(3, 32, 32), num_classes=10, family="cnn",
+        mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010),
+        description=f"A ResNet-{depth} with 1x1 convolutions on its shortcuts (option B).",
+        source=release.source, license=release.license, published_accuracy=accuracy, release=release,
+    )
+
+
+def _cifar(blocks: int, block: type[nn.Module], width: int = 16) -> Callable[[], nn.Module]:
+    return lambda: CifarResNet(blocks, block=block, width=width)
+
+
+for _depth in _PADDED:
+    _blocks = (_depth - 2) // 6
+    register_model(_padded_info(_depth, *_PADDED[_depth]), half_width=_cifar(_blocks, PaddedBlock, 8))(
+        _cifar(_blocks, PaddedBlock)
+    )
+    register_model(_projected_info(_depth, *_PROJECTED[_depth]), half_width=_cifar(_blocks, ProjectionBlock, 8))(
+        _cifar(_blocks, ProjectionBlock)
+    )

@@ -4,9 +4,20 @@ from models.datasets.registry import (
     Dataset,
     DatasetInfo,
     Split,
+    dataset_download,
     dataset_info,
+    has_data,
     list_datasets,
     load_dataset,
 )
 
-__all__ = ["Dataset", "DatasetInfo", "Split", "dataset_info", "list_datasets", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "Split",
+    "dataset_download",
+    "dataset_info",
+    "has_data",
+    "list_datasets",
+    "load_dataset",
+]

@@ -6,18 +6,39 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from models.datasets.decoded import MappedImages
+from models.datasets.views import ImageView
+from models.downloads import Download, Progress
 from models.errors import ModelError
+from models.locations import find_data
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without loading it."""
+    """What is known of a data set without loading it.
+
+    Attributes:
+        name: Registry key.
+        title: Name for people.
+        task: "image_classification" or "language_modeling".
+        num_classes: Classes that its labels count, or size of the vocabulary. Not all need occur.
+        input_shape: Of one sample; of resized photographs that of the usual view.
+        n_train: Training samples.
+        n_test: Test samples.
+        source: Where it is from.
+        license: Licence of the data.
+        class_names: Name per class.
+        metric: What is counted.
+        needs: Files or folders below the data roots of which one must be there; none where it comes along.
+        resized: Whether it consists of photographs of any size, which are resized as a model wants them.
+    """
 
     name: str
     title: str
@@ -30,6 +51,8 @@ class DatasetInfo:
     license: str
     class_names: tuple[str, ...] = ()
     metric: str = "accuracy"
+    needs: tuple[str, ...] = ()
+    resized: bool = False
 
 
 @dataclass
@@ -37,11 +60,11 @@ class Split:
     """Samples and their targets.
 
     Attributes:
-        inputs: uint8 images (N, C, H, W), or int64 token ids (N, T).
+        inputs: uint8 images (N, C, H, W), in memory or mapped from disk, or int64 token ids (N, T).
         targets: int64 classes (N,), or next tokens (N, T).
     """
 
-    inputs: Tensor
+    inputs: Tensor | MappedImages
     targets: Tensor
 
     def __len__(self) -> int:
@@ -59,7 +82,8 @@ class Split:
         return self._taken(rows), self._taken(rest.nonzero().flatten())
 
     def _taken(self, rows: Tensor) -> "Split":
-        return Split(self.inputs[rows], self.targets[rows])
+        mapped = isinstance(self.inputs, MappedImages)
+        return Split(self.inputs.taken(rows) if mapped else self.inputs[rows], self.targets[rows])
 
     def _rows(self, n: int, seed: int) -> Tensor:
         return self._evenly_spaced(n) if self.targets.ndim > 1 else self._stratified(n, seed)
@@ -94,12 +118,18 @@ class Dataset:
         train: For training, calibration and recovery.
         test: For scoring only.
         augment: ``(raw batch, generator) -> raw batch`` for training.
+        skipped: Files that could not be read and are in neither split.
     """
 
     info: DatasetInfo
     train: Split
     test: Split
     augment: Augment = keep_as_is
+    skipped: tuple[str, ...] = ()
+
+    def make_ready(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
+        """Do ahead what the first use of a split would otherwise wait for; these samples are in memory already."""
+        del progress, cancelled
 
     @cached_property
     def content_hash(self) -> str:
@@ -111,15 +141,23 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-Loader = Callable[[], Dataset]
+Loader = Callable[..., Dataset]
 _DATASETS: dict[str, tuple[DatasetInfo, Loader]] = {}
+_DOWNLOADS: dict[str, Callable[[], Download]] = {}
 
 
-def register_dataset(info: DatasetInfo) -> Callable[[Loader], Loader]:
-    """Decorator that registers a zero-argument loader."""
+def register_dataset(info: DatasetInfo, download: Callable[[], Download] | None = None) -> Callable[[Loader], Loader]:
+    """Decorator that registers a loader: without arguments, or with an `ImageView` where the record says "resized".
+
+    Args:
+        info: Its record.
+        download: What fetches it from its public home, where it may be fetched.
+    """
 
     def decorate(loader: Loader) -> Loader:
         _DATASETS[info.name] = (info, loader)
+        if download is not None:
+            _DOWNLOADS[info.name] = download
         return loader
 
     return decorate
@@ -150,12 +188,44 @@ def dataset_info(name: str) -> DatasetInfo:
     return _DATASETS[name][0]
 
 
-@lru_cache(maxsize=3)
-def load_dataset(name: str) -> Dataset:
+def has_data(name: str) -> bool:
+    """Whether a data set is on this machine."""
+    needs = dataset_info(name).needs
+    return not needs or any(find_data(relative) is not None for relative in needs)
+
+
+def dataset_download(name: str) -> Download | None:
+    """What fetches a data set from its public home; None where it comes along or may not be fetched.
+
+    Raises:
+        ModelError: if there is none of that name.
+    """
+    dataset_info(name)
+    return _DOWNLOADS[name]() if name in _DOWNLOADS else None
+
+
+def missing(info: DatasetInfo) -> ModelError:
+    """The error of a data set that is not on this machine, with what can be done about it."""
+    ways = f"put {' or '.join(info.needs)} below COMPRESSION_DATA"
+    if info.name in _DOWNLOADS:
+        ways = f"fetch it with: python -m compression download {info.name}, or {ways}"
+    return ModelError(f"the data set {info.name!r} is not here; {ways}")
+
+
+def load_dataset(name: str, view: ImageView | None = None) -> Dataset:
     """Load a data set, or return the one in memory.
+
+    Args:
+        name: Its name.
+        view: How photographs are resized; the usual one by default, and of no meaning to other data sets.
 
     Raises:
         ModelError: if it is unknown or not on this machine.
     """
-    dataset_info(name)
-    return _DATASETS[name][1]()
+    return _load(name, (view or ImageView()) if dataset_info(name).resized else None)
+
+
+@lru_cache(maxsize=6)
+def _load(name: str, view: ImageView | None) -> Dataset:
+    loader: Any = _DATASETS[name][1]
+    return loader() if view is None else loader(view)

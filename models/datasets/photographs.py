@@ -1,0 +1,68 @@
+"""Data sets of image files: listed at once, decoded when their pixels are first needed."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+
+from models.datasets.augmentation import shift_and_flip
+from models.datasets.decoded import Decoded, ImageListing, decode
+from models.datasets.registry import Dataset, DatasetInfo, Split
+from models.datasets.views import ImageView
+from models.downloads import Progress, unreported
+
+_SHIFT_SHARE = 8
+
+
+class PhotographDataset(Dataset):
+    """A data set whose identity is that of its files, so that it can be named before a single one is decoded.
+
+    Args:
+        info: Its record.
+        train: Files for training, calibration and recovery.
+        test: Files for scoring only.
+        view: What is made of each image.
+    """
+
+    def __init__(self, info: DatasetInfo, train: ImageListing, test: ImageListing, view: ImageView) -> None:
+        self.info = info
+        self.augment = lambda batch, generator: shift_and_flip(batch, generator, view.crop_size // _SHIFT_SHARE)
+        self._listings, self._view = (train, test), view
+        self._decoded: list[Decoded] = []
+        self._lock = threading.Lock()
+
+    @property
+    def train(self) -> Split:  # type: ignore[override]
+        """Images for training; decoded on first use."""
+        return self._split(0)
+
+    @property
+    def test(self) -> Split:  # type: ignore[override]
+        """Images for scoring; decoded on first use."""
+        return self._split(1)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the files that could not be read."""
+        self.make_ready(unreported, bool)
+        return tuple(name for decoded in self._decoded for name in decoded.skipped)
+
+    @property
+    def content_hash(self) -> str:  # type: ignore[override]
+        """Hash of the files' names, sizes, times and classes and of the view; 16 hexadecimal digits."""
+        parts = [*(listing.identity for listing in self._listings), str(self._view)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+    def make_ready(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
+        """Decode both splits, or map what was decoded before.
+
+        Raises:
+            ModelError: if no image of a split can be read, or the disk has no room.
+            InterruptedWorkError: if `cancelled` became true.
+        """
+        with self._lock:
+            for listing in self._listings[len(self._decoded) :]:
+                self._decoded.append(decode(listing, self._view, progress, cancelled))
+
+    def _split(self, number: int) -> Split:
+        self.make_ready(unreported, bool)
+        return Split(self._decoded[number].inputs, self._decoded[number].targets)
