@@ -127,9 +127,9 @@ def students_of(name: str) -> Mapping[str, Factory]:
         ModelError: if there is no such model.
     """
     info, factory = _entry(name)
-    own, size = _STUDENTS[name], _count(factory)
+    own, size = _STUDENTS[name], _count(name, factory)
     others = {i.name: f for i, f in _MODELS.values() if _sees_the_same(i, info) and i.name != name}
-    return MappingProxyType(own | {n: f for n, f in others.items() if n not in own and _count(f) < size})
+    return MappingProxyType(own | {n: f for n, f in others.items() if n not in own and _count(n, f) < size})
 
 
 def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
@@ -137,7 +137,11 @@ def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def _count(factory: Factory) -> int:
+def _count(name: str, factory: Factory) -> int:
+    """Parameters of a model; its card knows them at once, where building it takes seconds of imports at first."""
+    known = model_card(name).get("parameters")
+    if known is not None:
+        return int(known)
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in factory().parameters())
 
