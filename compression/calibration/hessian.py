@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from compression.context import CompressionContext
 from compression.layers import weight_layers
 from compression.solvers.factors import remembered
+from compression.state import state_of
 
 _KEPT = 3
 _ROWS, _ROWS_OF_WIDE, _WIDE = 32_768, 8_192, 1_024
@@ -47,22 +48,22 @@ def original_hessians(context: CompressionContext) -> dict[str, Tensor]:
     return _cache[key]
 
 
-def fitting_hessian(
-    fqn: str, layer: nn.Module, context: CompressionContext, scale: Tensor | None = None
-) -> Tensor | None:
+def fitting_hessian(fqn: str, model: nn.Module, context: CompressionContext) -> Tensor | None:
     """A layer's Hessian, or None where the layer no longer has the inputs or groups that it had originally.
+
+    Where its input channels were rescaled since (`CompressionState.input_scales`), so is the Hessian.
 
     Args:
         fqn: The layer.
-        layer: Its module as it is now.
+        model: The model as it is now.
         context: For the original's Hessians.
-        scale: What its input channels are multiplied by beside the original's, (C_in,) (`CompressionState`).
     """
-    found = original_hessians(context).get(fqn)
+    found, layer = original_hessians(context).get(fqn), model.get_submodule(fqn)
     if found is None or found.shape[-1] != layer.weight[0].numel():
         return None
     if found.ndim == 3 and len(found) != getattr(layer, "groups", 1):
         return None
+    scale = state_of(model).input_scales.get(fqn)
     return found if scale is None else _rescaled(found, layer, scale)
 
 

@@ -14,6 +14,7 @@ from compression.artifact.packing import PackReport, load_packed, pack_model, un
 from compression.calibration.reference import based_on
 from compression.context import CompressionContext, StepReport
 from compression.errors import InputError, NotApplicableError
+from compression.experiments.prefixes import Compressed, longest_known, remember
 from compression.experiments.results import LayerRecord, TrainingRecord
 from compression.experiments.tasks import Task
 from compression.layers import unmatched, weight_layers
@@ -59,15 +60,6 @@ class ArtifactRecord:
     trainings: list[TrainingRecord] = field(default_factory=list)
 
 
-@dataclass
-class Compressed:
-    """A model after its steps, and what these report."""
-
-    model: nn.Module
-    notes: list[str] = field(default_factory=list)
-    trainings: list[TrainingRecord] = field(default_factory=list)
-
-
 def unrecorded(training: TrainingRecord) -> None:
     """What is done with a training's curve where nobody looks at it."""
     del training
@@ -78,6 +70,8 @@ def compress(
 ) -> Compressed:
     """Apply steps in order to a model (in place) and collect what they report.
 
+    Where the first of them trained and their outcome is still kept, the others go on from a copy of it.
+
     Args:
         model: A copy of the uncompressed model.
         steps: What to do.
@@ -87,9 +81,12 @@ def compress(
     Raises:
         InputError: if a technique cannot act on this model.
     """
-    done = Compressed(model)
+    start, first, done = context, 0, Compressed(model)
+    known = longest_known(context, steps)
+    if known is not None:
+        first, done, context = known
     notes = done.notes
-    for number, step in enumerate(steps):
+    for number, step in enumerate(steps[first:], first):
         context.check_cancelled()
         technique = get_technique(step.technique)
         context.progress(0.5 * number / len(steps), technique.title)
@@ -115,6 +112,8 @@ def compress(
         notes += _skipped_notes(technique.title, report)
         if not report.changed:
             notes.append(f"{technique.title}: changed nothing")
+        if report.epochs:
+            remember(start, steps[: number + 1], done, context)
     done.model.eval()
     return done
 

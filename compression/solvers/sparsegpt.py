@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compression.solvers.factors import upper_factor
+from compression.solvers.factors import inverted, upper_factor
 from compression.solvers.gptq import BLOCK
 
 
@@ -65,11 +65,15 @@ def _lowest_per_output(scores: Tensor, count: int) -> Tensor:
 
 def refit_cost(mask: Tensor) -> float:
     """Floating-point operations of `refit_kept`: a Cholesky factorization per output."""
-    return float(mask.sum(-1, dtype=torch.float64).pow(3).sum() / 3)
+    kept = mask.sum(-1, dtype=torch.float64)
+    return float(torch.minimum(kept, mask.shape[-1] - kept).pow(3).sum() / 3)
 
 
 def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
-    """Least-squares values of the weights that stay, given which stay: ``w'_M = (H_MM)^-1 (H w)_M`` per output.
+    """Least-squares values of the weights that stay, given which stay.
+
+    Per output ``w'_M = (H_MM)^-1 (H w)_M`` for those that stay, or ``w' = w - (H^-1)_:R ((H^-1)_RR)^-1 w_R`` by those
+    that go (optimal brain surgeon; Hassibi and Stork 1993): the same, by the smaller of the two systems.
 
     Args:
         weight: (G, R, K), before pruning.
@@ -79,12 +83,21 @@ def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
     Returns:
         float64 (G, R, K), zero where the mask is False.
     """
-    target = weight.double() @ hessian
+    before = weight.double()
+    target, inverse = before @ hessian, inverted(hessian)
     solved = torch.zeros_like(target)
     for group in range(len(weight)):
-        for row in range(weight.shape[1]):
-            kept = mask[group, row].nonzero().flatten()
-            if len(kept):
-                factor = torch.linalg.cholesky(hessian[group][kept[:, None], kept])
-                solved[group, row, kept] = torch.cholesky_solve(target[group, row, kept, None], factor)[:, 0]
+        for row, stays in enumerate(mask[group]):
+            kept, gone = stays.nonzero().flatten(), (~stays).nonzero().flatten()
+            if len(kept) <= len(gone):
+                solved[group, row, kept] = _solve(hessian[group], kept, target[group, row, kept])
+            else:
+                change = inverse[group][:, gone] @ _solve(inverse[group], gone, before[group, row, gone])
+                solved[group, row] = (before[group, row] - change).masked_fill(~stays, 0.0)
     return solved
+
+
+def _solve(matrix: Tensor, rows: Tensor, target: Tensor) -> Tensor:
+    """``(A_SS)^-1 b`` of a positive definite matrix and some of its rows."""
+    factor = torch.linalg.cholesky(matrix[rows[:, None], rows])
+    return torch.cholesky_solve(target[:, None], factor)[:, 0]

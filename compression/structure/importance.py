@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.calibration.gradients import original_gradients
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.solvers.factors import remembered
 from compression.solvers.removal import RemovalOrder, removal_order
@@ -46,10 +46,10 @@ def unit_order(model: nn.Module, group: ChannelGroup, criterion: str, context: C
 
 def _readers(model: nn.Module, group: ChannelGroup, context: CompressionContext) -> list[tuple[Tensor, Tensor]]:
     """Flattened weight and Hessian of each layer that reads the units; empty where one does not fit."""
-    hessians, found = original_hessians(context), []
+    found = []
     for fqn in group.consumers():
-        weight, hessian = model.get_submodule(fqn).weight.detach().flatten(1), hessians.get(fqn)
-        if hessian is None or hessian.ndim != 2 or len(hessian) != weight.shape[1] or weight.shape[1] % group.units:
+        weight, hessian = model.get_submodule(fqn).weight.detach().flatten(1), fitting_hessian(fqn, model, context)
+        if hessian is None or hessian.ndim != 2 or weight.shape[1] % group.units:
             return []
         found.append((weight, hessian))
     return found

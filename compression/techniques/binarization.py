@@ -65,7 +65,7 @@ def binarize(model: nn.Module, config: BinarizationConfig, context: CompressionC
             layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)
             state.encodings[name] = grid
         else:
-            hessian = _hessian(fqn, layer, context) if own.threshold == "feedback" else None
+            hessian = _hessian(fqn, model, context) if own.threshold == "feedback" else None
             codebook, indices = to_levels(weight, own, state.masks.get(name), hessian)
             layer.weight.data = decode_codebook(indices, codebook)
             state.encodings[name] = codebook
@@ -74,8 +74,8 @@ def binarize(model: nn.Module, config: BinarizationConfig, context: CompressionC
     return model
 
 
-def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    found = fitting_hessian(fqn, layer, context)
+def _hessian(fqn: str, model: nn.Module, context: CompressionContext) -> Tensor | None:
+    found = fitting_hessian(fqn, model, context)
     return None if found is None else damped(found)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
@@ -192,11 +192,10 @@ def _refitted(
     model: nn.Module, group: ChannelGroup, keep: Tensor, context: CompressionContext
 ) -> dict[str, Tensor]:
     """New weights of the consumers on the remaining inputs."""
-    hessians = original_hessians(context)
     found: dict[str, Tensor] = {}
     for fqn in group.consumers():
-        weight, hessian = model.get_submodule(fqn).weight.detach(), hessians.get(fqn)
-        if hessian is None or hessian.ndim != 2 or hessian.shape[-1] != weight[0].numel():
+        weight, hessian = model.get_submodule(fqn).weight.detach(), fitting_hessian(fqn, model, context)
+        if hessian is None or hessian.ndim != 2:
             continue
         size = weight[0].numel() // group.units
         inputs = (keep[:, None] * size + torch.arange(size)).flatten()

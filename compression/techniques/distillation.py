@@ -13,6 +13,9 @@ from compression.structure.depth import drop_every_other_block
 from compression.techniques.registry import register_technique
 from compression.training import TrainingSettings, fine_tune
 
+_SAME_NETWORK = ("half_depth", "self")
+_ORDER, _ORDER_OF_NEW_NETWORK = 30, 0
+
 
 @dataclass(frozen=True)
 class DistillationConfig:
@@ -25,7 +28,7 @@ class DistillationConfig:
     student: str = knob(
         "half_depth", "Who learns: the network with every other repeated block left out, the network as the steps "
         "before left it (self), or one of the model's smaller students, which starts from random weights.",
-        choices=("half_depth", "self"), further="students",
+        choices=_SAME_NETWORK, further="students",
     )
     epochs: int = knob(
         3, "Passes over the training split (of text at most 400 batches each).", low=1, high=50, step=1
@@ -41,6 +44,11 @@ class DistillationConfig:
     def __post_init__(self) -> None:
         validate(self, "distillation")
 
+    @property
+    def order(self) -> int:
+        """Place in the suggested order: a new network comes before all that acts on one."""
+        return _ORDER if self.student in _SAME_NETWORK else _ORDER_OF_NEW_NETWORK
+
 
 @register_technique(
     config_type=DistillationConfig,
@@ -53,7 +61,7 @@ class DistillationConfig:
     summary="Trains a smaller student to predict what the uncompressed model predicts.",
     helps="Smaller and faster, because the student has fewer or thinner layers. Takes as long as training does.",
     needs=frozenset({"training", "teacher"}),
-    order=30,
+    order=_ORDER,
 )
 def distill(model: nn.Module, config: DistillationConfig, context: CompressionContext) -> nn.Module:
     """Make the student and train it under the teacher's eyes.
@@ -86,7 +94,7 @@ def _halve_depth(model: nn.Module, context: CompressionContext) -> None:
 
 def _new_student(model: nn.Module, name: str, context: CompressionContext) -> nn.Module:
     if name not in context.students:
-        allowed = ("half_depth", "self", *context.students)
+        allowed = (*_SAME_NETWORK, *context.students)
         raise InputError("distillation.student", name, "allowed for this model: " + ", ".join(allowed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)

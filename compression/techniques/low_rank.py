@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, original_hessians
+from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
@@ -17,6 +17,10 @@ from compression.state import state_of
 from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d, factorized_layers
 from compression.techniques.registry import register_technique
 
+_WHOLE = {
+    "dynamic": "whole within the budget: the weights are better saved elsewhere",
+    "energy": "whole: no split that saves weights holds enough of its output",
+}
 _MULTIPLE = 4
 _STEPS = 16
 
@@ -94,7 +98,7 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     for fqn, layer in selected_layers(model, context):
         if split and fqn.startswith(split):
             context.report.skipped[fqn] = "part of a layer that was split before"
-        elif candidate := _candidate(fqn, layer, config, context):
+        elif candidate := _candidate(fqn, layer, model, config, context):
             candidates.append(candidate)
     if not candidates:
         raise NotApplicableError("no layer is large enough to gain from a split")
@@ -102,7 +106,7 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     for candidate, option in zip(candidates, _choose(candidates, config), strict=True):
         whole, kept = whole + candidate.options[-1].cost, kept + option.cost
         if not option.ranks:
-            context.report.skipped[candidate.fqn] = "whole within the budget: a split would cost more than it saves"
+            context.report.skipped[candidate.fqn] = _WHOLE[config.allocation]
             continue
         context.check_cancelled()
         _split(model, candidate, option.ranks)
@@ -116,15 +120,14 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
 
 
 def _candidate(
-    fqn: str, layer: nn.Conv2d | nn.Linear, config: LowRankConfig, context: CompressionContext
+    fqn: str, layer: nn.Conv2d | nn.Linear, model: nn.Module, config: LowRankConfig, context: CompressionContext
 ) -> _Candidate | None:
     weight = layer.weight.detach()
     outputs, inputs = weight.shape[0], weight[0].numel()
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         context.report.skipped[fqn] = "a grouped convolution is not split"
         return None
-    found = original_hessians(context).get(fqn) if config.method != "svd" else None
-    hessian = found if found is not None and found.shape[-1] == inputs else None
+    hessian = fitting_hessian(fqn, model, context) if config.method != "svd" else None
     svd = whitened_svd(weight.flatten(1), _metric(hessian))
     kernel = isinstance(layer, nn.Conv2d) and weight[0, 0].numel() > 1 and min(weight.shape[:2]) > _MULTIPLE
     tucker = kernel and config.method in ("tucker", "best")

@@ -20,6 +20,7 @@ from compression.structure.equalization import equalize
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
+_COMMON = ("equalize", "smoothing", "activation_range", "linear_kernel")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
         _rescale(model, config, context)
     layers = dict(selected_layers(model, context))
     configs = {fqn: config_for(fqn, config, context) for fqn in layers}
+    _note_common_knobs(config, context)
     uninformed = []
     for number, (fqn, layer) in enumerate(layers.items()):
         if not _quantize_layer(fqn, layer, configs[fqn], model, context, _ticks(number, len(layers), fqn, context)):
@@ -123,11 +125,20 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
     if config.linear_kernel == "integer" and config.weight_bits >= 16:
         context.report.notes.append("integer kernels need weights of at most 8 bits; linear_kernel has no effect.")
     if config.activation_bits == 8:
-        kept = (*context.report.skipped, *(fqn for fqn, own in configs.items() if own.weight_bits >= 16))
+        floats = (fqn for fqn, own in configs.items() if own.weight_bits >= 16 or own.activation_bits != 8)
+        kept = tuple(dict.fromkeys([*context.report.skipped, *floats]))
         state.activations = ActivationQuantization(8, config.activation_range, excluded=kept)
     elif config.activation_bits == 16:
         state.compute_dtype = "float16"
     return model
+
+
+def _note_common_knobs(config: QuantizationConfig, context: CompressionContext) -> None:
+    """Say which overrides have no effect, because the knob is one of the whole step."""
+    common = _COMMON if config.activation_bits == _PROTECTED_BITS else (*_COMMON, "activation_bits")
+    given = {name for changes in context.overrides.values() for name in changes}
+    told = [f"{name} is one for all layers: its override has no effect" for name in common if name in given]
+    context.report.notes += told
 
 
 def _halve(name: str, model: nn.Module) -> None:
@@ -191,7 +202,7 @@ def _quantize_layer(
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
     grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range, symmetry)
     informed = config.rounding != "nearest" and bits < _PROTECTED_BITS
-    hessian = fitting_hessian(fqn, layer, context, state.input_scales.get(fqn)) if informed else None
+    hessian = fitting_hessian(fqn, model, context) if informed else None
     if hessian is not None:
         grid, weight = _fit(weight, grid, damped(hessian), state.masks.get(name), config.rounding, tick)
     layer.weight.data = dequantize(quantize_to_grid(weight, grid), grid)

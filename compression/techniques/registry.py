@@ -44,6 +44,10 @@ class Technique:
     needs: frozenset[str] = frozenset()
     order: int = 50
 
+    def order_of(self, config: Any) -> int:
+        """Place of a configured step in the suggested order: its config's own `order`, where that has one."""
+        return int(getattr(config, "order", self.order))
+
 
 _TECHNIQUES: dict[str, Technique] = {}
 

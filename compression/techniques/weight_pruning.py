@@ -66,29 +66,28 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
 
     Magnitude is Han et al. (arXiv 1506.02626), Wanda Sun et al. (arXiv 2306.11695).
     """
-    layers = dict(selected_layers(model, context))
-    configs = {fqn: config_for(fqn, config, context) for fqn in layers}
+    configs = {fqn: config_for(fqn, config, context) for fqn, _ in selected_layers(model, context)}
     active = {fqn: c for fqn, c in configs.items() if c.sparsity > 0 or c.pattern != "none"}
-    informed = all(_hessian(fqn, layers[fqn], context) is not None for fqn in active)  # else scales would be mixed
+    informed = all(fitting_hessian(fqn, model, context) is not None for fqn in active)  # else scales would be mixed
     together = {fqn: c for fqn, c in active.items() if c == config and c.scope == "global" and c.pattern == "none"}
     with_curves = informed and config.criterion == "sparsegpt"
-    shares = {} if with_curves else _global_shares(together, layers, context, informed)
+    shares = {} if with_curves else _global_shares(together, model, context, informed)
     if with_curves and together:
-        shares = _spread(together, layers, context, config.sparsity)
+        shares = _spread(together, model, context, config.sparsity)
     for fqn, own in active.items():
         context.check_cancelled()
-        _prune_layer(fqn, layers[fqn], own, shares.get(fqn, own.sparsity), model, context)
+        _prune_layer(fqn, own, shares.get(fqn, own.sparsity), model, context)
     if context.report.changed:
         finish_step(model, context)
     return model
 
 
-def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    return fitting_hessian(fqn, layer, context)
+def _weight(fqn: str, model: nn.Module) -> Tensor:
+    return model.get_parameter(f"{fqn}.weight").detach()
 
 
 def _spread(
-    configs: dict[str, WeightPruningConfig], layers: dict[str, nn.Module], context: CompressionContext, sparsity: float
+    configs: dict[str, WeightPruningConfig], model: nn.Module, context: CompressionContext, sparsity: float
 ) -> dict[str, float]:
     """Sparsity of each layer for the least sum of relative output errors, each measured at several sparsities.
 
@@ -97,9 +96,9 @@ def _spread(
     curves = []
     for fqn in configs:
         context.check_cancelled()
-        errors = _error_curve(layers[fqn].weight.detach(), _hessian(fqn, layers[fqn], context))
+        errors = _error_curve(_weight(fqn, model), fitting_hessian(fqn, model, context))
         curves.append(list(zip(_LEVELS, errors, strict=True)))
-    sizes = [layers[fqn].weight.numel() for fqn in configs]
+    sizes = [_weight(fqn, model).numel() for fqn in configs]
     return dict(zip(configs, spread_budget(curves, sizes, sparsity), strict=True))
 
 
@@ -120,10 +119,10 @@ def _measured_curve(weight: Tensor, hessian: Tensor) -> list[float]:
 
 
 def _global_shares(
-    configs: dict[str, WeightPruningConfig], layers: dict[str, nn.Module], context: CompressionContext, informed: bool
+    configs: dict[str, WeightPruningConfig], model: nn.Module, context: CompressionContext, informed: bool
 ) -> dict[str, float]:
     """Share of each layer's weights among the lowest scores of all layers together."""
-    scores = {fqn: _scores(fqn, layers[fqn], own, context, informed) for fqn, own in configs.items()}
+    scores = {fqn: _scores(fqn, model, own, context, informed) for fqn, own in configs.items()}
     if not scores:
         return {}
     ranked = torch.cat([s.flatten() for s in scores.values()]).sort().values
@@ -133,11 +132,11 @@ def _global_shares(
 
 
 def _scores(
-    fqn: str, layer: nn.Module, config: WeightPruningConfig, context: CompressionContext, informed: bool = True
+    fqn: str, model: nn.Module, config: WeightPruningConfig, context: CompressionContext, informed: bool = True
 ) -> Tensor:
     """Importance of each weight, shaped as the weight."""
-    weight = layer.weight.detach().double()
-    hessian = _hessian(fqn, layer, context) if informed and config.criterion != "magnitude" else None
+    weight = _weight(fqn, model).double()
+    hessian = fitting_hessian(fqn, model, context) if informed and config.criterion != "magnitude" else None
     if hessian is None:
         return weight.abs()
     rows, batched = grouped(weight, damped(hessian))
@@ -145,12 +144,11 @@ def _scores(
 
 
 def _prune_layer(
-    fqn: str, layer: nn.Module, config: WeightPruningConfig, sparsity: float, model: nn.Module,
-    context: CompressionContext,
+    fqn: str, config: WeightPruningConfig, sparsity: float, model: nn.Module, context: CompressionContext
 ) -> None:
-    state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
+    state, name, weight = state_of(model), f"{fqn}.weight", _weight(fqn, model)
     pattern, previous = _PATTERNS.get(config.pattern), state.masks.get(name)
-    hessian = _hessian(fqn, layer, context) if config.criterion == "sparsegpt" else None
+    hessian = fitting_hessian(fqn, model, context) if config.criterion == "sparsegpt" else None
     if hessian is not None:
         rows, batched = grouped(weight, damped(hessian))
         zeros = None if previous is None else grouped(~previous, damped(hessian))[0]
@@ -160,11 +158,11 @@ def _prune_layer(
             solved = refit_kept(rows, batched, kept)
         pruned, mask = solved.reshape(weight.shape).float(), kept.reshape(weight.shape)
     else:
-        scores = _scores(fqn, layer, config, context)
+        scores = _scores(fqn, model, config, context)
         mask = _pattern_mask(scores, pattern) if pattern is not None else _keep_largest(scores, sparsity)
         mask = mask if previous is None else mask & previous
         pruned = weight * mask
-    layer.weight.data = pruned
+    model.get_submodule(fqn).weight.data = pruned
     state.masks[name] = mask
     state.encodings.pop(name, None)
     context.report.changed.append(fqn)

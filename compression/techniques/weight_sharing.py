@@ -64,16 +64,13 @@ def share_weights(model: nn.Module, config: WeightSharingConfig, context: Compre
         if own.protect_first_last and fqn in context.protected and fqn not in context.overrides:
             count = max(count, _PROTECTED_ENTRIES)
         weight, name = layer.weight.detach(), f"{fqn}.weight"
-        codebook, indices = cluster(weight, count, own.weighting, state.masks.get(name), _hessian(fqn, layer, context))
+        hessian = fitting_hessian(fqn, model, context)
+        codebook, indices = cluster(weight, count, own.weighting, state.masks.get(name), hessian)
         layer.weight.data = decode_codebook(indices, codebook)
         state.encodings[name] = codebook
         context.report.changed.append(fqn)
     finish_step(model, context)
     return model
-
-
-def _hessian(fqn: str, layer: nn.Module, context: CompressionContext) -> Tensor | None:
-    return fitting_hessian(fqn, layer, context)
 
 
 def cluster(

@@ -17,7 +17,7 @@ from compression.experiments import (
     recipe_from_yaml,
     recipe_to_yaml,
 )
-from pages.components.state import widget_values
+from pages.components.state import in_suggested_order, widget_values
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -83,10 +83,9 @@ def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
             st.session_state[_MESSAGE] = ("error", f"{upload.name}: {error}")
             return
         apply(values)
-        order = [step.technique for step in recipe.steps]
-        usual = [t.key for t in techniques if t.key in order]
-        moved = " Its steps were put in the suggested order." if order != usual else ""
-        st.session_state[_MESSAGE] = ("success", f"{upload.name} was put into the sliders.{moved}")
+        moved = recipe.steps != in_suggested_order(recipe.steps, techniques)
+        told = " Its steps were put in the suggested order." if moved else ""
+        st.session_state[_MESSAGE] = ("success", f"{upload.name} was put into the sliders.{told}")
 
     st.file_uploader(
         "Import a recipe or bundle", type=["yaml", "yml", "json", "zip"], key="import", on_change=take,

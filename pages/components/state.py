@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from compression.experiments import (
     InputError,
     Recipe,
+    Step,
     Technique,
     default_of,
     knobs_of,
@@ -58,7 +59,14 @@ def recipe_of(controls: Controls, techniques: Sequence[Technique]) -> Recipe:
             steps.append({"technique": technique.key, **controls.enabled[technique.key], **extras})
     data: dict[str, Any] = {"model": controls.model, "dataset": controls.dataset, "steps": steps}
     data |= {name: controls.extra[name] for name in _RECIPE_EXTRAS if name in controls.extra}
-    return recipe_from_dict(data)
+    recipe = recipe_from_dict(data)
+    return replace(recipe, steps=in_suggested_order(recipe.steps, techniques))
+
+
+def in_suggested_order(steps: Sequence[Step], techniques: Sequence[Technique]) -> tuple[Step, ...]:
+    """Steps in the order in which they go together best; those of one place stay as they are."""
+    known = {technique.key: technique for technique in techniques}
+    return tuple(sorted(steps, key=lambda step: known[step.technique].order_of(step.config)))
 
 
 def widget_values(recipe: Recipe, models: Sequence[str], techniques: Sequence[Technique]) -> dict[str, Any]:

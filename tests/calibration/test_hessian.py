@@ -1,5 +1,6 @@
 """Hessians of layers' inputs against loops over positions, their cache, damping and remembered factors."""
 
+import copy
 import gc
 import weakref
 from pathlib import Path
@@ -101,12 +102,12 @@ def test_disk_cache_is_written_once_and_read_back(tmp_path: Path, monkeypatch: p
 
 def test_hessian_fits_only_an_unchanged_shape() -> None:
     made = subject("depthwise")
-    depthwise = made.model.blocks[0].depthwise[0]
-    fqn = "blocks.0.depthwise.0"
-    assert fitting_hessian(fqn, depthwise, made.context).shape == (32, 9, 9)
-    assert fitting_hessian(fqn, nn.Conv2d(16, 16, 3, groups=16), made.context) is None
-    assert fitting_hessian("classifier", nn.Linear(12, 5), made.context) is None
-    assert fitting_hessian("unknown", nn.Linear(16, 5), made.context) is None
+    model, fqn = copy.deepcopy(made.model), "blocks.0.depthwise.0"
+    assert fitting_hessian(fqn, model, made.context).shape == (32, 9, 9)
+    model.set_submodule(fqn, nn.Conv2d(16, 16, 3, groups=16))
+    model.classifier = nn.Linear(12, 5)
+    model.unknown = nn.Linear(16, 5)
+    assert all(fitting_hessian(name, model, made.context) is None for name in (fqn, "classifier", "unknown"))
 
 
 def test_damping_and_dead_inputs() -> None:

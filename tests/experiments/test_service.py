@@ -1,5 +1,6 @@
 """The service with its real workers: submit, follow, cancel, reappear, leave nothing behind."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +24,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("service")
 
 
+def _children() -> list[psutil.Process]:
+    """Python processes below this one; a browser that other tests share starts and ends its own as it likes."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [process] if process.name().startswith("python") else []
+    return found
+
+
 @pytest.fixture(scope="module")
 def service(root: Path) -> Iterator[Service]:
-    before = set(psutil.Process().children(recursive=True))
+    before = set(_children())
     own = Service(root)
     yield own
-    started = set(psutil.Process().children(recursive=True)) - before
+    started = set(_children()) - before
     assert len(started) >= 3
     own.close()
     _, alive = psutil.wait_procs(list(started), timeout=60)

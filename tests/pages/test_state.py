@@ -101,3 +101,13 @@ def test_values_that_the_other_knobs_rule_out_are_left_out_of_the_curve() -> Non
     plan = make_plan(recipe_from_dict({**BASE, "steps": [step]}), list_techniques(), together=False, invite=None)
     assert 16 not in plan.curves[0].values
     assert 4 in plan.curves[0].values
+
+
+def test_a_new_student_comes_before_what_acts_on_a_network() -> None:
+    def order(student: str) -> list[str]:
+        enabled = {"channel_pruning": {}, "distillation": {"student": student}, "quantization": {}}
+        recipe = recipe_of(Controls("digits_resnet", "digits", enabled, {}), list_techniques())
+        return [step.technique for step in recipe.steps]
+
+    assert order("half_width") == ["distillation", "channel_pruning", "quantization"]
+    assert order("half_depth") == ["channel_pruning", "distillation", "quantization"]

@@ -154,10 +154,11 @@ def test_pattern_holds_in_every_block_and_equals_the_textbook(keep: int, of: int
         torch.testing.assert_close(pruned[group], obs_prune(weight[group], hessian[group], remove, of))
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 1.2])
 @pytest.mark.parametrize("groups", GROUPS)
-def test_refit_equals_least_squares(groups: int) -> None:
+def test_refit_equals_least_squares(groups: int, threshold: float) -> None:
     weight, hessian = layer(9, groups, outputs=3, inputs=10)
-    mask = weight.abs() > 0.5
+    mask = weight.abs() > threshold
     mask[0, 0] = False
     refitted = refit_kept(weight, hessian, mask).numpy()
     for group, row in np.ndindex(groups, 3):

@@ -167,3 +167,17 @@ def test_layers_without_statistics_are_named() -> None:
     assert made.context.report.notes[0] == (
         "rounded to the nearest values, as no statistics of inputs fit: blocks.1.conv2"
     )
+
+
+def test_an_override_keeps_one_layers_activations_in_float() -> None:
+    made = subject("residual", overrides={"blocks.1.conv1": {"activation_bits": 32}})
+    activations = state_of(quantized(made, weight_bits=8, activation_bits=8)).activations
+    assert activations is not None and activations.excluded == ("blocks.1.conv1",)
+    assert not any("no effect" in note for note in made.context.report.notes)
+
+
+def test_overrides_of_a_knob_of_the_whole_step_are_said_to_have_no_effect() -> None:
+    made = subject("residual", overrides={"blocks.1": {"activation_bits": 8, "equalize": True}})
+    quantized(made, weight_bits=8)
+    told = [note for note in made.context.report.notes if "no effect" in note]
+    assert [note.split()[0] for note in told] == ["equalize", "activation_bits"]
