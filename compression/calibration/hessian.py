@@ -7,6 +7,7 @@ slider move costs a solve and not a pass over the data.
 import hashlib
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _ROWS, _ROWS_OF_WIDE, _WIDE = 32_768, 8_192, 1_024
 _BATCH = 32
 _LARGEST = 4608
 _DAMPING = 0.01
+_UNFOLDED = 2**25
 _cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
 
 
@@ -142,12 +144,19 @@ def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:
         x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode), (0, 0)
     else:
         padding = layer.padding
-    columns = F.unfold(x, layer.kernel_size, layer.dilation, padding, layer.stride)
-    step = -(-columns.shape[0] * columns.shape[2] // limit)
-    offset = torch.arange(columns.shape[0])[:, None] % step
-    chosen = (torch.arange(columns.shape[2])[None] + offset) % step == 0
-    picked = columns.transpose(0, 1)[:, chosen]
+    picked = torch.cat(list(_picked_columns(layer, x, padding, limit)), 1)
     return picked if layer.groups == 1 else picked.unflatten(0, (layer.groups, -1))
+
+
+def _picked_columns(layer: nn.Conv2d, x: Tensor, padding: Any, limit: int) -> Iterator[Tensor]:
+    """Of the unfolded inputs (K, positions of all images) an even share, a few images at a time: they are large."""
+    once = max(1, _UNFOLDED // max(1, layer.kernel_size[0] * layer.kernel_size[1] * x[0].numel()))
+    for start in range(0, len(x), once):
+        columns = F.unfold(x[start : start + once], layer.kernel_size, layer.dilation, padding, layer.stride)
+        step = -(-len(x) * columns.shape[2] // limit)
+        offset = torch.arange(start, start + len(columns))[:, None] % step
+        chosen = (torch.arange(columns.shape[2])[None] + offset) % step == 0
+        yield columns.transpose(0, 1)[:, chosen]
 
 
 def damped(hessian: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ def _observed(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _bias(module: nn.Module) -> nn.Parameter | None:
     if isinstance(module, nn.LayerNorm):
-        return module.bias if module.elementwise_affine and len(module.normalized_shape) == 1 else None
+        plain = type(module).forward is nn.LayerNorm.forward  # others may have their channels on another axis
+        return module.bias if plain and module.elementwise_affine and len(module.normalized_shape) == 1 else None
     if isinstance(module, Factorized):
         return module[-1].bias
     return module.bias if isinstance(module, WEIGHT_LAYERS) else None

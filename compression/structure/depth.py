@@ -44,7 +44,7 @@ def drop_every_other_block(model: nn.Module) -> list[str]:
     for fqn, listed in runs.items():
         sequence = model.get_submodule(fqn)
         gone = {name for run in listed for name in run[1::2]}
-        removed += [f"{fqn}.{name}" for name in sorted(gone)]
+        removed += [f"{fqn}.{name}".lstrip(".") for name in sorted(gone)]
         for name in gone:
             delattr(sequence, name)
     return removed

@@ -6,7 +6,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from compression.errors import NotApplicableError
 from compression.structure.attention import transformer_groups
+from compression.structure.chains import chain_groups
 from compression.structure.records import ChannelGroup, Member
 from compression.structure.surgery import remove_units
 from compression.structure.tracing import traced_groups
@@ -48,7 +50,13 @@ def _traced(
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Traced groups that the network really runs without a unit of: a trace does not see fixed tensors such as the
     network's input, to which a layer's output may be added."""
-    groups, reasons = traced_groups(model, example_input, ignored)
+    try:
+        groups, reasons = traced_groups(model, example_input, ignored)
+    except NotApplicableError as error:
+        groups = chain_groups(model, example_input, ignored)
+        if not groups:
+            raise
+        reasons = {"other layers": f"only layers that alone feed one other were looked for: {error}"}
     if _runs_without(model, groups, example_input):
         return groups, reasons
     fixed = [group for group in groups if not _runs_without(model, [group], example_input)]

@@ -58,8 +58,10 @@ def _readers(model: nn.Module, group: ChannelGroup, context: CompressionContext)
 def _sizes(model: nn.Module, group: ChannelGroup, power: int) -> Tensor:
     """Weights that make and read each unit, summed up; float64 (units,)."""
     total = torch.zeros(group.units * group.width, dtype=torch.float64)
-    for fqn in group.producers():
-        total += model.get_submodule(fqn).weight.detach().flatten(1).double().abs().pow(power).sum(1)
+    for member in group.members:
+        if member.role == "out":
+            made = model.get_submodule(member.fqn).weight.detach().flatten(1).double().abs().pow(power).sum(1)
+            total[slice(*(member.part or (0, len(total))))] += made
     for fqn in group.consumers():
         weight = model.get_submodule(fqn).weight.detach().double().abs().pow(power)
         total += weight.transpose(0, 1).flatten(1).sum(1)

@@ -17,9 +17,13 @@ def remove_units(model: nn.Module, group: ChannelGroup, keep: Tensor) -> None:
         group: One of its groups.
         keep: Units that stay, ascending int64.
     """
-    rows = (keep[:, None] * group.width + torch.arange(group.width)).flatten()
+    channels = (keep[:, None] * group.width + torch.arange(group.width)).flatten()
     for member in group.members:
-        module = model.get_submodule(member.fqn)
+        module, rows = model.get_submodule(member.fqn), member.rows(channels)
+        if member.role == "table":
+            for name in module.per_head:
+                _slice(model, member.fqn, name, keep, dim=1)
+            continue
         if member.role == "in":
             _slice(model, member.fqn, "weight", rows, dim=1)
         else:
@@ -68,7 +72,8 @@ def _resize(module: nn.Module, member: Member, channels: int) -> None:
     """Keep the modules' own record of their sizes true."""
     if isinstance(module, nn.Conv2d):
         if member.role == "depthwise":
-            module.in_channels = module.out_channels = module.groups = channels
+            module.groups = channels * module.groups // module.in_channels
+            module.in_channels = module.out_channels = channels
         elif member.role == "out":
             module.out_channels = channels
         else:

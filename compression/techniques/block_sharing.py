@@ -51,7 +51,7 @@ def share_blocks(model: nn.Module, config: BlockSharingConfig, context: Compress
     """
     selected = {fqn for fqn, _ in selected_layers(model, context)}
     runs = [
-        [block for name in run if _within(block := f"{fqn}.{name}", model, selected)]
+        [block for name in run if _within(block := f"{fqn}.{name}".lstrip("."), model, selected)]
         for fqn, listed in repeated_blocks(model).items() for run in listed
     ]
     if not any(len(run) > 1 for run in runs):

@@ -108,6 +108,20 @@ class _Plan:
         units = self.group.units
         return [(1 - n / units, self.order.errors[units - n - 1] if n < units else 0.0) for n in self.allowed]
 
+    def staying(self, count: int) -> list[int]:
+        """The units that stay, ascending; of modules side by side each keeps a multiple of its own, and at least one."""
+        last_first = [*(set(range(self.group.units)) - set(self.order.order)), *reversed(self.order.order)]
+        chosen = last_first[:count]
+        if not self.group.parts():
+            return sorted(chosen)
+        found: list[int] = []
+        for first, end in self.group.parts():
+            step = min(self.config.round_to, end - first)
+            own = [unit for unit in last_first if first <= unit < end]
+            wanted = sum(first <= unit < end for unit in chosen)
+            found += own[: max(step, round(wanted / step) * step)]
+        return sorted(found)
+
     def kept(self, share: float) -> int:
         """The number that may stay nearest to a fraction removed."""
         return min(self.allowed, key=lambda n: abs(n - (1 - share) * self.group.units))
@@ -117,7 +131,7 @@ def _plan(
     model: nn.Module, group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext
 ) -> _Plan:
     """Heads are not rounded; of all others a multiple of `round_to` stays, and at least one unit."""
-    step = 1 if group.kind == "head" else min(config.round_to, group.units)
+    step = 1 if group.kind == "head" else min(max(1, config.round_to // group.width), group.units)
     allowed = tuple(dict.fromkeys([group.units, *range(group.units // step * step, 0, -step)]))
     return _Plan(group, config, unit_order(model, group, config.criterion, context), allowed)
 
@@ -164,14 +178,13 @@ def _remove(model: nn.Module, plan: _Plan, share: float | None, context: Compres
         needed = "units elsewhere cost less" if share is not None else f"they do not divide by {plan.config.round_to}"
         context.report.skipped[group.name] = f"all {group.units} units stay: {needed}"
         return 0
-    gone = set(plan.order.order[: group.units - count])
-    keep = torch.tensor([unit for unit in range(group.units) if unit not in gone])
+    keep = torch.tensor(plan.staying(count))
     refitted = _refitted(model, group, keep, context) if plan.config.reconstruct else {}
     remove_units(model, group, keep)
     for fqn, weight in refitted.items():
         model.get_submodule(fqn).weight.data = weight
     context.report.changed += group.producers()
-    return group.units - count
+    return group.units - len(keep)
 
 
 def _selected(group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext) -> bool:
