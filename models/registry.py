@@ -147,7 +147,7 @@ def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
 
 
 def _count(info: ModelInfo, factory: Factory) -> int:
-    """Parameters of a model; where its record or card knows them, at once: building takes seconds of imports at first."""
+    """Parameters of a model, built only where neither its record nor its card knows: the first build takes seconds."""
     known = info.parameters or model_card(info.name).get("parameters")
     if known is not None:
         return int(known)

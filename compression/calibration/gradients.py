@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compression.calibration.batches import batch_for
 from compression.context import CompressionContext
 
 _KEPT = 2
@@ -35,9 +36,10 @@ def original_gradients(context: CompressionContext) -> dict[str, Tensor]:
 def _gradients(context: CompressionContext) -> dict[str, Tensor]:
     model = copy.deepcopy(context.original).eval().requires_grad_(True)
     inputs, targets = context.calibration_inputs, context.calibration_targets
-    for start in range(0, len(inputs), _BATCH):
+    size = batch_for(inputs.shape[1:], _BATCH)
+    for start in range(0, len(inputs), size):
         context.check_cancelled()
-        logits = model(inputs[start : start + _BATCH].clone()).flatten(0, -2)
-        loss = F.cross_entropy(logits, targets[start : start + _BATCH].flatten().clone(), reduction="sum")
+        logits = model(inputs[start : start + size].clone()).flatten(0, -2)
+        loss = F.cross_entropy(logits, targets[start : start + size].flatten().clone(), reduction="sum")
         (loss / targets.numel()).backward()
     return {name: p.grad.detach() for name, p in model.named_parameters() if p.grad is not None}

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from compression.calibration.batches import batch_for
 from compression.context import CompressionContext
 from compression.layers import weight_layers
 from compression.solvers.factors import remembered
@@ -103,6 +104,7 @@ def collect_hessians(
         context: For progress and cancel.
         only: fqns to observe; all by default.
     """
+    size = batch_for(inputs.shape[1:], _BATCH)
     sums: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
     handles = []
@@ -113,16 +115,17 @@ def collect_hessians(
             continue
 
         def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
-            x = input_rows(module, args[0], max(1, _rows(module.weight[0].numel()) * _BATCH // len(inputs)))
+            x = input_rows(module, args[0], max(1, _rows(module.weight[0].numel()) * size // len(inputs)))
             product = x @ x.transpose(-1, -2)
             sums[fqn] = sums[fqn] + product if fqn in sums else product
             rows[fqn] = rows.get(fqn, 0) + x.shape[-1]
 
         handles.append(layer.register_forward_pre_hook(before))
     try:
-        for start in range(0, len(inputs), _BATCH):
+        for start in range(0, len(inputs), size):
             context.check_cancelled()
-            model(inputs[start : start + _BATCH])
+            context.progress(start / len(inputs), "statistics of the layers' inputs")
+            model(inputs[start : start + size])
     finally:
         for handle in handles:
             handle.remove()

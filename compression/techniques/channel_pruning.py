@@ -109,7 +109,7 @@ class _Plan:
         return [(1 - n / units, self.order.errors[units - n - 1] if n < units else 0.0) for n in self.allowed]
 
     def staying(self, count: int) -> list[int]:
-        """The units that stay, ascending; of modules side by side each keeps a multiple of its own, and at least one."""
+        """The units that stay, ascending; modules side by side each keep a multiple of theirs, at least one."""
         last_first = [*(set(range(self.group.units)) - set(self.order.order)), *reversed(self.order.order)]
         chosen = last_first[:count]
         if not self.group.parts():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from compression.calibration.batches import batch_for
 from compression.context import CompressionContext
 from compression.state import state_of
 from compression.training.losses import distillation_loss
@@ -78,7 +79,7 @@ class Validation:
         }
 
     def _batches(self) -> Iterator[Tensor]:
-        for batch in self._inputs.split(_BATCH):
+        for batch in self._inputs.split(batch_for(self._inputs.shape[1:], _BATCH)):
             yield batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
 
 

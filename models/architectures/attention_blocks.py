@@ -5,6 +5,9 @@ not call their layers, so that no layer could be observed, quantized or pruned. 
 weights files of the originals load into them.
 """
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,10 +73,10 @@ class WindowAttention(nn.Module):
         """(N, windows, tokens, C); tokens of one window see each other unless they come from different sides."""
         q, k, v = (self._heads(layer(tokens)) for layer in (self.query, self.key, self.value))
         length = tokens.shape[2]
-        bias = self.relative_position_bias_table[self.relative_position_index].unflatten(0, (length, length))
+        bias = F.embedding(self.relative_position_index.view(length, length), self.relative_position_bias_table)
         scores = (q * self.head_dim**-0.5) @ k.transpose(-2, -1) + bias.permute(2, 0, 1)
         if any(shift):
-            sides = _sides(size, self.window, shift)
+            sides = torch.tensor(_sides(size, self.window, shift), device=scores.device)
             apart = sides[:, None] != sides[:, :, None]
             scores = scores + (apart.float() * -100.0).unsqueeze(1)
         return self.output((scores.softmax(-1) @ v).transpose(2, 3).flatten(3))
@@ -95,15 +98,16 @@ def _relative_positions(window: tuple[int, int]) -> Tensor:
     return (offsets[..., 0] * (2 * window[1] - 1) + offsets[..., 1]).flatten()
 
 
-def _sides(size: tuple[int, int], window: tuple[int, int], shift: tuple[int, ...]) -> Tensor:
+@lru_cache(maxsize=32)
+def _sides(size: tuple[int, int], window: tuple[int, int], shift: tuple[int, ...]) -> list[list[int]]:
     """Which part of the unshifted image each token is from, (windows, tokens)."""
     parts = []
     for length, own, moved in zip(size, window, shift, strict=True):
-        place = torch.arange(length)
-        parts.append((place >= length - own).long() + (place >= length - moved).long() if moved else place * 0)
+        place = np.arange(length)
+        parts.append((place >= length - own) * 1 + (place >= length - moved) if moved else place * 0)
     sides = parts[0][:, None] * 3 + parts[1][None]
     rows, columns = (length // own for length, own in zip(size, window, strict=True))
-    return sides.unflatten(1, (columns, -1)).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2).flatten(0, 1)
+    return sides.reshape(rows, window[0], columns, window[1]).swapaxes(1, 2).reshape(rows * columns, -1).tolist()
 
 
 def _split(state: dict[str, Tensor], name: str, prefix: str, kind: str) -> None:

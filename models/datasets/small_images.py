@@ -71,7 +71,7 @@ def fashion_mnist() -> Dataset:
         try:
             data = FashionMNIST(str(found.parents[2]), train=train, download=False)
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(f"the files of 'fashion_mnist' are damaged: {' '.join(str(error).split())[:120]}") from None
+            raise _damaged(FASHION_INFO, error) from None
         splits.append(Split(data.data.unsqueeze(1), data.targets.long()))
     return Dataset(FASHION_INFO, splits[0], splits[1], shift_and_flip)
 
@@ -97,10 +97,14 @@ def _official_cifar(root: Path) -> Dataset:
         try:
             data = CIFAR10(str(root), train=train, download=False)  # checks its files' MD5 before it reads them
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(f"the files of 'cifar10' are damaged: {' '.join(str(error).split())[:120]}") from None
+            raise _damaged(CIFAR_INFO, error) from None
         images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
         splits.append(Split(images, torch.tensor(data.targets, dtype=torch.int64)))
     return Dataset(CIFAR_INFO, splits[0], splits[1], shift_and_flip)
+
+
+def _damaged(info: DatasetInfo, error: Exception) -> ModelError:
+    return ModelError(f"the files of {info.name!r} are damaged: {' '.join(str(error).split())[:120]}")
 
 
 def _read_npz(name: str) -> Split:

@@ -79,7 +79,7 @@ def test_names_need_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(name: str) -> None:
         raise AssertionError(f"{name} was loaded")
 
-    tasks._load.cache_clear()
+    tasks._load_once.cache_clear()
     monkeypatch.setattr(datasets, "load_dataset", loaded)
     assert {graphs.graph_name(name) for name in graphs.shipped_models()} == {p.name for p in graphs.SHIPPED.iterdir()}
 

@@ -132,13 +132,13 @@ def test_masks_and_scales_lose_the_same_channels() -> None:
 
 def test_what_cannot_be_removed_is_told() -> None:
     grouped = nn.Sequential(
-        nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 4, 1), nn.ReLU(),
+        nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 8, 1), nn.Conv2d(8, 16, 3, groups=2), nn.Conv2d(16, 4, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
     ).eval()
     groups, reasons = find_groups(grouped, torch.randn(1, 3, 9, 9), "grouped", ("7",))
     assert [g.name for g in groups] == ["3"]
     assert reasons["0"] == "its channels are those of the network's input"
-    assert reasons["2"] == "its channels reach a Conv2d"
+    assert reasons["1"] == "its channels reach a grouped Conv2d"
 
 
 class AddsItsInput(nn.Module):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,69 +14,86 @@ from models.architectures.attention_blocks import separate_roles
 from models.architectures.cifar import TinyResNet, conv_mixer
 from models.architectures.resnet import CifarResNet, PaddedBlock
 from models.architectures.transformer import VisionTransformer as CompactTransformer
-from models.torchvision_guard import declare_missing_operators
 from tests.techniques.networks import Subject
-
-declare_missing_operators()
-
-from torchvision.models import convnext, efficientnet, mobilenetv2, mobilenetv3, regnet, resnet  # noqa: E402
-from torchvision.models import shufflenetv2, squeezenet, swin_transformer, vision_transformer  # noqa: E402
 
 SIZE, CLASSES, SAMPLES = 48, 5, 16
 
 
-def _residual(block: type[nn.Module], outputs: int, **settings: Any) -> nn.Module:
-    net = resnet.ResNet(block, [1, 1, 1, 1], num_classes=CLASSES, **settings)
+def _torchvision(name: str) -> Any:
+    """A module of torchvision's models, imported late: `models` has to be imported before it."""
+    return import_module(f"torchvision.models.{name}")
+
+
+def _residual(block: str, outputs: int, **settings: Any) -> nn.Module:
+    resnet = _torchvision("resnet")
+    net = resnet.ResNet(getattr(resnet, block), [1, 1, 1, 1], num_classes=CLASSES, **settings)
     net.layer3, net.layer4, net.fc = nn.Identity(), nn.Identity(), nn.Linear(outputs, CLASSES)
     return net
 
 
+def _mobilenet_v2() -> nn.Module:
+    stages = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 2]]
+    net = _torchvision("mobilenetv2").MobileNetV2(CLASSES, 0.5, stages)
+    net.features[-1][0], net.features[-1][1] = nn.Conv2d(16, 64, 1, bias=False), nn.BatchNorm2d(64)
+    net.classifier[1] = nn.Linear(64, CLASSES)
+    return net
+
+
 def _mobilenet_v3() -> nn.Module:
-    config = partial(mobilenetv3.InvertedResidualConfig, dilation=1, width_mult=1.0)
+    family = _torchvision("mobilenetv3")
+    config = partial(family.InvertedResidualConfig, dilation=1, width_mult=1.0)
     stages = [
-        config(16, 3, 16, 16, True, "RE", 2), config(16, 3, 48, 24, False, "HS", 2), config(24, 5, 48, 24, True, "HS", 1)
+        config(16, 3, 16, 16, True, "RE", 2), config(16, 3, 48, 24, False, "HS", 2),
+        config(24, 5, 48, 24, True, "HS", 1),
     ]
-    return mobilenetv3.MobileNetV3(stages, last_channel=64, num_classes=CLASSES)
+    return family.MobileNetV3(stages, last_channel=64, num_classes=CLASSES)
 
 
 def _efficientnet() -> nn.Module:
+    family = _torchvision("efficientnet")
     stages = [
-        efficientnet.MBConvConfig(1, 3, 1, 16, 16, 1), efficientnet.MBConvConfig(6, 3, 2, 16, 24, 2),
-        efficientnet.MBConvConfig(6, 5, 2, 24, 32, 1),
+        family.MBConvConfig(1, 3, 1, 16, 16, 1), family.MBConvConfig(6, 3, 2, 16, 24, 2),
+        family.MBConvConfig(6, 5, 2, 24, 32, 1),
     ]
-    return efficientnet.EfficientNet(stages, dropout=0.0, num_classes=CLASSES, last_channel=64)
+    return family.EfficientNet(stages, dropout=0.0, num_classes=CLASSES, last_channel=64)
 
 
 def _squeezenet() -> nn.Module:
-    net = squeezenet.SqueezeNet("1_1", CLASSES)
-    net.features = nn.Sequential(*net.features[:3], squeezenet.Fire(64, 16, 32, 32), squeezenet.Fire(64, 16, 32, 32))
+    family = _torchvision("squeezenet")
+    net = family.SqueezeNet("1_1", CLASSES)
+    net.features = nn.Sequential(*net.features[:3], family.Fire(64, 16, 32, 32), family.Fire(64, 16, 32, 32))
     net.classifier[1] = nn.Conv2d(64, CLASSES, 1)
     return net
 
 
 def _regnet() -> nn.Module:
-    blocks = regnet.BlockParams([2, 1], [16, 32], [8, 8], [1.0, 1.0], [2, 2], 0.25)
-    return regnet.RegNet(blocks, num_classes=CLASSES, stem_width=16)
+    family = _torchvision("regnet")
+    blocks = family.BlockParams([2, 1], [16, 32], [8, 8], [1.0, 1.0], [2, 2], 0.25)
+    return family.RegNet(blocks, num_classes=CLASSES, stem_width=16)
 
 
-def _swin() -> nn.Module:
-    return swin_transformer.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=CLASSES)
+def _convnext() -> nn.Module:
+    family = _torchvision("convnext")
+    stages = [family.CNBlockConfig(16, 32, 2), family.CNBlockConfig(32, None, 1)]
+    return family.ConvNeXt(stages, num_classes=CLASSES, layer_scale=0.5)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "resnet18": lambda: _residual(resnet.BasicBlock, 128),
-    "resnet50": lambda: _residual(resnet.Bottleneck, 512, width_per_group=16),
-    "mobilenet_v2": lambda: mobilenetv2.MobileNetV2(CLASSES, 0.5, [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 2]]),
+    "resnet18": lambda: _residual("BasicBlock", 128),
+    "resnet50": lambda: _residual("Bottleneck", 512, width_per_group=16),
+    "mobilenet_v2": _mobilenet_v2,
     "mobilenet_v3_small": _mobilenet_v3,
     "efficientnet_b0": _efficientnet,
     "squeezenet1_1": _squeezenet,
-    "shufflenet_v2_x1_0": lambda: shufflenetv2.ShuffleNetV2([2, 1, 1], [16, 32, 48, 64, 64], CLASSES),
+    "shufflenet_v2_x1_0": lambda: _torchvision("shufflenetv2").ShuffleNetV2([2, 1, 1], [16, 32, 48, 64, 64], CLASSES),
     "regnet_y_400mf": _regnet,
-    "convnext_tiny": lambda: convnext.ConvNeXt(
-        [convnext.CNBlockConfig(16, 32, 2), convnext.CNBlockConfig(32, None, 1)], num_classes=CLASSES, layer_scale=0.5
+    "convnext_tiny": _convnext,
+    "vit_b_16": lambda: _torchvision("vision_transformer").VisionTransformer(
+        SIZE, 12, 2, 2, 32, 64, num_classes=CLASSES
     ),
-    "vit_b_16": lambda: vision_transformer.VisionTransformer(SIZE, 12, 2, 2, 32, 64, num_classes=CLASSES),
-    "swin_t": _swin,
+    "swin_t": lambda: _torchvision("swin_transformer").SwinTransformer(
+        [4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=CLASSES
+    ),
     "cifar_resnet": lambda: CifarResNet(1, CLASSES, PaddedBlock),
     "cifar_resnet8": lambda: TinyResNet(CLASSES, 16),
     "cifar_convmixer": lambda: conv_mixer(16, 2, 9, 4, CLASSES),

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from compression.artifact.graph.blocks import block_weights, insert_block_products
 from compression.artifact.graph.editing import GraphEditor
 from compression.artifact.graph.execution import open_session
+from compression.artifact.graph.exporting import INPUT, OUTPUT, export_model
 from compression.artifact.graph.integers import integer_weights
 from compression.artifact.graph.kernels import integer_layers
 from compression.artifact.graph.lowering import Fold, find_folds, lowered_copy
 from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes, values_to_quantize
 from compression.artifact.graph.ranges import choose_grids
-from compression.artifact.graph.template import INPUT, OUTPUT, export_model, load_template, write_atomically
+from compression.artifact.graph.template import load_template, write_atomically
 from compression.artifact.graph.weights import fill_weights
 from compression.layers import weight_layers
 from compression.state import state_of
@@ -136,7 +137,7 @@ def _float_draft(model: nn.Module, example_input: Tensor, cache_dir: Path | None
     folds = find_folds(model, example_input)
     base = load_template(model, example_input, folds, cache_dir)
     filled = _fill(base, model, folds)
-    if not _computes(filled, model, example_input):
+    if not (_holds_parameters(base, model, folds) and _computes(filled, model, example_input)):
         base = export_model(lowered_copy(model, folds), example_input)
         filled = _fill(base, model, folds)
         if not _computes(filled, model, example_input):
@@ -158,6 +159,13 @@ def _fill(
     editor = GraphEditor(proto)
     fill_weights(editor, model, folds, skip)
     return editor.finish()
+
+
+def _holds_parameters(base: onnx.ModelProto, model: nn.Module, folds: dict[str, Fold]) -> bool:
+    """Whether each parameter can be replaced; one that went into a constant would keep the template's random values."""
+    names = {tensor.name for tensor in base.graph.initializer}
+    gone = {fold.norm for fold in folds.values()}
+    return all(name in names for name, _ in model.named_parameters() if name.rpartition(".")[0] not in gone)
 
 
 def _computes(proto: onnx.ModelProto, model: nn.Module, example_input: Tensor) -> bool:

@@ -7,8 +7,9 @@ import onnx
 from onnx import helper
 
 from compression.artifact.graph.execution import open_session
+from compression.artifact.graph.exporting import INPUT
 from compression.artifact.graph.quantize import Grid
-from compression.artifact.graph.template import INPUT
+from compression.calibration.batches import batch_for
 from compression.state import ActivationQuantization
 
 _BATCH = 32
@@ -57,8 +58,9 @@ def _run(proto: onnx.ModelProto, values: list[str], inputs: np.ndarray) -> Itera
     session = open_session(wider)
     wanted = [name for name in values if name not in known]
     inputs = inputs[:: -(-len(inputs) // _MAX_INPUTS)]
-    for start in range(0, len(inputs), _BATCH):
-        batch = inputs[start : start + _BATCH]
+    size = batch_for(inputs.shape[1:], _BATCH)
+    for start in range(0, len(inputs), size):
+        batch = inputs[start : start + size]
         found = dict(zip(wanted, session.run(wanted, {INPUT: batch}), strict=True)) if wanted else {}
         yield [batch if name in known else found[name] for name in values]
 
