@@ -28,6 +28,8 @@ def _parser() -> argparse.ArgumentParser:
         command(name, f"list the {name}", getattr(actions, f"show_{name}"))
     command("graphs", "export the shipped models' graphs anew, after a change of an architecture",
             actions.export_shipped_graphs)
+    download = command("download", "fetch a model's weights or a data set from its public home", actions.download)
+    download.add_argument("name", help="model or data set")
     run = command("run", "measure one recipe", actions.run_recipe)
     run.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
     run.add_argument("--out", type=Path, help="write the bundle (zip) here")

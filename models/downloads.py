@@ -58,6 +58,7 @@ class Download:
         source: Who publishes it, in words.
         license: Under which licence.
         unpack: Called when all files are there.
+        done: Whether all of it is there, unpacked; by default whether the files are.
     """
 
     name: str
@@ -65,6 +66,11 @@ class Download:
     source: str
     license: str
     unpack: Callable[[], None] | None = None
+    done: Callable[[], bool] | None = None
+
+    def is_here(self) -> bool:
+        """Whether nothing is left to be fetched."""
+        return all(file.path.is_file() for file in self.files) if self.done is None else self.done()
 
     def size_bytes(self) -> int | None:
         """Bytes still to come: as the servers say, else as known; None where neither is."""
@@ -115,7 +121,8 @@ def _told_in_one_line(file: RemoteFile) -> Iterator[None]:
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        plain = error.reason if type(error) is urllib.error.URLError else error
+        reason = " ".join(str(plain).split())[:160] or type(error).__name__
         raise ModelError(f"{file.url} could not be fetched ({reason}); the next try goes on from there") from None
 
 

@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 from models.errors import ModelError
@@ -27,7 +28,7 @@ def unpack_tar(archive: Path, folder: str) -> None:
             raise ModelError(f"{archive.name} does not hold the folder {folder}")
         shutil.rmtree(target, ignore_errors=True)
         (draft / folder).replace(target)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
         raise ModelError(f"{archive.name} cannot be unpacked: {' '.join(str(error).split())[:160]}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -46,7 +47,7 @@ def unpack_gzip(archive: Path) -> None:
         with gzip.open(archive) as source, draft.open("wb") as unpacked:
             shutil.copyfileobj(source, unpacked)
         draft.replace(target)
-    except (OSError, EOFError) as error:
+    except (zlib.error, OSError, EOFError) as error:
         raise ModelError(f"{archive.name} cannot be unpacked: {' '.join(str(error).split())[:160]}") from None
     finally:
         draft.unlink(missing_ok=True)

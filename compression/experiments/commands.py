@@ -3,6 +3,8 @@
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import yaml
 from tqdm import tqdm
 
 from compression.errors import InputError
+from compression.experiments.downloads import find_download, is_here, run_download
 from compression.experiments.export import export_bundle
 from compression.experiments.graphs import export_graphs
 from compression.experiments.locations import home
@@ -50,14 +53,31 @@ def _show(options: Namespace, records: list[dict[str, Any]], columns: tuple[str,
 
 def show_models(options: Namespace) -> int:
     """``models``: what can be chosen."""
-    records = [asdict(info) for info in registry.list_models()]
-    return _show(options, records, ("name", "task", "dataset", "family", "title"), "models")
+    records = [{**asdict(info), "here": is_here(info.name)} for info in registry.list_models()]
+    return _show(options, records, ("name", "task", "dataset", "family", "here", "title"), "models")
 
 
 def show_datasets(options: Namespace) -> int:
     """``datasets``: what can be scored on."""
-    records = [asdict(info) for info in datasets.list_datasets()]
-    return _show(options, records, ("name", "task", "num_classes", "n_train", "n_test", "title"), "datasets")
+    records = [{**asdict(info), "here": is_here(info.name)} for info in datasets.list_datasets()]
+    return _show(options, records, ("name", "task", "num_classes", "n_train", "n_test", "here", "title"), "datasets")
+
+
+def download(options: Namespace) -> int:
+    """``download``: fetch weights or a data set from its public home; the size is said first."""
+    found = find_download(options.name)
+    size: int | None = 0
+    if found.is_here():
+        sys.stderr.write(f"{options.name} is here already\n")
+    else:
+        size = found.size_bytes()
+        shown = "of unknown size" if size is None else format_bytes(size)
+        sys.stderr.write(f"{options.name}: {shown}, by {found.source}, {found.license}; {found.files[0].url}\n")
+        with _bar(options.name) as progress:
+            run_download(found, progress)
+    if options.json:
+        _print_json({"name": options.name, "downloaded_bytes": size})
+    return 0
 
 
 def show_techniques(options: Namespace) -> int:
@@ -92,13 +112,20 @@ def _store(options: Namespace) -> ResultStore:
 
 def _measure(recipe: Recipe, store: ResultStore, quick: bool, label: str) -> ExperimentResult:
     key_of(recipe)  # a wrong model or data set is told before a progress bar appears
+    with _bar(label) as progress:
+        return run_experiment(recipe, store, quick=quick, progress=progress)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on stderr, moved by the function that it gives."""
     with tqdm(total=100, desc=label, file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
 
         def progress(fraction: float, message: str) -> None:
             bar.set_postfix_str(message, refresh=False)
             bar.update(round(100 * fraction) - bar.n)
 
-        return run_experiment(recipe, store, quick=quick, progress=progress)
+        yield progress
 
 
 def run_recipe(options: Namespace) -> int:

@@ -20,6 +20,7 @@ from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
 
 from compression.experiments import jobs, lifeline
 from compression.experiments.code_version import CODE_VERSION, code_version
+from compression.experiments.cores import worker_count
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMPUTE, _TIMING = {"compute": 1}, {"timing": 1}
@@ -55,7 +56,7 @@ class Engine:
             os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
             for name, value in _KEEP_MEMORY.items():  # dask's choice makes each tensor a system call: half as fast
                 os.environ.setdefault(name, value)
-            count = compute_workers or max(1, min(4, (os.cpu_count() or 2) - 1))
+            count = compute_workers or worker_count()
             workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
             workers["timing"] = _worker("timing", _TIMING, root / "scratch")
             logging.getLogger("distributed.deploy.subprocess").setLevel(logging.WARNING)  # else whole command lines

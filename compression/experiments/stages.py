@@ -92,7 +92,7 @@ def score(
         task.scoring_batches(split),
         split.targets.numpy(),
         task=task.info.task,
-        threads=recipe.runtime.threads,
+        threads=task.scoring_threads(recipe.runtime.threads),
         progress=progress,
         cancelled=cancelled,
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compression.context import CompressionContext
 from compression.errors import CancelledError, InputError
+from compression.experiments.cores import scoring_threads
 from compression.knobs import knobs_of
 from compression.layers import weight_layers
 from compression.recipe import Recipe
@@ -76,10 +77,16 @@ class Task:
         """Samples of a first, coarse score."""
         return self._sized(_QUICK_SAMPLES)
 
+    def scoring_threads(self, threads: int) -> int:
+        """Threads that score: those of the runtime, more for large images where cores are idle."""
+        return max(threads, scoring_threads()) if self._has_large_samples() else threads
+
+    def _has_large_samples(self) -> bool:
+        return math.prod(self.info.input_shape) >= _LARGE
+
     def _sized(self, table: dict[str, int]) -> int:
         """A number of samples, a quarter of it for large images: they take the time and memory of many small ones."""
-        large = math.prod(self.info.input_shape) >= _LARGE
-        return max(1, table[self.info.task] // (_FEWER if large else 1))
+        return max(1, table[self.info.task] // (_FEWER if self._has_large_samples() else 1))
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """Raw samples to model input."""

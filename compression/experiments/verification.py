@@ -50,7 +50,7 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
         split = _scored_split(task, recipe, result)
         measured = evaluate_onnx(
             contents.onnx_path, task.scoring_batches(split), split.targets.numpy(),
-            task=task.info.task, threads=recipe.runtime.threads,
+            task=task.info.task, threads=task.scoring_threads(recipe.runtime.threads),
         )
         stated = result.figures
         checks.append(_equal("accuracy", f"{stated.accuracy:.6f}", f"{measured.accuracy:.6f}"))

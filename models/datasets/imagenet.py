@@ -57,6 +57,7 @@ def _imagenette_download() -> Download:
     return Download(
         "imagenette", (file,), IMAGENETTE_INFO.source, IMAGENETTE_INFO.license,
         lambda: unpack_tar(archive, _IMAGENETTE_FOLDER),
+        lambda: any(find_data(name) is not None for name in IMAGENETTE_INFO.needs),
     )
 
 

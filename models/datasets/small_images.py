@@ -47,14 +47,18 @@ def _fashion_download() -> Download:
         for file in files:
             unpack_gzip(file.path)
 
-    return Download("fashion_mnist", files, FASHION_INFO.source, FASHION_INFO.license, unpack)
+    def done() -> bool:
+        return find_data(FASHION_INFO.needs[0]) is not None
+
+    return Download("fashion_mnist", files, FASHION_INFO.source, FASHION_INFO.license, unpack, done)
 
 
 def _cifar_download() -> Download:
     archive = download_folder() / _CIFAR_URL.rpartition("/")[2]
     file = RemoteFile(_CIFAR_URL, archive, f"md5:{_CIFAR_MD5}")
     return Download(
-        "cifar10", (file,), CIFAR_INFO.source, CIFAR_INFO.license, lambda: unpack_tar(archive, _CIFAR_FOLDER)
+        "cifar10", (file,), CIFAR_INFO.source, CIFAR_INFO.license, lambda: unpack_tar(archive, _CIFAR_FOLDER),
+        lambda: find_data(_CIFAR_FOLDER) is not None,
     )
 
 
