@@ -102,7 +102,8 @@ def _students(student: str, store: ResultStore, base: float, lines: list[str]) -
             ))
     taught, alone = (statistics.mean(found[alpha]) for alpha in (0.9, 0.0))
     better = "met" if taught > alone else "MISSED"
-    _add(lines, f"students {student}, mean of {len(SEEDS)} seeds: {taught:.2f} with, {alone:.2f} without a teacher: {better}")
+    means = f"{taught:.2f} with, {alone:.2f} without a teacher"
+    _add(lines, f"students {student}, mean of {len(SEEDS)} seeds: {means}: {better}")
 
 
 def _measure(store: ResultStore, *steps: dict[str, Any], seed: int = 0) -> tuple[float, dict[str, Any], float]:
