@@ -42,12 +42,7 @@ def _bytes(value: Any) -> int:
 
 def upper_factor(hessian: Tensor) -> Tensor:
     """Upper Cholesky factor U of the inverse, ``H^-1 = U^T U``, of a damped (G, K, K)."""
-    return remembered(hessian, "upper", lambda h: torch.linalg.cholesky(inverted(h), upper=True))
-
-
-def inverted(hessian: Tensor) -> Tensor:
-    """Inverse of a damped (G, K, K)."""
-    return remembered(hessian, "inverse", _inverse)
+    return remembered(hessian, "upper", lambda h: torch.linalg.cholesky(_inverse(h), upper=True))
 
 
 def ordered_factor(hessian: Tensor) -> tuple[Tensor, Tensor]:
