@@ -55,7 +55,7 @@ SCHEDULES = {
     "python_gpt": Schedule(5200, 32, 3e-3, 0.05),
     "fashion_resnet20": Schedule(9400, 128, 4e-3, 0.05, 0.05, channels_last=True),
     "fashion_mlp": Schedule(9400, 128, 1e-3, 0.1, 0.05),
-    "fashion_mobilenetv2": Schedule(5640, 128, 4e-3, 0.05, 0.05, channels_last=True),
+    "fashion_mobilenetv2": Schedule(4700, 128, 5e-3, 0.05, 0.05, channels_last=True),
     "fashion_vit": Schedule(7520, 128, 1.5e-3, 0.05, 0.05, channels_last=True),
 }
 
