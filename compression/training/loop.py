@@ -93,11 +93,11 @@ def _step(
     model: nn.Module, context: CompressionContext, inputs: Tensor, targets: Tensor, settings: TrainingSettings,
     constraints: Constraints, optimizer: torch.optim.Optimizer,
 ) -> float:
-    with torch.no_grad():
-        teacher = context.teach(inputs).flatten(0, -2) if settings.alpha else torch.empty(0)
+    with torch.no_grad(), _half_width():
+        teacher = context.teach(inputs).float().flatten(0, -2) if settings.alpha else torch.empty(0)
     constraints.impose()
     with torch.enable_grad():
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        with _half_width():
             logits = model(inputs)
         loss = distillation_loss(
             logits.float().flatten(0, -2), teacher, targets.flatten(),
@@ -109,6 +109,11 @@ def _step(
     constraints.release()
     optimizer.step()
     return loss.item()
+
+
+def _half_width() -> torch.autocast:
+    """Products in bfloat16 where the processor has instructions for them: about twice as fast."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _batches(context: CompressionContext, epoch: int) -> Iterator[Batch]:

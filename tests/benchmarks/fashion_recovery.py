@@ -26,6 +26,7 @@ MODEL, DATASET = "fashion_resnet20", "fashion_mnist"
 RESULTS = Path(__file__).parent / "results" / "fashion_recovery.txt"
 RECOVERY = {"technique": "recovery", "epochs": 3}
 SEEDS = (0, 1, 2)
+STUDENTS = ("half_width", "half_depth")
 ROW = "{:<34} {:>9} {:>7} {:>6} {:>9} {:>6} {:>8}   {}"
 
 
@@ -67,8 +68,9 @@ def main() -> int:
         for case in CASES:
             if options.only in case.title:
                 _recover(case, store, base, base_part, lines)
-        if options.only in "student":
-            _students(store, base, lines)
+        for student in STUDENTS:
+            if options.only in f"student {student}":
+                _students(student, store, base, lines)
     if options.write:
         RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
@@ -85,22 +87,23 @@ def _recover(case: Case, store: ResultStore, base: float, base_part: dict[str, A
     ))
 
 
-def _students(store: ResultStore, base: float, lines: list[str]) -> None:
-    """The same shallower student with the same seeds, data and epochs, with a teacher and from the labels alone."""
+def _students(student: str, store: ResultStore, base: float, lines: list[str]) -> None:
+    """The same student with the same seeds, data and epochs, with a teacher and from the labels alone."""
     found: dict[float, list[float]] = {}
     for alpha in (0.9, 0.0):
         for seed in SEEDS:
-            step = {"technique": "distillation", "epochs": 3, "alpha": alpha}
+            step = {"technique": "distillation", "student": student, "epochs": 3, "alpha": alpha}
             accuracy, part, seconds = _measure(store, step, seed=seed)
             found.setdefault(alpha, []).append(accuracy)
-            title = f"student, {'teacher' if alpha else 'no teacher'}, seed {seed}"
+            title = f"student {student}, {'teacher' if alpha else 'alone'}, seed {seed}"
             _add(lines, ROW.format(
                 title, "", f"{accuracy:.2f}", f"{base - accuracy:.2f}", f"{part['size_bytes'] / 1000:.1f}", "",
                 f"{seconds:.0f}", "",
             ))
     taught, alone = (statistics.mean(found[alpha]) for alpha in (0.9, 0.0))
     better = "met" if taught > alone else "MISSED"
-    _add(lines, f"students, mean of {len(SEEDS)} seeds: {taught:.2f} with, {alone:.2f} without a teacher: {better}")
+    means = f"{taught:.2f} with, {alone:.2f} without a teacher"
+    _add(lines, f"students {student}, mean of {len(SEEDS)} seeds: {means}: {better}")
 
 
 def _measure(store: ResultStore, *steps: dict[str, Any], seed: int = 0) -> tuple[float, dict[str, Any], float]:
