@@ -100,6 +100,7 @@ def conv_mixer(width: int, depth: int, kernel: int, patch: int, num_classes: int
 @register_model(
     ModelInfo(
         name="cifar_resnet8", title="ResNet-8 on CIFAR-10 (MLPerf Tiny)", family="cnn", scale=1.0, license="Apache-2.0",
+        parameters=78_186,
         description="The image classifier of MLPerf Tiny, which takes raw bytes.", source="MLCommons, MLPerf Tiny",
         reference_weights="cifar10_resnet8_mlperf_tiny.safetensors", **_COMMON,
     ),
@@ -113,6 +114,7 @@ def cifar_resnet8() -> nn.Module:
 @register_model(
     ModelInfo(
         name="cifar_convmixer", title="ConvMixer-256/8 on CIFAR-10", family="cnn", license="MIT",
+        parameters=718_090,
         mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), source="kentaroy47, vision-transformers-cifar10",
         description="Depthwise 9x9 and 1x1 convolutions on patches of four pixels.",
         reference_weights="cifar10_convmixer256_8_k9_p4_a.safetensors", **_COMMON,
@@ -127,6 +129,7 @@ def cifar_convmixer() -> nn.Module:
 @register_model(
     ModelInfo(
         name="cifar_vit", title="Vision transformer on CIFAR-10", family="transformer", license="the user's",
+        parameters=1_275_018,
         mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616), source="weights that the user has",
         description="A compact transformer of six blocks on 64 patches.", reference_weights="cifar10_vit.safetensors",
         **_COMMON,

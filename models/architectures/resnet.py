@@ -110,11 +110,17 @@ def fashion_resnet20() -> nn.Module:
 
 _AKAMASTER = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/master/pretrained_models/"
 _CHENYAOFO = "https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/"
-_PADDED = {20: ("12fca82f", 0.9173), 32: ("d509ac18", 0.9263), 44: ("014dd654", 0.9310), 56: ("4bfd9763", 0.9339)}
-_PROJECTED = {20: ("4118986f", 0.9260), 32: ("ef93fc4d", 0.9353), 44: ("2a3cabcb", 0.9401), 56: ("187c023a", 0.9437)}
+_PADDED = {  # depth: (SHA-256, published accuracy, parameters)
+    20: ("12fca82f", 0.9173, 269_722), 32: ("d509ac18", 0.9263, 464_154), 44: ("014dd654", 0.9310, 658_586),
+    56: ("4bfd9763", 0.9339, 853_018),
+}
+_PROJECTED = {
+    20: ("4118986f", 0.9260, 272_474), 32: ("ef93fc4d", 0.9353, 466_906), 44: ("2a3cabcb", 0.9401, 661_338),
+    56: ("187c023a", 0.9437, 855_770),
+}
 
 
-def _padded_info(depth: int, sha256: str, accuracy: float) -> ModelInfo:
+def _padded_info(depth: int, sha256: str, accuracy: float, parameters: int) -> ModelInfo:
     release = Release(
         f"{_AKAMASTER}resnet{depth}-{sha256}.th", sha256, "Yerlan Idelbayev (akamaster)", "BSD-2-Clause", accuracy
     )
@@ -124,11 +130,11 @@ def _padded_info(depth: int, sha256: str, accuracy: float) -> ModelInfo:
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
         description=f"The classic CIFAR ResNet-{depth} with padded shortcuts (option A).",
         source=release.source, license=release.license, published_accuracy=accuracy, release=release,
-        reference_weights=f"cifar10_resnet{depth}.safetensors",
+        parameters=parameters, reference_weights=f"cifar10_resnet{depth}.safetensors",
     )
 
 
-def _projected_info(depth: int, sha256: str, accuracy: float) -> ModelInfo:
+def _projected_info(depth: int, sha256: str, accuracy: float, parameters: int) -> ModelInfo:
     release = Release(
         f"{_CHENYAOFO}cifar10_resnet{depth}-{sha256}.pt", sha256, "Yaofo Chen (pytorch-cifar-models)",
         "BSD-3-Clause", accuracy, renamed=(("downsample.", "shortcut."), ("fc.", "linear.")),
@@ -139,6 +145,7 @@ def _projected_info(depth: int, sha256: str, accuracy: float) -> ModelInfo:
         mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010),
         description=f"A ResNet-{depth} with 1x1 convolutions on its shortcuts (option B).",
         source=release.source, license=release.license, published_accuracy=accuracy, release=release,
+        parameters=parameters,
     )
 
 
