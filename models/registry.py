@@ -221,6 +221,8 @@ def load_model(name: str) -> nn.Module:
         raise ModelError(f"the weights of {name!r} are damaged: their SHA-256 is not the card's")
     model, tensors = build_model(name), read_weights(path)
     if info.release is not None and path == info.release.path():
+        if not weights_hash(name).startswith(info.release.sha256):
+            raise ModelError(f"the weights of {name!r} are damaged: the SHA-256 of {path.name} is not the published one")
         tensors = info.release.in_our_names(tensors)
     load_weights(model, tensors, name)
     return model.eval()

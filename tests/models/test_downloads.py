@@ -261,6 +261,10 @@ def test_weights_are_fetched_into_torchs_folder_and_loaded_under_our_names(
     assert all(torch.equal(loaded[key], state[key]) for key in state)
     assert main(["download", name]) == 0
     assert "is here already" in capsys.readouterr().err
+    origin.path.write_bytes(origin.path.read_bytes()[:-1] + b"x")
+    registry._file_hash.cache_clear()
+    with pytest.raises(ModelError, match="not the published one"):
+        registry.load_model(name)
 
 
 def test_a_download_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
