@@ -31,6 +31,10 @@ from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict
 from compression.techniques import list_techniques
 from models import datasets, registry
 
+_TECHNIQUE_FIELDS = (
+    "key", "title", "family", "paper", "paper_url", "main_knob", "summary", "smaller", "faster", "formula", "symbols",
+)
+
 
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
@@ -68,7 +72,7 @@ def show_techniques(options: Namespace) -> int:
         for name, spec in knobs_of(technique.config_type).items():
             default = next(f.default for f in fields(technique.config_type) if f.name == name)
             knobs[name] = {**asdict(spec), "default": default}
-        shown = {k: getattr(technique, k) for k in ("key", "title", "family", "paper", "paper_url", "main_knob")}
+        shown = {k: getattr(technique, k) for k in _TECHNIQUE_FIELDS}
         records.append({**shown, "needs": sorted(technique.needs), "knobs": knobs})
     return _show(options, records, ("key", "family", "main_knob", "paper", "title"), "techniques")
 
