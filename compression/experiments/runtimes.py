@@ -167,18 +167,6 @@ def _unpacked(own: _Subject) -> nn.Module:
     return model.eval()
 
 
-def model_file(store: ResultStore, key: str, runtime: str) -> Path:
-    """The file that a runtime loads.
-
-    Raises:
-        InputError: if the runtime is unknown or the file has not been made.
-    """
-    path = store.artifact_dir(key) / runtime_info(runtime).file_name
-    if not path.is_file():
-        raise InputError("runtime", runtime, "its file has not been made for this result yet")
-    return path
-
-
 def measure_in(
     store: ResultStore, key: str, runtime: str, progress: Progress, cancelled: Callable[[], bool] = bool
 ) -> RuntimeRecord:
