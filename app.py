@@ -17,5 +17,6 @@ backend.service()
 pages = [
     st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
+    st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
 ]
 st.navigation(pages, position="top").run()

@@ -1,4 +1,4 @@
-"""What a result is exported as beside its bundle: other runtimes, a report and a model card."""
+"""A stored result in other runtimes, and what reports tell of it; part of the service."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compression.errors import InputError
 from compression.experiments import side_jobs
-from compression.experiments.reports import Subject, model_card, report_html, subject_of
+from compression.experiments.reports import Subject, subject_of
 from compression.experiments.runtime_records import RuntimeRecord, installed, read_record, runtime_info
 from compression.experiments.store import ResultStore
 
@@ -68,17 +68,9 @@ class Exports:
         """All that a report and a card tell of a result.
 
         Raises:
-            InputError: if there is no such result.
+            InputError: if there is no such result, or its model is not known here.
         """
         return subject_of(self._store, key)
-
-    def report(self, key: str) -> str:
-        """A result as a self-contained HTML page; see `subject`."""
-        return report_html(self.subject(key))
-
-    def card(self, key: str) -> str:
-        """A result's model card in Markdown; see `subject`."""
-        return model_card(self.subject(key))
 
 
 def job_key(key: str, runtime: str) -> str:

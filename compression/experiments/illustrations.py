@@ -25,13 +25,17 @@ class Illustrations:
     def __init__(self, store: ResultStore, engine: "Engine", lost: Callable[[str, str], None]) -> None:
         self._store, self._engine, self._lost = store, engine, lost
 
-    def submit(self, model: str, technique: str) -> str:
-        """Have an illustration made unless it is there; returns the job's key at once.
+    def job(self, model: str, technique: str) -> str:
+        """Key of the job that makes an illustration.
 
         Raises:
             InputError: if the technique is unknown, or the model is or has no weights here.
         """
-        job = illustration_key(model, technique)
+        return illustration_key(model, technique)
+
+    def submit(self, model: str, technique: str) -> str:
+        """Have an illustration made unless it is there; returns the job's key at once. Raises what `job` does."""
+        job = self.job(model, technique)
         state = self._store.jobs([job]).get(job, {}).get("state")
         if state not in ("queued", "running") and self.get(model, technique) is None:
             self._store.put_job(job, "queued", 0.0, "waiting")

@@ -78,8 +78,10 @@ def limitations(result: ExperimentResult) -> list[str]:
         lines.append("A first result: accuracy is from a part of the test split, latency from a short run.")
     if result.stopped_early:
         lines.append("A training was ended early: the recipe run to its end gives another artifact.")
-    told = {note: result.badges.get(name, "estimated") for name, note in sorted(result.badge_notes.items())}
-    return [*lines, *(f"{badge.capitalize()}: {note}" for note, badge in told.items())]
+    by_note: dict[str, list[str]] = {}
+    for name, note in sorted(result.badge_notes.items()):
+        by_note.setdefault(note, []).append(f"{name.replace('_', ' ')} ({result.badges.get(name, 'measured')})")
+    return [*lines, *(f"{', '.join(names)}: {note}" for note, names in by_note.items())]
 
 
 def _listed(lines: Sequence[str]) -> str:
