@@ -1,6 +1,7 @@
 """Export: take a measured result away, as files, in other runtimes, as a report, and as what reproduces it."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -18,7 +19,8 @@ from pages.components.state import MODEL, RESULT, widget_values
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-_PICKED, _PENDING = "picked-result", "pending-import"
+_PICKED, _MODEL, _SHOWN, _PENDING = "picked-result", "picked-model", "exported", "pending-import"
+_LOOK_SECONDS = 2.0
 
 
 def page() -> None:
@@ -38,30 +40,32 @@ def page() -> None:
 
 
 def _go_on_with_import() -> None:
-    """Leave for Explore with what has been imported: in the session's state and in the address."""
+    """Leave for Explore with what has been imported: in the address, and for values that are a widget's default, which
+    the address does not keep, in the session's state."""
     values: Mapping[str, object] | None = st.session_state.pop(_PENDING, None)
     if values is not None:
-        st.session_state.update(values)
+        st.session_state.update({key: value for key, value in values.items() if key != MODEL})
         st.switch_page("pages/explore.py", query_params=address_values(values))
 
 
 def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
-    """The result that the address names, or another that is chosen here; the newest by default."""
+    """The result that the address names, else the one that was shown before, else the newest."""
     known = {r.key: r for r in results}
     asked = st.query_params.get(RESULT)
     if asked is not None and asked not in known:
-        st.warning(f"result: {asked!r} is not here, or has been measured again since; the newest is shown.")
-    chosen = known.get(asked or "", results[-1])
+        st.warning(f"result: {asked!r} is not here, or has been measured again since; another is shown.")
+    before = known.get(st.session_state.get(_SHOWN, ""), results[-1])
+    chosen = known.get(asked or "", before)
+    st.session_state[_SHOWN] = st.query_params[RESULT] = chosen.key
     models = sorted({str(r.recipe["model"]) for r in results})
-    with st.container(horizontal=True, key="pick"):
-        st.session_state["export-model"] = str(chosen.recipe["model"])
-        st.selectbox("Model", models, key="export-model", on_change=_take_model, args=(results,), width=220)
-        runs = [r.key for r in reversed(results) if r.recipe["model"] == chosen.recipe["model"]]
-        st.session_state[_PICKED] = chosen.key
-        st.selectbox(
-            "Run", runs, format_func=lambda key: _named(known[key]), key=_PICKED, on_change=_take_run,
-            help="All measured runs of this model, the newest first",
-        )
+    runs = [r.key for r in reversed(results) if r.recipe["model"] == chosen.recipe["model"]]
+    st.session_state.update({_MODEL: str(chosen.recipe["model"]), _PICKED: chosen.key})
+    left, right = st.columns([1, 3])
+    left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(results,))
+    right.selectbox(
+        "Run", runs, format_func=lambda key: _named(known[key]), key=_PICKED, on_change=_take_run,
+        help="All measured runs of this model, the newest first",
+    )
     return chosen
 
 
@@ -75,7 +79,7 @@ def _take_run() -> None:
 
 
 def _take_model(results: Sequence[ExperimentResult]) -> None:
-    own = [r.key for r in results if r.recipe["model"] == st.session_state["export-model"]]
+    own = [r.key for r in results if r.recipe["model"] == st.session_state[_MODEL]]
     st.query_params[RESULT] = own[-1]
 
 
@@ -87,20 +91,33 @@ def _show(service: "Service", result: ExperimentResult) -> None:
         return
     show_cards(result)
     if result.stage != "full":
-        st.caption("First figures: their intervals are still wide. Exports say so.")
+        st.fragment(_show_stage, run_every=_LOOK_SECONDS)(service, result)
     st.markdown("##### Files")
-    show_downloads(service, result)
-    _show_texts(subject)
+    _show_files(service, subject)
     st.markdown("##### Runtimes")
     show_runtimes(service, subject)
     st.markdown("##### Reproduce")
     _show_reproduction(service, subject)
 
 
-def _show_texts(subject: Subject) -> None:
-    """The report and the model card as downloads, and recipe and card to look at."""
+def _show_stage(service: "Service", result: ExperimentResult) -> None:
+    """That the figures are not final yet, and what comes of that; a fragment's body."""
+    now = service.status([result.key]).get(result.key)
+    if now is not None and now.result is not None and now.result.stage == "full":
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center", key="stage"):
+        refine = partial(service.submit, recipe_from_dict(result.recipe))
+        st.button("Measure to the end", key="refine", icon=":material/timer:", on_click=refine)
+        st.caption("First figures: their intervals are still wide. What is exported says so.", width="content")
+
+
+def _show_files(service: "Service", subject: Subject) -> None:
+    """Bundle, recipe, report and model card as downloads, and recipe and card to look at."""
     card, stem = model_card(subject), subject.file_stem
-    with st.container(horizontal=True):
+    left, right = st.columns(2)
+    with left:
+        show_downloads(service, subject.result)
+    with right, st.container(horizontal=True):
         st.download_button(
             "Report (.html)", report_html(subject), f"{stem}.html", "text/html", key="report", on_click="ignore",
             icon=":material/monitoring:", help="One file with plots and tables that opens without a network",
@@ -129,7 +146,7 @@ def _show_reproduction(service: "Service", subject: Subject) -> None:
         st.caption(f"Explore cannot show this recipe: {error}")
         return
     if st.button("Open in Explore", key="open", icon=":material/explore:"):
-        st.session_state.update({_PENDING: values | {MODEL: subject.model.name}})
+        st.session_state[_PENDING] = values
         st.rerun()
 
 

@@ -29,7 +29,7 @@ _BINS = 61
 _PART = "illustration"
 _TRIED = 6
 _LIKED_WEIGHTS = 20_000
-_TRAINING_SECONDS = 6.0
+_TRAINING_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def illustrate(
 ) -> Illustration:
     """Compress one layer of a model, or for techniques that act on all layers at once the model, and keep both sides.
 
-    A training is ended after a few seconds.
+    A training is ended after some seconds.
 
     Raises:
         InputError: if model or technique are unknown, or the technique cannot act on the model.
@@ -106,7 +106,12 @@ def illustrate(
     task = load_task(Recipe(model, registry.model_info(model).dataset))
     progress(0.1, "reading the model")
     original = task.load_model()
-    context = task.context(original, 0, store.cache_dir(), lambda fraction, message: None, cancelled)
+    title = own.title.lower()
+
+    def advance(fraction: float, message: str) -> None:
+        progress(0.3 + 0.6 * fraction, message)
+
+    context = task.context(original, 0, store.cache_dir(), advance, cancelled)
     until = time.monotonic() + _TRAINING_SECONDS
     context = replace(context, enough=lambda: time.monotonic() > until)
     *ready, last = [step_from_dict(step) for step in own.example or ({"technique": technique},)]
@@ -114,11 +119,11 @@ def illustrate(
     start = task.load_model()
     for step in ready:
         start = get_technique(step.technique).function(start, step.config, replace(context, report=StepReport()))
-    progress(0.3, f"compressing one layer: {own.title.lower()}")
+    progress(0.3, title)
     try:
         layer, changed, notes = _changed_layer(start, own, last, context)
     except NotApplicableError as error:
-        raise InputError("model", model, f"{own.title.lower()} has nothing to act on: {error}") from None
+        raise InputError("model", model, f"one that {title} can act on is needed: {error}") from None
     progress(0.9, "drawing")
     steps = tuple(step_to_dict(step) for step in (*ready, last))
     before, after = _matrix(start, layer), _matrix(changed, layer)
@@ -143,7 +148,8 @@ def _changed_layer(
     """
     layers = _candidates(start, context.protected)
     limits: list[tuple[str, ...]] = [(fqn,) for fqn in layers[:_TRIED]]
-    reason = "it changes none of its layers"
+    trains = "training" in technique.needs
+    reason = "a short training did not help it" if trains else "no layer was changed"
     for include in [*limits, ()]:
         context.check_cancelled()
         report = StepReport()
@@ -156,7 +162,7 @@ def _changed_layer(
         for fqn in include or layers:
             if _differs(_matrix(start, fqn), _matrix(changed, fqn)):
                 return fqn, changed, tuple(report.notes)
-        if not include or "training" in technique.needs:  # limits mean nothing to it
+        if trains:  # limits mean nothing to it
             break
     raise NotApplicableError(reason)
 

@@ -51,8 +51,8 @@ class BinarizationConfig:
     summary="Leaves only the signs of weights, or signs and zeros, and one scale per filter.",
     smaller="yes, most of all per weight. Needs recovery to keep accuracy.",
     faster="only together with 8-bit activations.",
-    formula=r"\hat w=\alpha t,\quad t_j=\mathrm{sign}(w_j)\,[\,|w_j|>\Delta\,],\quad "
-    r"\alpha=\frac{\sum_{t_j\neq 0}|w_j|}{|\{j:t_j\neq 0\}|}",
+    formula=r"\begin{gathered}\hat w=\alpha t,\quad t_j=\mathrm{sign}(w_j)\,[\,|w_j|>\Delta\,]\\"
+    r"\alpha=\frac{\sum_{t_j\neq 0}|w_j|}{|\{j:t_j\neq 0\}|}\end{gathered}",
     symbols=r"$t_j$: -1, 0 or 1 (binary: no 0); $\Delta$: the threshold below which a weight becomes zero; "
     r"$\alpha$: one scale per filter.",
     example=({"technique": "binarization", "levels": "ternary"},),

@@ -83,7 +83,8 @@ class _Candidate:
     summary="Splits a layer into two thinner ones whose product comes closest to it.",
     smaller="yes, where the factors hold fewer weights than the layer: r(m + n) < mn.",
     faster="where layers are wide; in narrow ones two small products take as long as one.",
-    formula=r"H+\lambda I=SS^\top,\quad WS\approx U_r\Sigma_rV_r^\top,\quad W\approx(U_r\Sigma_r)\,(V_r^\top S^{-1})",
+    formula=r"\begin{gathered}H+\lambda I=SS^\top,\quad WS\approx U_r\Sigma_rV_r^\top\\"
+    r"W\approx(U_r\Sigma_r)\,(V_r^\top S^{-1})\end{gathered}",
     symbols=r"$W$: the layer's weights, $m \times n$; $r$: the rank that is kept; $H$: the second moments of its "
     r"inputs, so that what is dropped matters least for its output.",
     example=({"technique": "low_rank", "rank_ratio": 0.3},),

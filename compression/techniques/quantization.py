@@ -97,10 +97,11 @@ class QuantizationConfig:
     summary="Rounds weights, and if wanted activations, to a grid of few values.",
     smaller="yes, at any number of bits.",
     faster="with 8-bit activations, which run on integer kernels; with float activations it is not.",
-    formula=r"\hat w=s\cdot\mathrm{clip}\!\left(\left\lfloor w/s\right\rceil,\,-2^{b-1}+1,\,2^{b-1}-1\right)",
+    formula=r"\begin{gathered}\hat w=s\cdot\mathrm{clip}\!\left(\left\lfloor w/s\right\rceil,\,-m,\,m\right)\\"
+    r"m=2^{b-1}-1\end{gathered}",
     symbols=r"$b$: bits; $s$: a scale per output channel, that of the least squared rounding error. Below 8 bits "
     r"each rounding error is passed on to the weights still to be rounded, so that the layer's output stays close.",
-    example=({"technique": "quantization", "weight_bits": 3},),
+    example=({"technique": "quantization", "weight_bits": 3, "granularity": "tensor"},),
     needs=frozenset({"calibration"}),
     order=60,
 )

@@ -59,7 +59,8 @@ class WeightPruningConfig:
     summary="Sets single weights to zero; the tensors keep their shapes.",
     smaller="yes: in the packed file zeros are entropy-coded to almost nothing; the ONNX file stays as large.",
     faster="no: no CPU runtime here skips zeros.",
-    formula=r"H=\tfrac{2}{N}XX^\top,\qquad w_q\to 0:\quad \delta w=-\frac{w_q}{[H^{-1}]_{qq}}\,H^{-1}_{:,q}",
+    formula=r"\begin{gathered}H=\tfrac{2}{N}XX^\top\\"
+    r"w_q\to 0:\;\delta w=-\frac{w_q}{[H^{-1}]_{qq}}\,H^{-1}_{:,q}\end{gathered}",
     symbols=r"$X$: the layer's inputs on calibration data. A weight $w_q$ that goes changes the layer's output; those "
     r"that stay are moved by $\delta w$, which makes up for it as well as can be.",
     example=({"technique": "weight_pruning", "sparsity": 0.7},),

@@ -85,10 +85,12 @@ def _show_picture(service: "Service", model: str, technique: Technique, job: str
             st.button("Cancel", key="cancel-picture", icon=":material/stop:", on_click=partial(service.cancel, [job]))
             text = status.message if status is not None else "waiting"
             st.progress(0.0 if status is None else status.fraction, text=f"Compressing a layer of {model}: {text}")
-    elif status.state == "failed":
-        st.info(f"No picture: {status.error}")
-    elif st.button("Compress a layer for a picture", key="start-picture", icon=":material/play_arrow:"):
-        service.illustrations.submit(model, technique.key)
+        return
+    if status.error:
+        st.caption(f"No picture: {status.error}")
+    start = partial(service.illustrations.submit, model, technique.key)
+    label = "Try again" if status.error else "Compress a layer for a picture"
+    st.button(label, key="start-picture", icon=":material/play_arrow:", on_click=start)
 
 
 def _draw(picture: Illustration) -> None:
@@ -101,8 +103,8 @@ def _draw(picture: Illustration) -> None:
         alt=f"Weights of {picture.layer} before and after: {picture.says}",
     )
     st.caption(
-        f"{picture.says}. Above: a corner of the layer's weights, one row per output; below: how many of all its "
-        "weights have which value."
+        f"{picture.says}. Above: a corner of the layer's weights, one row per output, blue above zero and red below; "
+        "beneath it: how many of all its weights have which value."
     )
     if picture.notes:
         st.caption("Remarks of the step: " + "; ".join(picture.notes))
@@ -130,10 +132,7 @@ def illustration_figure(picture: Illustration, theme: Theme = "light") -> go.Fig
         figure.add_trace(go.Bar(x=middles, y=counts, marker={"color": color}, name="count"), row=2, col=column)
     figure.update_layout(
         height=360, margin={"l": 8, "r": 8, "t": 28, "b": 8}, showlegend=False, bargap=0,
-        coloraxis={
-            "colorscale": _SCALE, "cmid": 0, "cmin": -reach, "cmax": reach,
-            "colorbar": {"len": 0.62, "y": 1, "yanchor": "top", "thickness": 10},
-        },
+        coloraxis={"colorscale": _SCALE, "cmin": -reach, "cmax": reach, "showscale": False},
         plot_bgcolor="rgba(0,0,0,0)",
     )
     figure.update_yaxes(autorange="reversed", row=1)
