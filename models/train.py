@@ -55,6 +55,9 @@ SCHEDULES = {
     "python_gpt": Schedule(5200, 32, 3e-3, 0.05),
     "fashion_resnet20": Schedule(9400, 128, 4e-3, 0.05, 0.05, channels_last=True),
     "fashion_mlp": Schedule(9400, 128, 1e-3, 0.1, 0.05),
+    "fashion_mobilenetv2": Schedule(4700, 128, 5e-3, 0.05, 0.05, channels_last=True),
+    "sst2_encoder": Schedule(2600, 128, 1.5e-3, 0.1, 0.05),
+    "fashion_vit": Schedule(7520, 128, 1.5e-3, 0.05, 0.05, channels_last=True),
 }
 
 
@@ -151,7 +154,13 @@ def _batches(info: ModelInfo, data: Dataset, size: int, steps: int, seed: int) -
             order = torch.cat([order, torch.randperm(len(data.train), generator=generator)])
         rows, order = order[:size], order[size:]
         raw = data.augment(data.train.inputs[rows], generator)
-        yield prepare_inputs(info, raw), data.train.targets[rows]
+        inputs = prepare_inputs(info, raw)
+        yield _trimmed(inputs) if info.task == "text_classification" else inputs, data.train.targets[rows]
+
+
+def _trimmed(ids: Tensor) -> Tensor:
+    """Token ids (N, T) without the columns that are nothing but padding; short phrases train in less time."""
+    return ids[:, : max(1, int((ids != 0).any(0).sum()))]
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from compression.state import state_of
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _KEPT = 4
 _SAMPLES = 128
+_ROWS_AT_ONCE = 16_384
 _FLOOR = 1e-5
 _originals: "OrderedDict[tuple[str, str], tuple[dict[str, Moments], Tensor]]" = OrderedDict()
 
@@ -56,9 +57,8 @@ def input_moments(
 
         def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
             x = args[0]
-            axes = [0, *range(2, x.ndim)]
-            mean = x.mean(axes)
-            power = torch.linalg.vector_norm(x, dim=axes).square() / (x.numel() // x.shape[1])
+            rows = x.movedim(1, -1).flatten(0, -2)
+            mean, power = rows.mean(0), _squares(rows) / len(rows)
             found[fqn] = Moments(mean, (power - mean.square()).clamp(min=0))
             if correct is not None and fqn in correct:
                 _shift(module, correct[fqn], found[fqn])
@@ -70,6 +70,14 @@ def input_moments(
         for handle in handles:
             handle.remove()
     return found, output
+
+
+def _squares(rows: Tensor) -> Tensor:
+    """Sum of squares per column, some rows at a time: a copy of all would not stay in the processor's cache."""
+    total = rows.new_zeros(rows.shape[1])
+    for part in rows.split(_ROWS_AT_ONCE):
+        total += part.square().sum(0)
+    return total
 
 
 def _shift(norm: Any, original: Moments, now: Moments) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 _MOST_BYTES = 3 * 2**29
+_SMALL_TRIANGLE = 128
 _known = WeakTensorKeyDictionary()
 
 
@@ -42,12 +43,7 @@ def _bytes(value: Any) -> int:
 
 def upper_factor(hessian: Tensor) -> Tensor:
     """Upper Cholesky factor U of the inverse, ``H^-1 = U^T U``, of a damped (G, K, K)."""
-    return remembered(hessian, "upper", lambda h: torch.linalg.cholesky(inverted(h), upper=True))
-
-
-def inverted(hessian: Tensor) -> Tensor:
-    """Inverse of a damped (G, K, K)."""
-    return remembered(hessian, "inverse", _inverse)
+    return remembered(hessian, "upper", _inverse_factor)
 
 
 def ordered_factor(hessian: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,8 +55,22 @@ def _ordered(hessian: Tensor) -> tuple[Tensor, Tensor]:
     order = torch.argsort(torch.diagonal(hessian, dim1=1, dim2=2), dim=1, descending=True)
     groups = torch.arange(len(order))[:, None]
     ordered = hessian[groups[:, :, None], order[:, :, None], order[:, None, :]]
-    return order, torch.linalg.cholesky(_inverse(ordered), upper=True)
+    return order, _inverse_factor(ordered)
 
 
-def _inverse(hessian: Tensor) -> Tensor:
-    return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+def _inverse_factor(hessian: Tensor) -> Tensor:
+    """``U = R^-1`` of ``H = R R^T`` with R upper triangular; half the work of inverting H and factorizing that."""
+    return _inverse_triangle(torch.linalg.cholesky(hessian.flip(-1, -2)).flip(-1, -2))
+
+
+def _inverse_triangle(upper: Tensor) -> Tensor:
+    """Inverse of an upper triangular (..., K, K), by halves, so that most of it is matrix products."""
+    size = upper.shape[-1]
+    if size <= _SMALL_TRIANGLE:
+        one = torch.eye(size, dtype=upper.dtype).expand_as(upper)
+        return torch.linalg.solve_triangular(upper, one, upper=True)
+    half, inverse = size // 2, torch.zeros_like(upper)
+    first, last = _inverse_triangle(upper[..., :half, :half]), _inverse_triangle(upper[..., half:, half:])
+    inverse[..., :half, :half], inverse[..., half:, half:] = first, last
+    inverse[..., :half, half:] = -(first @ upper[..., :half, half:]) @ last
+    return inverse

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compression.solvers.factors import inverted, upper_factor
+from compression.solvers.factors import upper_factor
 from compression.solvers.gptq import BLOCK
 
 
@@ -84,17 +84,25 @@ def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
         float64 (G, R, K), zero where the mask is False.
     """
     before = weight.double()
-    target, inverse = before @ hessian, inverted(hessian)
-    solved = torch.zeros_like(target)
+    target = before @ hessian
+    solved, inverse = torch.zeros_like(target), _inverse_where_dense(hessian, mask)
     for group in range(len(weight)):
         for row, stays in enumerate(mask[group]):
             kept, gone = stays.nonzero().flatten(), (~stays).nonzero().flatten()
             if len(kept) <= len(gone):
                 solved[group, row, kept] = _solve(hessian[group], kept, target[group, row, kept])
-            else:
+            elif inverse is not None:
                 change = inverse[group][:, gone] @ _solve(inverse[group], gone, before[group, row, gone])
                 solved[group, row] = (before[group, row] - change).masked_fill(~stays, 0.0)
     return solved
+
+
+def _inverse_where_dense(hessian: Tensor, mask: Tensor) -> Tensor | None:
+    """Inverse (G, K, K) if more than half of any output's weights stay."""
+    if not bool((mask.sum(-1) > mask.shape[-1] / 2).any()):
+        return None
+    upper = upper_factor(hessian)
+    return upper.transpose(1, 2) @ upper
 
 
 def _solve(matrix: Tensor, rows: Tensor, target: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from compression.techniques.registry import register_technique
 
 _PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
 _LEVELS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.99, 1.0)
-_MOST_CURVE_COST, _MOST_REFIT_COST = 2 * 10**9, 2 * 10**10
+_MOST_CURVE_COST, _MOST_REFIT_COST = 10**9, 2 * 10**10
 
 
 @dataclass(frozen=True)

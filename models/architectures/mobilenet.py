@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from models.registry import ModelInfo, register_model
 
 _STAGES = ((16, 1, 3), (24, 2, 4), (24, 1, 4), (40, 2, 4), (40, 1, 4), (64, 2, 4), (64, 1, 4))
+_FASHION_STAGES = ((16, 1, 1), (24, 2, 3), (24, 1, 3), (40, 2, 4), (40, 1, 4), (64, 1, 4), (64, 1, 4))
 
 
 class InvertedResidual(nn.Module):
@@ -61,3 +62,16 @@ class SmallMobileNet(nn.Module):
 def digits_mobilenet() -> nn.Module:
     """A MobileNetV2 of about 0.2 M parameters for 32x32 digits."""
     return SmallMobileNet(10, 1, _STAGES)
+
+
+@register_model(
+    ModelInfo(
+        name="fashion_mobilenetv2", title="MobileNetV2 on Fashion-MNIST", task="image_classification",
+        dataset="fashion_mnist", input_shape=(1, 28, 28), num_classes=10, family="cnn", mean=(0.286,), std=(0.353,),
+        description="Inverted residuals with depthwise convolutions.",
+    ),
+    half_width=lambda: SmallMobileNet(10, 1, tuple((width // 2, *rest) for width, *rest in _FASHION_STAGES)),
+)
+def fashion_mobilenetv2() -> nn.Module:
+    """A MobileNetV2 of about 0.1 M parameters for Fashion-MNIST."""
+    return SmallMobileNet(10, 1, _FASHION_STAGES)
