@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _PICKED, _MODEL, _SHOWN, _PENDING = "picked-result", "picked-model", "exported", "pending-import"
+_REFINED = "refined"
 _LOOK_SECONDS = 2.0
 
 
@@ -28,7 +29,7 @@ def page() -> None:
     st.subheader("Export", anchor=False)
     service = backend.service()
     _go_on_with_import()
-    results = newest(service.results())
+    results = service.results()
     if results:
         result = _pick(results)
         _show(service, result)
@@ -53,15 +54,18 @@ def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
     known = {r.key: r for r in results}
     asked = st.query_params.get(RESULT)
     if asked is not None and asked not in known:
-        st.warning(f"result: {asked!r} is not here, or has been measured again since; another is shown.")
-    before = known.get(st.session_state.get(_SHOWN, ""), results[-1])
+        st.warning(f"result: {asked!r} is not here; another is shown.")
+    latest = newest(results)
+    before = known.get(st.session_state.get(_SHOWN, ""), latest[-1])
     chosen = known.get(asked or "", before)
     st.session_state[_SHOWN] = st.query_params[RESULT] = chosen.key
     models = sorted({str(r.recipe["model"]) for r in results})
-    runs = [r.key for r in reversed(results) if r.recipe["model"] == chosen.recipe["model"]]
+    runs = [r.key for r in reversed(latest) if r.recipe["model"] == chosen.recipe["model"]]
+    if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
+        runs.insert(0, chosen.key)
     st.session_state.update({_MODEL: str(chosen.recipe["model"]), _PICKED: chosen.key})
     left, right = st.columns([1, 3])
-    left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(results,))
+    left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(latest,))
     right.selectbox(
         "Run", runs, format_func=lambda key: _named(known[key]), key=_PICKED, on_change=_take_run,
         help="All measured runs of this model, the newest first",
@@ -102,13 +106,29 @@ def _show(service: "Service", result: ExperimentResult) -> None:
 
 def _show_stage(service: "Service", result: ExperimentResult) -> None:
     """That the figures are not final yet, and what comes of that; a fragment's body."""
-    now = service.status([result.key]).get(result.key)
+    target = st.session_state.get(_REFINED, {}).get(result.key, result.key)
+    now = service.status([target]).get(target)
     if now is not None and now.result is not None and now.result.stage == "full":
+        st.query_params[RESULT] = target
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", key="stage"):
-        refine = partial(service.submit, recipe_from_dict(result.recipe))
-        st.button("Measure to the end", key="refine", icon=":material/timer:", on_click=refine)
-        st.caption("First figures: their intervals are still wide. What is exported says so.", width="content")
+        busy = now is not None and now.state in ("queued", "running")
+        st.button(
+            "Measure to the end", key="refine", icon=":material/timer:", disabled=busy,
+            on_click=partial(_refine, service, result),
+        )
+        doing = f" {now.message}" if now is not None and busy else ""
+        st.caption(f"First figures: their intervals are still wide. What is exported says so.{doing}", width="content")
+
+
+def _refine(service: "Service", result: ExperimentResult) -> None:
+    """Have it measured to the end; under another key where code or data have changed since."""
+    try:
+        refined = service.submit(recipe_from_dict(result.recipe))
+    except InputError as error:
+        st.toast(str(error), icon=":material/error:")
+        return
+    st.session_state.setdefault(_REFINED, {})[result.key] = refined
 
 
 def _show_files(service: "Service", subject: Subject) -> None:

@@ -14,7 +14,7 @@ from compression.errors import CancelledError, InputError
 from compression.experiments.artifacts import GRAPH_NAME, PACKED_NAME, Progress
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import RUNTIMES, RuntimeRecord, part_of, runtime_info
-from compression.experiments.stages import QUICK_SAMPLES, build, key_of
+from compression.experiments.stages import build, key_of
 from compression.experiments.store import ResultStore, now
 from compression.experiments.tasks import Task, load_task
 from compression.metrics.accuracy import evaluate_onnx
@@ -27,6 +27,7 @@ from compression.state import state_of
 from compression.structure.rebuilding import rebuild
 from models import registry
 
+_COMPARED = 200
 _CLOSE = 2e-3
 _SCORED = "scored"
 
@@ -135,7 +136,7 @@ def export_program(store: ResultStore, key: str, progress: Progress, cancelled: 
     if cancelled():
         raise CancelledError("cancelled")
     progress(0.6, "executing it in a fresh process")
-    split = own.task.scoring_split(min(QUICK_SAMPLES[own.task.info.task], own.recipe.n_samples or 10**9))
+    split = own.task.scoring_split(min(_COMPARED, own.recipe.n_samples or _COMPARED))
     inputs = list(own.task.scoring_batches(split))
     found = run_program(path, np.concatenate(inputs))
     session = open_session(own.graph, own.recipe.runtime.threads)

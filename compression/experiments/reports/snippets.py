@@ -73,7 +73,7 @@ def _prepared(info: ModelInfo) -> str:
     """Lines that make a batch of one as the model wants it."""
     shape = ", ".join(map(str, (1, *info.input_shape)))
     if info.input_dtype == "int64":
-        return f"batch = np.zeros(({shape}), np.int64)  # token ids below {info.num_classes}\n"
+        return f"batch = np.zeros(({shape}), np.int64)  # token ids\n"
     lines = [f"pixels = np.zeros(({shape}), np.uint8)", f"batch = pixels / np.float32({info.scale:g})"]
     if info.mean:
         mean, std = (f"np.float32({list(values)}).reshape(1, -1, 1, 1)" for values in (info.mean, info.std))
