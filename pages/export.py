@@ -93,6 +93,7 @@ def _show(service: "Service", result: ExperimentResult) -> None:
     except InputError as error:
         st.error(str(error))
         return
+    st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(result.recipe)}")
     show_cards(result)
     if result.stage != "full":
         st.fragment(_show_stage, run_every=_LOOK_SECONDS)(service, result)

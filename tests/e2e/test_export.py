@@ -20,7 +20,7 @@ def test_a_point_is_exported_as_a_report_that_opens_without_a_network(visit: Vis
         page.get_by_role("button", name="Report (.html)").click()
     started.value.save_as(tmp_path / "report.html")
     shared = visit(page.url)  # the address alone shows the same result
-    expect(shared.get_by_text("sparsity 0.8").first).to_be_visible()
+    expect(shared.get_by_text(re.compile("sparsity 0.8$")).first).to_be_visible()
     page.context.set_offline(True)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
