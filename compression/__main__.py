@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--quick", action="store_true", help="first figures with wide intervals")
     verify = command("verify", "replay an exported bundle and compare the numbers", actions.verify)
     verify.add_argument("bundle", type=Path, help="bundle (zip)")
+    export = command("export", "write a result's bundle, report, model card and model file", actions.export_result)
+    export.add_argument("result", metavar="KEY_OR_RECIPE", help="key of a stored result, or a recipe file to measure")
+    export.add_argument("--bundle", type=Path, help="write the bundle (zip) here")
+    export.add_argument("--report", type=Path, help="write a self-contained HTML report here")
+    export.add_argument("--card", type=Path, help="write a model card (Markdown) here")
+    export.add_argument("--model", type=Path, help="write the runtime's own model file here")
+    export.add_argument("--runtime", default="onnxruntime", help="onnxruntime, openvino or torch; measured there too")
     return parser
 
 

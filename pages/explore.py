@@ -11,6 +11,7 @@ from pages.components.plan import Plan, make_plan
 from pages.components.plots import axes_choice, curves_choice, curves_together, show_plots
 from pages.components.state import EXTRA, MODEL, Controls, read_extra, recipe_of
 from pages.components.summary import show_summary
+from pages.components.technique_help import show_help
 from pages.components.view import View, clear_selection
 
 _FIRST_MODEL, _FIRST_CURVE = "digits_resnet", "quantization"
@@ -30,6 +31,7 @@ def page() -> None:
         recipe = _recipe(info, techniques, {"students": service.students(info.name)})
         show_import([model.name for model in models], techniques)
     st.subheader(info.title, anchor=False)
+    show_help(service, info.name, techniques)
     if recipe is None:
         return
     tracker: Tracker = st.session_state.setdefault(f"tracker-{info.name}", Tracker())

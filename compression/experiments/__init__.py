@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
     from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, TrainingRecord
     from compression.experiments.service import Service
+    from compression.experiments.stages import run_experiment
     from compression.experiments.status import JobStatus
+    from compression.experiments.store import ResultStore
     from compression.experiments.sweep import vary
     from compression.knobs import Knob, default_of, knobs_of
     from compression.recipe import (
@@ -41,6 +43,7 @@ __all__ = [
     "LayerRecord",
     "ModelInfo",
     "Recipe",
+    "ResultStore",
     "Runtime",
     "Service",
     "Step",
@@ -61,6 +64,7 @@ __all__ = [
     "recipe_hash",
     "recipe_to_dict",
     "recipe_to_yaml",
+    "run_experiment",
     "step_from_dict",
     "vary",
 ]
@@ -72,7 +76,9 @@ _MODULES = {
     "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
     "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord", "TrainingRecord"),
     "compression.experiments.service": ("Service",),
+    "compression.experiments.stages": ("run_experiment",),
     "compression.experiments.status": ("JobStatus",),
+    "compression.experiments.store": ("ResultStore",),
     "compression.experiments.sweep": ("vary",),
     "compression.knobs": ("Knob", "default_of", "knobs_of"),
     "compression.recipe": (

@@ -24,7 +24,11 @@ from compression.experiments.report import (
     format_latency,
     text_table,
 )
+from compression.experiments.reports import model_card, report_html, subject_of
+from compression.experiments.reports.tables import runtime_rows
 from compression.experiments.results import ExperimentResult
+from compression.experiments.runtime_records import read_record, runtime_info
+from compression.experiments.runtimes import measure_in
 from compression.experiments.stages import key_of, run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
@@ -33,6 +37,10 @@ from compression.knobs import knobs_of
 from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict
 from compression.techniques import list_techniques
 from models import datasets, registry
+
+_TECHNIQUE_FIELDS = (
+    "key", "title", "family", "paper", "paper_url", "main_knob", "summary", "smaller", "faster", "formula", "symbols",
+)
 
 
 def _print(text: str) -> None:
@@ -88,7 +96,7 @@ def show_techniques(options: Namespace) -> int:
         for name, spec in knobs_of(technique.config_type).items():
             default = next(f.default for f in fields(technique.config_type) if f.name == name)
             knobs[name] = {**asdict(spec), "default": default}
-        shown = {k: getattr(technique, k) for k in ("key", "title", "family", "paper", "paper_url", "main_knob")}
+        shown = {k: getattr(technique, k) for k in _TECHNIQUE_FIELDS}
         records.append({**shown, "needs": sorted(technique.needs), "knobs": knobs})
     return _show(options, records, ("key", "family", "main_knob", "paper", "title"), "techniques")
 
@@ -184,3 +192,45 @@ def verify(options: Namespace) -> int:
         rows = [(c.name, c.stated, c.found, "ok" if c.passed else "DIFFERS") for c in checks]
         _print(text_table(("check", "bundle says", "found", ""), rows))
     return 0 if passed else 1
+
+
+def export_result(options: Namespace) -> int:
+    """``export``: write what a stored or measured result is taken away as."""
+    wanted = {name: getattr(options, name) for name in ("bundle", "report", "card", "model") if getattr(options, name)}
+    runtime, store = runtime_info(options.runtime), _store(options)
+    if not wanted and runtime.key == "onnxruntime":
+        raise InputError("export", options.result, "one of --bundle, --report, --card, --model, --runtime is needed")
+    result = _stored_or_measured(options.result, store)
+    if runtime.key != "onnxruntime" and read_record(store, result.key, runtime.key) is None:
+        with _bar(runtime.title) as progress:
+            measure_in(store, result.key, runtime.key, progress)
+    subject = subject_of(store, result.key)
+    for name, path in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name == "bundle":
+            export_bundle(store, result.key, path)
+        elif name == "model":
+            path.write_bytes((store.artifact_dir(result.key) / runtime.file_name).read_bytes())
+        else:
+            path.write_text((report_html if name == "report" else model_card)(subject), encoding="utf-8")
+    header, rows = runtime_rows(subject)
+    if options.json:
+        runtimes = [asdict(record) for record in subject.records]
+        written = {name: str(path) for name, path in wanted.items()}
+        _print_json({**result.flat(), "runtimes": runtimes, "written": written})
+    else:
+        _print(text_table(header, rows))
+        for name, path in wanted.items():
+            _print(f"{name}: {path}")
+    return 0
+
+
+def _stored_or_measured(text: str, store: ResultStore) -> ExperimentResult:
+    """The result of a key, or of a recipe file, which is measured where it has not been yet."""
+    stored = store.get_result(text)
+    if stored is not None:
+        return stored
+    path = Path(text)
+    if not path.is_file():
+        raise InputError("result", text, "the key of a stored result, or a recipe file, is needed")
+    return _measure(_read_recipe(path), store, False, path.name)

@@ -9,7 +9,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,33 @@ class Engine:
                     resources=resource, priority=priority - lower, key=f"{function.__name__}-{tier}-{key}-{turn}",
                 )
                 chain.append(before)
+        self._keep(key, chain, on_lost)
+
+    def submit_stages(
+        self, key: str, stages: Sequence[tuple[Callable[..., bool], bool]], arguments: Sequence[Any],
+        priority: int = 0, on_lost: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Queue a job of stages that follow one another.
+
+        Args:
+            key: Key of the job.
+            stages: Functions, called as ``function(root, key, *arguments, before)`` where `before` says whether the
+                stage before succeeded, and whether each belongs on the worker that times.
+            arguments: Plain data.
+            priority: Higher runs first.
+            on_lost: Called with the key and a reason if a worker was lost for good.
+        """
+        turn, before = next(self._turns), True
+        chain: list[Future] = []
+        for function, times in stages:
+            before = self._client.submit(
+                function, self._root, key, *arguments, before, pure=False, resources=_TIMING if times else _COMPUTE,
+                priority=priority, key=f"{function.__name__}-{key}-{turn}",
+            )
+            chain.append(before)
+        self._keep(key, chain, on_lost)
+
+    def _keep(self, key: str, chain: list[Future], on_lost: Callable[[str, str], None] | None) -> None:
         self._futures[key] = chain
         if on_lost is not None:
 

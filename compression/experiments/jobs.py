@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from compression.experiments.store import ResultStore
     from compression.recipe import Recipe
 
+Progress = Callable[[float, str], None]
 logger = logging.getLogger(__name__)
 CURVE, ENOUGH = "curve", "enough"
 _REPORT_SECONDS = 0.2
@@ -143,6 +144,31 @@ def time_artifact(root: str, key: str, recipe_json: str, tier: "Tier", before: b
         _put(store, key, "done" if result.stage == "full" else "quick", 1.0, result.stage)
 
     return _guarded(store, key, work)
+
+
+def side_stage(
+    root: str, key: str, work: Callable[["ResultStore", Progress, Callable[[], bool]], object], *, first: bool = True,
+    last: bool = True,
+) -> bool:
+    """One stage of a job that is no experiment; its errors become the job's state.
+
+    Args:
+        root: The store's folder.
+        key: Key of the job.
+        work: Called with the store, where to report progress, and what says whether to stop.
+        first: Whether it begins the job.
+        last: Whether it ends it.
+    """
+    store = _store(root)
+    if first:
+        _start(store, key)
+
+    def run(watch: _Watch) -> None:
+        work(store, watch.progress, watch.cancelled)
+        if last:
+            _put(store, key, "done", 1.0, "done")
+
+    return _guarded(store, key, run)
 
 
 def warm_up(root: str, times: bool, after: list[bool]) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 from compression.experiments import stages
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
+from compression.experiments.exports import Exports
+from compression.experiments.illustrations import Illustrations
 from compression.experiments.jobs import CURVE, ENOUGH
 from compression.experiments.locations import home
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
@@ -38,6 +40,8 @@ class Service:
         self._lock = threading.Lock()
         self._known: dict[str, ExperimentResult] = {}
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
+        self.exports = Exports(self.store, self._engine, self._lost)
+        self.illustrations = Illustrations(self.store, self._engine, self._lost)
 
     def models(self) -> list[registry.ModelInfo]:
         """Models that can be chosen."""

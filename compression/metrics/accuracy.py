@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,7 @@ def evaluate_onnx(
     threads: int = 1,
     progress: Callable[[float, str], None] = _ignore,
     cancelled: Callable[[], bool] = bool,
+    session: Any = None,
 ) -> Evaluation:
     """Execute a graph on prepared inputs and compare with the targets.
 
@@ -75,12 +77,13 @@ def evaluate_onnx(
         threads: Threads of one operator.
         progress: Called with a fraction.
         cancelled: Polled before each batch.
+        session: What executes the graph: its ``run(["output"], {"input": batch})``; by default one of ONNX Runtime.
 
     Raises:
         CancelledError: if `cancelled` became true.
         ValueError: if inputs and targets do not match in number.
     """
-    session = open_session(path, threads)
+    session = session or open_session(path, threads)
     predictions, confidences, bits, done = [], [], 0.0, 0
     for batch in batches:
         if cancelled():

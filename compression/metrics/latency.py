@@ -63,9 +63,14 @@ class LatencyRecord:
 
 
 class LatencyTimer:
-    """Times graphs in a child process that is started on first use and replaced when it dies."""
+    """Times graphs in a child process that is started on first use and replaced when it dies.
 
-    def __init__(self) -> None:
+    Args:
+        process: Module that the child runs; it decides on the runtime.
+    """
+
+    def __init__(self, process: str = "compression.metrics.latency_process") -> None:
+        self._process = process
         self._child: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str | None] = queue.Queue()
 
@@ -105,7 +110,7 @@ class LatencyTimer:
             while not rounds or (tier == "full" and not _enough(rounds, time.monotonic() - started)):
                 if cancelled():
                     raise CancelledError("cancelled")
-                rounds += self._ask({**request, "seed": len(rounds)})
+                rounds += self.ask({**request, "seed": len(rounds)})["rounds"]
         return summarize(rounds, same=candidate == baseline)
 
     def start(self) -> None:
@@ -119,7 +124,12 @@ class LatencyTimer:
             self._child.wait()
             self._child = None
 
-    def _ask(self, request: dict[str, Any]) -> Rounds:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The child's answer to a request.
+
+        Raises:
+            RuntimeError: if it cannot do it, dies or does not answer.
+        """
         for attempt in (1, 2):
             child = self._running()
             try:
@@ -136,7 +146,7 @@ class LatencyTimer:
                 answer = json.loads(line)
                 if "error" in answer:
                     raise RuntimeError(f"the graph cannot be timed: {answer['error']}")
-                return answer["rounds"]
+                return answer
             self.close()
             if attempt == 2:
                 break
@@ -146,7 +156,7 @@ class LatencyTimer:
         if self._child is None or self._child.poll() is not None:
             self._answers = queue.Queue()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "compression.metrics.latency_process"], cwd=_PROJECT, text=True,
+                [sys.executable, "-m", self._process], cwd=_PROJECT, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(_PROJECT)},
             )
             assert self._child.stdout is not None

@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,14 @@ _MOST_DISTURBED = 4
 
 
 class Bench:
-    """Sessions that are ready to be timed."""
+    """Sessions that are ready to be timed.
 
-    def __init__(self) -> None:
+    Args:
+        opener: ``(file, threads) -> session`` of the runtime that is timed.
+    """
+
+    def __init__(self, opener: Callable[[str, int], Any] = open_session) -> None:
+        self._open = opener
         self._sessions: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 
     def session(self, path: str, threads: int, feed: dict[str, np.ndarray]) -> Any:
@@ -38,7 +44,7 @@ class Bench:
         stat = Path(path).stat()
         key = (path, threads, stat.st_mtime_ns, stat.st_size, feed["input"].shape)
         if key not in self._sessions:
-            session = open_session(path, threads)
+            session = self._open(path, threads)
             end = time.perf_counter() + _WARM_UP_SECONDS
             for _ in range(_WARM_UPS):
                 session.run(["output"], feed)
@@ -49,6 +55,10 @@ class Bench:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the request asks for, as plain data."""
+        return {"rounds": self.measure(request)}
 
     def measure(self, request: dict[str, Any]) -> list[list[list[int]]]:
         """Alternate short blocks of both graphs in shuffled order until the time is over.
@@ -89,12 +99,11 @@ def _switches() -> int:
     return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def main() -> None:
+def serve(bench: Bench) -> None:
     """Answer requests until stdin ends."""
-    bench = Bench()
     for line in sys.stdin:
         try:
-            answer: dict[str, Any] = {"rounds": bench.measure(json.loads(line))}
+            answer = bench.answer(json.loads(line))
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -102,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Bench())

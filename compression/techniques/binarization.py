@@ -49,7 +49,13 @@ class BinarizationConfig:
     paper_url="https://arxiv.org/abs/1605.04711",
     main_knob="levels",
     summary="Leaves only the signs of weights, or signs and zeros, and one scale per filter.",
-    helps="Smallest of all per weight; faster only together with 8-bit activations. Needs recovery to keep accuracy.",
+    smaller="yes, most of all per weight. Needs recovery to keep accuracy.",
+    faster="only together with 8-bit activations.",
+    formula=r"\begin{gathered}\hat w=\alpha t,\quad t_j=\mathrm{sign}(w_j)\,[\,|w_j|>\Delta\,]\\"
+    r"\alpha=\frac{\sum_{t_j\neq 0}|w_j|}{|\{j:t_j\neq 0\}|}\end{gathered}",
+    symbols=r"$t_j$: -1, 0 or 1 (binary: no 0); $\Delta$: the threshold below which a weight becomes zero; "
+    r"$\alpha$: one scale per filter.",
+    example=({"technique": "binarization", "levels": "ternary"},),
     needs=frozenset({"calibration"}),
     order=64,
 )

@@ -39,7 +39,12 @@ class BlockSharingConfig:
     paper_url="https://arxiv.org/abs/1909.11942",
     main_knob="n_unique_blocks",
     summary="Lets neighbouring blocks of the same shape use the same convolution and linear weights.",
-    helps="Smaller; not faster. Costs much accuracy until recovery or distillation follows.",
+    smaller="yes: one set of weights for several blocks. Costs much accuracy until recovery or distillation follows.",
+    faster="no: every block is still computed.",
+    formula=r"W^{(1)}=W^{(2)}=\dots=W^{(n)}",
+    symbols="Convolution and linear weights of neighbouring blocks of one shape; each keeps its own norms and biases. "
+    "Of the blocks' own weights and their mean, those that predict most like the original are taken.",
+    example=({"technique": "block_sharing", "n_unique_blocks": 1},),
     needs=frozenset({"calibration"}),
     order=25,
 )

@@ -66,7 +66,12 @@ class ChannelPruningConfig:
     paper_url="https://arxiv.org/abs/2301.12900",
     main_knob="pruning_ratio",
     summary="Removes whole channels, neurons and attention heads; the tensors become smaller.",
-    helps="Smaller and faster everywhere: fewer multiplications on the same dense kernels.",
+    smaller="yes: whole rows and columns of the tensors are gone, in the ONNX file too.",
+    faster="yes, everywhere: fewer multiplications on the same dense kernels, most where multiples of 8 or 16 stay.",
+    formula=r"\begin{gathered}H=\tfrac{2}{N}XX^\top\\W'=W\,H_{:,K}\,(H_{KK}+\lambda I)^{-1}\end{gathered}",
+    symbols=r"$K$: the channels that stay. The layers that read them are refitted to the original's output on "
+    r"calibration inputs $X$, so that they make up for those that are gone.",
+    example=({"technique": "channel_pruning", "pruning_ratio": 0.5, "scope": "layer"},),
     needs=frozenset({"calibration"}),
     order=10,
 )

@@ -59,7 +59,12 @@ class DistillationConfig:
     paper_url="https://arxiv.org/abs/1503.02531",
     main_knob="temperature",
     summary="Trains a smaller student to predict what the uncompressed model predicts.",
-    helps="Smaller and faster, because the student has fewer or thinner layers. Takes as long as training does.",
+    smaller="yes: the student has fewer or thinner layers.",
+    faster="yes, for the same reason. Takes as long as training does.",
+    formula=r"\begin{gathered}L=(1-\alpha)\,\mathrm{CE}(y,p_S)\\"
+    r"+\,\alpha T^2\,\mathrm{KL}\bigl(p_T^{(T)}\,\Vert\,p_S^{(T)}\bigr)\end{gathered}",
+    symbols=r"$p_T$, $p_S$: predictions of teacher and student, softened by the temperature $T$; $y$: the labels.",
+    example=({"technique": "distillation", "epochs": 1},),
     needs=frozenset({"training", "teacher"}),
     order=_ORDER,
 )

@@ -95,7 +95,13 @@ class QuantizationConfig:
     paper_url="https://arxiv.org/abs/2210.17323",
     main_knob="weight_bits",
     summary="Rounds weights, and if wanted activations, to a grid of few values.",
-    helps="Smaller at any number of bits; faster with 8-bit activations, which run on integer kernels.",
+    smaller="yes, at any number of bits.",
+    faster="with 8-bit activations, which run on integer kernels; with float activations it is not.",
+    formula=r"\begin{gathered}\hat w=s\cdot\mathrm{clip}\!\left(\left\lfloor w/s\right\rceil,\,-m,\,m\right)\\"
+    r"m=2^{b-1}-1\end{gathered}",
+    symbols=r"$b$: bits; $s$: a scale per output channel, that of the least squared rounding error. Below 8 bits "
+    r"each rounding error is passed on to the weights still to be rounded, so that the layer's output stays close.",
+    example=({"technique": "quantization", "weight_bits": 3, "granularity": "tensor"},),
     needs=frozenset({"calibration"}),
     order=60,
 )

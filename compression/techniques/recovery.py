@@ -39,7 +39,13 @@ class RecoveryConfig:
     paper_url="https://arxiv.org/abs/1503.02531",
     main_knob="epochs",
     summary="Trains the compressed model a little, with its pruned weights at zero and all others on their grids.",
-    helps="Wins accuracy back at the same size and speed. Takes as long as training does.",
+    smaller="no: it wins accuracy back at the same size. Takes as long as training does.",
+    faster="no.",
+    formula=r"\begin{gathered}L\bigl(M\odot Q(W)\bigr)\to\min\\"
+    r"\frac{\partial L}{\partial W}:=\frac{\partial L}{\partial Q(W)}\end{gathered}",
+    symbols=r"$M$: the weights that are left; $Q$: their grid or codebook, through which the gradient is passed "
+    r"straight; $L$: the loss of distillation, with the uncompressed model as the teacher.",
+    example=({"technique": "weight_pruning", "sparsity": 0.95}, {"technique": "recovery", "epochs": 1}),
     needs=frozenset({"training", "teacher"}),
     order=90,
 )

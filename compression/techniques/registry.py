@@ -1,6 +1,6 @@
 """Techniques by name. One file in this folder each; importing the package registers them all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,12 @@ class Technique:
         config_type: Frozen dataclass of its knobs.
         function: ``(model, config, context) -> model``; acts on the given copy and returns it.
         summary: What it does to the weights, in one sentence.
-        helps: When it makes the model smaller and when faster.
+        smaller: When it makes the model smaller.
+        faster: When it makes it faster.
+        formula: What it solves or computes, as LaTeX.
+        symbols: What the formula's letters mean.
+        example: Steps, in a recipe's form, that show on one layer what it does: the last is its own, at a setting that
+            can be seen; those before it make ready what it acts on.
         needs: Subset of {"calibration", "training", "teacher"}.
         order: Place in the suggested order of a combined recipe.
     """
@@ -40,9 +45,18 @@ class Technique:
     config_type: type
     function: TechniqueFunction
     summary: str
-    helps: str
+    smaller: str
+    faster: str
+    formula: str = ""
+    symbols: str = ""
+    example: tuple[Mapping[str, Any], ...] = ()
     needs: frozenset[str] = frozenset()
     order: int = 50
+
+    @property
+    def helps(self) -> str:
+        """When it makes the model smaller and when faster."""
+        return f"Smaller: {self.smaller} Faster: {self.faster}"
 
     def order_of(self, config: Any) -> int:
         """Place of a configured step in the suggested order: its config's own `order`, where that has one."""

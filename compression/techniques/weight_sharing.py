@@ -50,7 +50,12 @@ class WeightSharingConfig:
     paper_url="https://arxiv.org/abs/1510.00149",
     main_knob="n_clusters",
     summary="Replaces each weight by one of a few shared values per layer; only their numbers are stored.",
-    helps="Smaller; not faster: the values are looked up when the model is loaded and computed with as floats.",
+    smaller="yes: only the number of a value is stored for each weight, and entropy-coded.",
+    faster="no: the values are looked up when the model is loaded and computed with as floats.",
+    formula=r"\min_{c,\,k}\;\sum_j h_j\,\bigl(w_j-c_{k(j)}\bigr)^2",
+    symbols=r"$c$: the layer's codebook; $k(j)$: the entry that weight $j$ takes; $h_j$: how much an error of the "
+    r"weight does to the layer's output.",
+    example=({"technique": "weight_sharing", "n_clusters": 6},),
     needs=frozenset({"calibration"}),
     order=62,
 )

@@ -9,6 +9,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, Figures
+from compression.experiments.pace import at_pace_of
 from compression.experiments.pareto import Measured, frontier, knee
 from pages.components.axes import Axis
 from pages.components.formats import recipe_label, recipe_lines
@@ -53,24 +54,8 @@ def mark_of(
 
 
 def at_one_pace(marks: Sequence[Mark], baseline: Figures) -> list[Mark]:
-    """Latencies of one plot on one clock: the baseline's median divided by each mark's measured speed-up.
-
-    A machine is faster at one time than at another. A speed-up comes from blocks interleaved with the baseline's and
-    is free of that; two medians from different times are not.
-    """
-    return [replace(mark, figures=_paced(mark.figures, baseline)) for mark in marks]
-
-
-def _paced(figures: Figures, baseline: Figures) -> Figures:
-    base, own, ratio = baseline.latency_ms_p50, figures.latency_ms_p50, figures.speedup
-    if not base or not own or not ratio or figures == baseline:
-        return figures
-    low, high = figures.speedup_low or ratio, figures.speedup_high or ratio
-    tail = figures.latency_ms_p95
-    return replace(
-        figures, latency_ms_p50=base / ratio, latency_low=base / high, latency_high=base / low,
-        latency_ms_p95=None if tail is None else tail * base / ratio / own,
-    )
+    """Latencies of one plot on one clock; see `at_pace_of`."""
+    return [replace(mark, figures=at_pace_of(mark.figures, baseline)) for mark in marks]
 
 
 def drawable(marks: Sequence[Mark], x: Axis, y: Axis) -> list[Mark]:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from compression.experiments import InputError, Knob, Technique, default_of, knobs_of
 from pages.components.state import knob_key
+from pages.components.technique_help import help_button
 
 _MANY_STEPS = 1000
 Further = Mapping[str, Sequence[str]]
@@ -22,7 +23,9 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
     Returns:
         Its knob values, or None when it is off or its knobs contradict each other (then said so).
     """
-    on = st.toggle(f"**{technique.title}**", key=technique.key, help=_help(technique), bind="query-params")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"head-{technique.key}"):
+        on = st.toggle(f"**{technique.title}**", key=technique.key, bind="query-params", width="stretch")
+        help_button(technique)
     if not on:
         return None
     knobs = knobs_of(technique.config_type)
@@ -39,10 +42,6 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
         st.error(str(error))
         return None
     return values
-
-
-def _help(technique: Technique) -> str:
-    return f"{technique.summary}\n\n{technique.helps}\n\n[{technique.paper}]({technique.paper_url})"
 
 
 def _widget(technique: Technique, name: str, knob: Knob, further: Further) -> Any:

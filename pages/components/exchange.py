@@ -3,7 +3,7 @@
 import io
 import logging
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -47,6 +47,20 @@ def show_downloads(service: "Service", result: ExperimentResult) -> None:
         )
 
 
+def address_values(values: Mapping[str, object]) -> dict[str, str]:
+    """Widget values as they stand in the address of Explore; those of techniques that are off are left out."""
+
+    def shown(key: str) -> bool:
+        technique, dot, _ = key.partition(".")
+        return bool(values.get(technique)) if dot else values[key] not in (False, "")
+
+    return {key: _in_address(value) for key, value in values.items() if shown(key)}
+
+
+def _in_address(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def read_recipe(content: bytes) -> Recipe:
     """A recipe from a YAML or JSON file, or from a bundle.
 
@@ -68,8 +82,16 @@ def _from_bundle(content: bytes) -> bytes:
         raise InputError("bundle", "zip file", "a bundle with a readable recipe.yaml is needed") from None
 
 
-def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
-    """A field that takes a recipe or a bundle and sets the sliders."""
+def show_import(
+    models: Sequence[str], techniques: Sequence[Technique], use: Callable[[Mapping[str, object]], None] | None = None
+) -> None:
+    """A field that takes a recipe or a bundle and sets the sliders.
+
+    Args:
+        models: Models that the sliders can be set to.
+        techniques: All techniques.
+        use: What is done with the widgets' values; by default they are set on this page.
+    """
 
     def take() -> None:
         upload = st.session_state.get("import")
@@ -82,7 +104,7 @@ def show_import(models: Sequence[str], techniques: Sequence[Technique]) -> None:
         except InputError as error:
             st.session_state[_MESSAGE] = ("error", f"{upload.name}: {error}")
             return
-        apply(values)
+        (use or apply)(values)
         moved = recipe.steps != in_suggested_order(recipe.steps, techniques)
         told = " Its steps were put in the suggested order." if moved else ""
         st.session_state[_MESSAGE] = ("success", f"{upload.name} was put into the sliders.{told}")
@@ -106,5 +128,5 @@ def apply(values: Mapping[str, object]) -> None:
     for key, value in values.items():
         technique, dot, _ = key.partition(".")
         if dot and values.get(technique) and not st.session_state.get(technique):
-            st.query_params[key] = str(value).lower() if isinstance(value, bool) else str(value)
+            st.query_params[key] = _in_address(value)
     st.session_state.update(values)

@@ -1,9 +1,12 @@
 """Numbers and recipes in words: units, sensible digits, no false precision."""
 
-from collections.abc import Mapping
-from typing import Any
+from compression.experiments import Figures, format_bytes
+from compression.experiments.wording import knob_value, recipe_label, recipe_lines, step_label
 
-from compression.experiments import Figures, format_bytes, get_technique, knobs_of
+__all__ = [
+    "baseline_line", "change", "count", "interval_ms", "interval_percent", "knob_value", "milliseconds", "percent",
+    "recipe_label", "recipe_lines", "signed", "step_label",
+]
 
 
 def percent(fraction: float, digits: int = 1) -> str:
@@ -64,40 +67,3 @@ def baseline_line(figures: Figures) -> str:
     if figures.bits_per_character is not None:
         parts.insert(1, f"**{figures.bits_per_character:.2f}** bits per character")
     return "fp32: " + " \u00b7 ".join(parts)
-
-
-def knob_value(value: Any) -> str:
-    """A knob's value: short floats, words as they are."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def step_label(step: Mapping[str, Any]) -> str:
-    """One step in short: its title, main knob and what else is not the default."""
-    technique = get_technique(str(step["technique"]))
-    shown = []
-    for name in knobs_of(technique.config_type):
-        value = step.get(name, _default(technique.config_type, name))
-        if name == technique.main_knob or value != _default(technique.config_type, name):
-            shown.append(f"{name} {knob_value(value)}")
-    shown += [f"{word} {len(step[word])}" for word in ("layers", "overrides") if step.get(word)]
-    return f"{technique.title}: " + ", ".join(shown)
-
-
-def _default(config_type: type, name: str) -> Any:
-    return config_type.__dataclass_fields__[name].default
-
-
-def recipe_label(recipe: Mapping[str, Any]) -> str:
-    """A recipe in one line; "uncompressed" for the baseline."""
-    return " + ".join(step_label(step) for step in recipe["steps"]) or "uncompressed"
-
-
-def recipe_lines(recipe: Mapping[str, Any]) -> list[str]:
-    """The whole recipe, every knob, one line per step."""
-    lines = []
-    for number, step in enumerate(recipe["steps"], 1):
-        technique = get_technique(str(step["technique"]))
-        knobs = ", ".join(f"{k} {knob_value(v)}" for k, v in step.items() if k in knobs_of(technique.config_type))
-        extra = ", ".join(f"{word}: {step[word]}" for word in ("layers", "overrides") if step.get(word))
-        lines.append(f"{number}. {technique.title}: {knobs}{'; ' + extra if extra else ''}")
-    return lines or ["uncompressed"]

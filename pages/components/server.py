@@ -9,10 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from pages.components.namesake import join_compression
 
 join_compression()
+# A folder named pages is taken for Streamlit's older kind of application until app.py has run once: without this, a
+# page that is asked for by its address before any other would be shown without the application around it.
+PagesManager.uses_pages_directory = False
 
 
 @asynccontextmanager

@@ -19,6 +19,8 @@ from compression.experiments import (
 MODEL = "model"
 EXTRA = "extra"
 POINT = "point"
+RESULT = "result"
+HELP = "help"
 _STEP_EXTRAS = ("layers", "overrides")
 _RECIPE_EXTRAS = ("seed", "n_samples", "runtime")
 

@@ -19,8 +19,14 @@ from compression.experiments import (
     recipe_hash,
     recipe_to_dict,
 )
+from compression.experiments.exports import job_key
+from compression.experiments.illustration import Illustration
+from compression.experiments.reports import Subject
+from compression.experiments.reports.subject import comparable
+from compression.experiments.runtime_records import RuntimeRecord
 from compression.experiments.tasks import student_names
-from models.registry import list_models
+from models.datasets import dataset_info
+from models.registry import list_models, model_info
 from pages.components import backend
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +65,53 @@ def synthetic_result(recipe: Recipe, stage: str = "full") -> ExperimentResult:
     )
 
 
+class FakeExports:
+    """Exports without workers: records appear when a test puts them there."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self.service = service
+        self.records: dict[tuple[str, str], RuntimeRecord] = {}
+        self.submitted: list[tuple[str, str]] = []
+
+    def submit(self, key: str, runtime: str) -> str:
+        self.submitted.append((key, runtime))
+        self.service.states[job_key(key, runtime)] = "running"
+        return job_key(key, runtime)
+
+    def record(self, key: str, runtime: str) -> RuntimeRecord | None:
+        return self.records.get((key, runtime))
+
+    def file(self, key: str, runtime: str) -> Path:
+        del key, runtime
+        return Path(__file__)
+
+    def subject(self, key: str) -> Subject:
+        result = self.service.result(key)
+        if result is None:
+            raise InputError("result", key, "the key of a stored result is needed")
+        records = tuple(record for (own, _), record in self.records.items() if own == key)
+        model, data = model_info(str(result.recipe["model"])), dataset_info(str(result.recipe["dataset"]))
+        return Subject(result, comparable(result, self.service.results()), records, model, data, "ab" * 32)
+
+
+class FakeIllustrations:
+    """Pictures that appear when a test puts them there."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self.service = service
+        self.pictures: dict[tuple[str, str], Illustration] = {}
+
+    def job(self, model: str, technique: str) -> str:
+        return f"picture-{model}-{technique}"
+
+    def submit(self, model: str, technique: str) -> str:
+        self.service.states[self.job(model, technique)] = "running"
+        return self.job(model, technique)
+
+    def get(self, model: str, technique: str) -> Illustration | None:
+        return self.pictures.get((model, technique))
+
+
 class FakeService:
     """Answers like the real service. Jobs wait until `finish` is called; `automatic` ends one at each look."""
 
@@ -72,6 +125,8 @@ class FakeService:
         self.finished_early: list[str] = []
         self.trained_whole: list[str] = []
         self.refused: InputError | None = None
+        self.exports = FakeExports(self)
+        self.illustrations = FakeIllustrations(self)
 
     def models(self) -> list[object]:
         return list(list_models())
@@ -109,7 +164,7 @@ class FakeService:
 
     def result(self, key: str) -> ExperimentResult | None:
         state = self.states.get(key)
-        if state in ("done", "quick"):
+        if state in ("done", "quick") and key in self.recipes:
             return synthetic_result(self.recipes[key], "full" if state == "done" else "quick")
         return None
 

@@ -1,0 +1,79 @@
+"""A stored result in other runtimes, and what reports tell of it; part of the service."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compression.errors import InputError
+from compression.experiments import side_jobs
+from compression.experiments.reports import Subject, subject_of
+from compression.experiments.runtime_records import RuntimeRecord, installed, read_record, runtime_info
+from compression.experiments.store import ResultStore
+
+if TYPE_CHECKING:
+    from compression.experiments.engine import Engine
+
+_STAGES = {
+    "openvino": ((side_jobs.score_elsewhere, False), (side_jobs.time_elsewhere, True)),
+    "torch": ((side_jobs.export_program, False),),
+}
+_PRIORITY = 20
+
+
+class Exports:
+    """Exports of stored results; part of the service.
+
+    Args:
+        store: Where results are.
+        engine: Its workers.
+        lost: Called with a job's key and a reason if a worker was lost.
+    """
+
+    def __init__(self, store: ResultStore, engine: "Engine", lost: Callable[[str, str], None]) -> None:
+        self._store, self._engine, self._lost = store, engine, lost
+
+    def submit(self, key: str, runtime: str) -> str:
+        """Have a result measured in a further runtime; returns the job's key at once.
+
+        Raises:
+            InputError: if the runtime is unknown or not installed here, or is where the result was measured anyway.
+        """
+        info = runtime_info(runtime)
+        if runtime not in _STAGES:
+            raise InputError("runtime", runtime, "it is the runtime that every result is measured in")
+        if installed(runtime) is None:
+            raise InputError("runtime", runtime, f"the package {info.package} is not installed here")
+        job = job_key(key, runtime)
+        if self._store.jobs([job]).get(job, {}).get("state") not in ("queued", "running"):
+            self._store.put_job(job, "queued", 0.0, "waiting")
+            self._engine.submit_stages(job, _STAGES[runtime], (key,), _PRIORITY, self._lost)
+        return job
+
+    def record(self, key: str, runtime: str) -> RuntimeRecord | None:
+        """What was measured of a result in a further runtime, or None."""
+        return read_record(self._store, key, runtime)
+
+    def file(self, key: str, runtime: str) -> Path:
+        """The file that a runtime loads.
+
+        Raises:
+            InputError: if the runtime is unknown or the file has not been made.
+        """
+        path = self._store.artifact_dir(key) / runtime_info(runtime).file_name
+        if not path.is_file():
+            raise InputError("runtime", runtime, "its file has not been made for this result yet")
+        return path
+
+    def subject(self, key: str) -> Subject:
+        """All that a report and a card tell of a result.
+
+        Raises:
+            InputError: if there is no such result, or its model is not known here.
+        """
+        return subject_of(self._store, key)
+
+
+def job_key(key: str, runtime: str) -> str:
+    """Key of the job that measures a result in a runtime."""
+    return f"{key}-{runtime}"
+

@@ -1,0 +1,88 @@
+"""All that a report or a card tells of a result, as plain data."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from compression.errors import InputError
+from compression.experiments.pace import at_pace_of
+from compression.experiments.results import ExperimentResult
+from compression.experiments.runtime_records import RuntimeRecord, read_records
+from models import datasets, registry
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from compression.experiments.store import ResultStore
+
+_SAME_MEASUREMENT = ("model", "dataset", "n_samples", "runtime")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A result and its surroundings.
+
+    Attributes:
+        result: The result.
+        others: Results of the same model, data and runtime, without this one; of equal recipes the newest.
+        records: What was measured of it in further runtimes.
+        model: Record of the model.
+        dataset: Record of the data set.
+        weights_hash: SHA-256 of the uncompressed weights; empty where they are not here.
+    """
+
+    result: ExperimentResult
+    others: tuple[ExperimentResult, ...]
+    records: tuple[RuntimeRecord, ...]
+    model: registry.ModelInfo
+    dataset: datasets.DatasetInfo
+    weights_hash: str
+
+    @property
+    def file_stem(self) -> str:
+        """What exported files are called, without an ending."""
+        return file_stem(self.result)
+
+
+def file_stem(result: ExperimentResult) -> str:
+    """What a result's exported files are called, without an ending."""
+    return f"{result.recipe['model']}-{result.key[:8]}"
+
+
+def subject_of(store: "ResultStore", key: str) -> Subject:
+    """Collect what is known of a stored result.
+
+    Raises:
+        InputError: if there is no such result, or its model or data set is not known here.
+    """
+    result = store.get_result(key)
+    if result is None:
+        raise InputError("result", key, "the key of a stored result is needed")
+    name = str(result.recipe["model"])
+    try:
+        info, data = registry.model_info(name), datasets.dataset_info(str(result.recipe["dataset"]))
+    except ModelError as error:
+        raise InputError("model", name, str(error)) from None
+    weights = registry.weights_hash(name) if registry.has_weights(name) else ""
+    others = comparable(result, store.results(model=name))
+    return Subject(result, others, tuple(read_records(store, key)), info, data, weights)
+
+
+def comparable(result: ExperimentResult, results: list[ExperimentResult]) -> tuple[ExperimentResult, ...]:
+    """Results that may stand beside one in a plot: the same model, data and runtime, on one clock.
+
+    Args:
+        result: The one.
+        results: Candidates, oldest first; of equal recipes the last is taken.
+    """
+    def measured_as(other: ExperimentResult) -> list[object]:
+        return [other.recipe.get(name) for name in _SAME_MEASUREMENT]
+
+    own = json.dumps(result.recipe, sort_keys=True)
+    fitting = [r for r in results if measured_as(r) == measured_as(result)]
+    newest = {json.dumps(r.recipe, sort_keys=True): r for r in fitting}
+    return tuple(r for recipe, r in newest.items() if recipe != own and r.figures.n_samples == result.figures.n_samples)
+
+
+def paced(result: ExperimentResult, subject: Subject) -> ExperimentResult:
+    """A result with its latency on the clock of the subject's baseline."""
+    return replace(result, figures=at_pace_of(result.figures, subject.result.baseline))

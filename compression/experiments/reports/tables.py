@@ -1,0 +1,84 @@
+"""Rows and sentences that the report and the card share."""
+
+from compression.experiments.report import format_bytes
+from compression.experiments.reports.subject import Subject
+from compression.experiments.results import ExperimentResult
+from compression.experiments.runtime_records import RUNTIMES, RuntimeRecord
+from compression.recipe import recipe_from_dict
+
+_RUNTIME_HEADER = ("runtime", "accuracy", "latency", "uncompressed there", "speed-up there", "file", "same predictions")
+
+
+def runtime_rows(subject: Subject) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of the runtimes that a result was measured in, ONNX Runtime first."""
+    result = subject.result
+    own, base = result.figures, result.baseline
+    first = (
+        _named("onnxruntime", str(result.environment.get("onnxruntime", ""))),
+        _percent(own.accuracy, own.accuracy_low, own.accuracy_high),
+        _ms(own.latency_ms_p50, own.latency_low, own.latency_high),
+        _ms(base.latency_ms_p50, base.latency_low, base.latency_high),
+        _times(own.speedup, own.speedup_low, own.speedup_high),
+        format_bytes(own.runtime_size_bytes),
+        "-",
+    )
+    return _RUNTIME_HEADER, [first, *(_row(record) for record in subject.records)]
+
+
+def _row(record: RuntimeRecord) -> tuple[str, ...]:
+    agreement = "-" if record.agreement is None else f"{100 * record.agreement:.2f} % of {record.n_samples:,}"
+    if record.largest_difference is not None:
+        agreement += f", outputs within {record.largest_difference:.2g}"
+    if record.float_activations:
+        agreement += "; float activations"
+    return (
+        _named(record.runtime, record.version),
+        _percent(record.accuracy, record.accuracy_low, record.accuracy_high),
+        _ms(record.latency_ms_p50, record.latency_low, record.latency_high),
+        _ms(record.baseline_ms_p50, record.baseline_low, record.baseline_high),
+        _times(record.speedup, record.speedup_low, record.speedup_high),
+        format_bytes(record.file_size_bytes),
+        agreement,
+    )
+
+
+def _named(runtime: str, version: str) -> str:
+    return f"{RUNTIMES[runtime].title} {version}".strip()
+
+
+def _percent(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return "not scored"
+    return f"{100 * value:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _ms(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return "not timed"
+    return f"{value:.3f} ms ({low:.3f} to {high:.3f})"
+
+
+def _times(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return "not timed"
+    return f"{value:.2f}x ({low:.2f} to {high:.2f})"
+
+
+def environment_line(result: ExperimentResult) -> str:
+    """The machine and the versions, in one line."""
+    return ", ".join(f"{name}: {value}" for name, value in result.environment.items())
+
+
+def measured_how(result: ExperimentResult) -> list[str]:
+    """How each kind of figure came about."""
+    runtime = recipe_from_dict(result.recipe).runtime
+    threads = "one thread" if runtime.threads == 1 else f"{runtime.threads} threads"
+    return [
+        "Accuracy: the exported ONNX graph executed on the test split; 95 % Wilson interval.",
+        "Packed weights: bytes of one file with bit-packed, entropy-coded weights and all tables; the ONNX graph is "
+        "compiled from what was read back from it.",
+        f"Latency: median of one inference, batch of {runtime.batch_size}, {threads}, no spinning, in a process of its "
+        "own, in shuffled short blocks interleaved with the uncompressed model's; 95 % bootstrap interval over blocks.",
+        "measured: executed or weighed. simulated: the numerics are exact, but no kernel of this CPU runs them "
+        "natively. estimated: computed from a model.",
+    ]

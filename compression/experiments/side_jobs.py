@@ -1,0 +1,42 @@
+"""Functions that worker processes run beside experiments: further runtimes, and pictures of techniques."""
+
+from compression.experiments.jobs import side_stage
+
+
+def score_elsewhere(root: str, job: str, key: str, before: bool = True) -> bool:
+    """Execute a result in OpenVINO on its test samples."""
+    from compression.experiments import runtimes
+
+    return before and side_stage(
+        root, job, lambda store, progress, cancelled: runtimes.score_in_openvino(store, key, progress, cancelled),
+        last=False,
+    )
+
+
+def time_elsewhere(root: str, job: str, key: str, before: bool = True) -> bool:
+    """Time a result in OpenVINO against the uncompressed model there."""
+    from compression.experiments import runtimes
+
+    return before and side_stage(
+        root, job, lambda store, progress, cancelled: runtimes.time_in_openvino(store, key, progress, cancelled),
+        first=False,
+    )
+
+
+def export_program(root: str, job: str, key: str, before: bool = True) -> bool:
+    """Write a result as a PyTorch program and compare its outputs."""
+    from compression.experiments import runtimes
+
+    return before and side_stage(
+        root, job, lambda store, progress, cancelled: runtimes.export_program(store, key, progress, cancelled)
+    )
+
+
+def illustrate(root: str, job: str, model: str, technique: str, before: bool = True) -> bool:
+    """Compress one layer for a technique's picture."""
+    from compression.experiments import illustration
+
+    return before and side_stage(
+        root, job,
+        lambda store, progress, cancelled: illustration.illustrate(store, model, technique, progress, cancelled),
+    )

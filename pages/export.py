@@ -1,0 +1,175 @@
+"""Export: take a measured result away, as files, in other runtimes, as a report, and as what reproduces it."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from compression.experiments import ExperimentResult, InputError, has_weights, recipe_from_dict, recipe_to_yaml
+from compression.experiments.reports import Subject, command_lines, model_card, python_snippet, report_html
+from pages.components import backend
+from pages.components.cards import show_cards
+from pages.components.comparison import newest
+from pages.components.exchange import address_values, show_downloads, show_import
+from pages.components.formats import percent, recipe_label
+from pages.components.runtimes import show_runtimes
+from pages.components.state import MODEL, RESULT, widget_values
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_PICKED, _MODEL, _SHOWN, _PENDING = "picked-result", "picked-model", "exported", "pending-import"
+_REFINED = "refined"
+_LOOK_SECONDS = 2.0
+
+
+def page() -> None:
+    """Draw the page."""
+    st.subheader("Export", anchor=False)
+    service = backend.service()
+    _go_on_with_import()
+    results = service.results()
+    if results:
+        result = _pick(results)
+        _show(service, result)
+    else:
+        st.info("Nothing has been measured yet. Measure something on the Explore page first, or import a recipe.")
+    st.markdown("##### Bring one back")
+    names = [info.name for info in service.models() if has_weights(info.name)]
+    show_import(names, service.techniques(), use=lambda values: st.session_state.update({_PENDING: values}))
+
+
+def _go_on_with_import() -> None:
+    """Leave for Explore with what has been imported: in the address, and for values that are a widget's default, which
+    the address does not keep, in the session's state."""
+    values: Mapping[str, object] | None = st.session_state.pop(_PENDING, None)
+    if values is not None:
+        st.session_state.update({key: value for key, value in values.items() if key != MODEL})
+        st.switch_page("pages/explore.py", query_params=address_values(values))
+
+
+def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
+    """The result that the address names, else the one that was shown before, else the newest."""
+    known = {r.key: r for r in results}
+    asked = st.query_params.get(RESULT)
+    if asked is not None and asked not in known:
+        st.warning(f"result: {asked!r} is not here; another is shown.")
+    latest = newest(results)
+    before = known.get(st.session_state.get(_SHOWN, ""), latest[-1])
+    chosen = known.get(asked or "", before)
+    st.session_state[_SHOWN] = st.query_params[RESULT] = chosen.key
+    models = sorted({str(r.recipe["model"]) for r in results})
+    runs = [r.key for r in reversed(latest) if r.recipe["model"] == chosen.recipe["model"]]
+    if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
+        runs.insert(0, chosen.key)
+    st.session_state.update({_MODEL: str(chosen.recipe["model"]), _PICKED: chosen.key})
+    left, right = st.columns([1, 3])
+    left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(latest,))
+    right.selectbox(
+        "Run", runs, format_func=lambda key: _named(known[key]), key=_PICKED, on_change=_take_run,
+        help="All measured runs of this model, the newest first",
+    )
+    return chosen
+
+
+def _named(result: ExperimentResult) -> str:
+    figures = result.figures
+    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}, {figures.size_bytes / 1000:.0f} kB)"
+
+
+def _take_run() -> None:
+    st.query_params[RESULT] = st.session_state[_PICKED]
+
+
+def _take_model(results: Sequence[ExperimentResult]) -> None:
+    own = [r.key for r in results if r.recipe["model"] == st.session_state[_MODEL]]
+    st.query_params[RESULT] = own[-1]
+
+
+def _show(service: "Service", result: ExperimentResult) -> None:
+    try:
+        subject = service.exports.subject(result.key)
+    except InputError as error:
+        st.error(str(error))
+        return
+    st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(result.recipe)}")
+    show_cards(result)
+    if result.stage != "full":
+        st.fragment(_show_stage, run_every=_LOOK_SECONDS)(service, result)
+    st.markdown("##### Files")
+    _show_files(service, subject)
+    st.markdown("##### Runtimes")
+    show_runtimes(service, subject)
+    st.markdown("##### Reproduce")
+    _show_reproduction(service, subject)
+
+
+def _show_stage(service: "Service", result: ExperimentResult) -> None:
+    """That the figures are not final yet, and what comes of that; a fragment's body."""
+    target = st.session_state.get(_REFINED, {}).get(result.key, result.key)
+    now = service.status([target]).get(target)
+    if now is not None and now.result is not None and now.result.stage == "full":
+        st.query_params[RESULT] = target
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center", key="stage"):
+        busy = now is not None and now.state in ("queued", "running")
+        st.button(
+            "Measure to the end", key="refine", icon=":material/timer:", disabled=busy,
+            on_click=partial(_refine, service, result),
+        )
+        doing = f" {now.message}" if now is not None and busy else ""
+        st.caption(f"First figures: their intervals are still wide. What is exported says so.{doing}", width="content")
+
+
+def _refine(service: "Service", result: ExperimentResult) -> None:
+    """Have it measured to the end; under another key where code or data have changed since."""
+    try:
+        refined = service.submit(recipe_from_dict(result.recipe))
+    except InputError as error:
+        st.toast(str(error), icon=":material/error:")
+        return
+    st.session_state.setdefault(_REFINED, {})[result.key] = refined
+
+
+def _show_files(service: "Service", subject: Subject) -> None:
+    """Bundle, recipe, report and model card as downloads, and recipe and card to look at."""
+    card, stem = model_card(subject), subject.file_stem
+    left, right = st.columns(2)
+    with left:
+        show_downloads(service, subject.result)
+    with right, st.container(horizontal=True):
+        st.download_button(
+            "Report (.html)", report_html(subject), f"{stem}.html", "text/html", key="report", on_click="ignore",
+            icon=":material/monitoring:", help="One file with plots and tables that opens without a network",
+        )
+        st.download_button(
+            "Model card (.md)", card, f"{stem}.md", "text/markdown", key="card", on_click="ignore",
+            icon=":material/article:", help="What it is, from which weights and data, its figures and limitations",
+        )
+    with st.expander("Recipe", key="show-recipe"):
+        st.code(recipe_to_yaml(recipe_from_dict(subject.result.recipe)), "yaml")
+    with st.expander("Model card", key="show-card"):
+        st.code(card, "markdown", wrap_lines=True)
+
+
+def _show_reproduction(service: "Service", subject: Subject) -> None:
+    script, commands = st.tabs(["Python", "Command line"])
+    with script:
+        st.code(python_snippet(subject.result), "python")
+    with commands:
+        st.caption("With the recipe of above in the project's folder:")
+        st.code("\n".join(command_lines(subject.result)), "bash")
+    try:
+        names = [info.name for info in service.models()]
+        values = widget_values(recipe_from_dict(subject.result.recipe), names, service.techniques())
+    except InputError as error:
+        st.caption(f"Explore cannot show this recipe: {error}")
+        return
+    if st.button("Open in Explore", key="open", icon=":material/explore:"):
+        st.session_state[_PENDING] = values
+        st.rerun()
+
+
+backend.enter_by_app()
+page()
