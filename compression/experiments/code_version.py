@@ -13,6 +13,7 @@ _PRESENTATION = (
     "service.py", "pareto.py", "report.py", "engine.py", "__main__.py", "status.py", "sweep.py", "behaviour.py",
     "jobs.py", "lifeline.py", "locations.py", "commands.py", "export.py", "graphs.py", "code_version.py",
 )
+_PRESENTATION_FOLDERS = ("search",)
 
 
 @lru_cache(maxsize=1)
@@ -26,7 +27,7 @@ def code_version() -> str:
         return told
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
-        if path.name not in _PRESENTATION:
+        if path.name not in _PRESENTATION and path.parent.name not in _PRESENTATION_FOLDERS:
             digest.update(path.relative_to(_PACKAGE).as_posix().encode())
             digest.update(path.read_bytes())
     for name in _NUMERIC_PACKAGES:

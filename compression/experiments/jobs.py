@@ -121,6 +121,20 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
     return _guarded(store, key, work)
 
 
+def score_selection(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = True) -> bool:
+    """Score a recipe's artifact on the samples that searches choose by."""
+    from compression.experiments import stages
+
+    del tier
+    store, recipe = _store(root), _recipe(recipe_json)
+
+    def work(watch: _Watch) -> None:
+        stages.build(recipe, store, watch.progress, watch.cancelled)  # elsewhere it may have been removed meanwhile
+        stages.score_selection(recipe, store, watch.progress, watch.cancelled)
+
+    return before and _guarded(store, key, work)
+
+
 def _start(store: "ResultStore", key: str) -> None:
     if store.jobs([key]).get(key, {}).get("state") == "queued":
         store.drop_parts(key, CURVE, ENOUGH)

@@ -12,6 +12,8 @@ from compression.experiments.export import export_bundle
 from compression.experiments.jobs import CURVE, ENOUGH
 from compression.experiments.locations import home
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
+from compression.experiments.search.laboratory import ServiceLaboratory
+from compression.experiments.search.searches import Searches
 from compression.experiments.status import JobStatus
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
@@ -21,6 +23,7 @@ from compression.techniques import Technique, get_technique, list_techniques
 from models import datasets, registry
 
 logger = logging.getLogger(__name__)
+_TRIAL = -200
 
 
 class Service:
@@ -29,6 +32,10 @@ class Service:
     Args:
         root: Folder of the result store; the user's by default.
         engine: Its workers; started for that folder by default.
+
+    Attributes:
+        store: Where results are kept.
+        searches: Its searches.
     """
 
     def __init__(self, root: Path | None = None, engine: Engine | None = None) -> None:
@@ -36,8 +43,10 @@ class Service:
         self.store.clear_unfinished_jobs()
         self._engine = engine or Engine(self.store.root)
         self._lock = threading.Lock()
+        self._coarse: set[str] = set()
         self._known: dict[str, ExperimentResult] = {}
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
+        self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
     def models(self) -> list[registry.ModelInfo]:
         """Models that can be chosen."""
@@ -66,11 +75,40 @@ class Service:
             stored = self.store.get_result(key)
             if stored is not None and stored.stage == "full":
                 return key
-            state = self.store.jobs([key]).get(key, {}).get("state")
-            if state not in ("queued", "running") and not (state == "quick" and self._engine.has(key)):
+            if not self._under_way(key):
                 self.store.put_job(key, "queued", 0.0, "waiting")
                 self._engine.submit(key, recipe_to_dict(recipe), priority, self._lost)
+            elif key in self._coarse:
+                self._engine.submit(key, recipe_to_dict(recipe), priority, self._lost, tiers=("full",))
+            self._coarse.discard(key)
         return key
+
+    def submit_trial(self, recipe: Recipe) -> str:
+        """Have a recipe measured for a search: coarsely, and on the samples that searches choose by.
+
+        A later `submit` has it measured in full. Returns its key at once; what is under way is waited for.
+
+        Raises:
+            InputError: if the model or data set is unknown or unavailable.
+        """
+        key = stages.key_of(recipe)
+        with self._lock:
+            result = self.result(key)
+            timed = result is not None and result.figures.latency_ms_p50 is not None
+            if not (self._under_way(key) or (timed and self.selection(key) is not None)):
+                self.store.put_job(key, "queued", 0.0, "waiting")
+                self._coarse.add(key)
+                data = recipe_to_dict(recipe)
+                self._engine.submit(key, data, _TRIAL, self._lost, tiers=("quick",), selects=True)
+        return key
+
+    def _under_way(self, key: str) -> bool:
+        state = self.store.jobs([key]).get(key, {}).get("state")
+        return state in ("queued", "running") or (state == "quick" and self._engine.has(key))
+
+    def selection(self, key: str) -> dict[str, Any] | None:
+        """Accuracy on the samples that searches choose by ("accuracy", "low", "high", "n_samples"), or None."""
+        return self.store.get_part(key, stages.SELECTION)
 
     def submit_sweep(
         self, recipe: Recipe, technique: str, knob: str | None = None, values: Sequence[Any] | None = None
@@ -169,7 +207,8 @@ class Service:
         return path
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the searches and the workers."""
+        self.searches.close()
         self._engine.close()
         self.store.close()
 
