@@ -121,6 +121,25 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
     return _guarded(store, key, work)
 
 
+def measure_sensitivity(
+    root: str, key: str, model: str, dataset: str, technique: str, part: int, parts: int
+) -> bool:
+    """Measure one part of a sensitivity map; the part that completes it ends the job."""
+    from compression.experiments import sensitivity
+
+    store = _store(root)
+    if store.jobs([key]).get(key, {}).get("state") not in ("queued", "running"):
+        return False
+
+    def work(watch: _Watch) -> None:
+        arguments = (store, key, model, dataset, technique, watch.progress, watch.cancelled, part, parts)
+        if sensitivity.measure(*arguments):
+            _put(store, key, "done", 1.0, "done")
+
+    _start(store, key)
+    return _guarded(store, key, work)
+
+
 def _start(store: "ResultStore", key: str) -> None:
     if store.jobs([key]).get(key, {}).get("state") == "queued":
         store.drop_parts(key, CURVE, ENOUGH)

@@ -20,6 +20,7 @@ from models.preprocessing import prepare_inputs
 
 STUDENTS = "students"
 CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
+_CALIBRATION_SEED = 1234
 _HELD_OUT = {"image_classification": 512, "language_modeling": 32, "text_classification": 512}
 _HELD_OUT_SHARE = 0.05
 _TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
@@ -75,7 +76,7 @@ class Task:
         cancelled: Callable[[], bool],
     ) -> CompressionContext:
         """What the techniques are given. `model` is the untouched original."""
-        calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], seed=1234)
+        calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], _CALIBRATION_SEED)
         layers = [fqn for fqn, _ in weight_layers(model)]
         held_out, training = self._training_splits
         return CompressionContext(
@@ -96,6 +97,13 @@ class Task:
             progress=progress,
             cancelled=cancelled,
         )
+
+    def probing_split(self, n_samples: int) -> datasets.Split:
+        """Samples of the training split to compare layers on, outside the calibration sample where it leaves any."""
+        train, taken = self.dataset.train, CALIBRATION_SAMPLES[self.info.task]
+        if len(train) - taken < n_samples // 4:
+            return self._training_splits[0].subset(n_samples, seed=0)
+        return train.divided(taken, _CALIBRATION_SEED)[1].subset(n_samples, seed=0)
 
     @cached_property
     def _training_splits(self) -> tuple[datasets.Split, datasets.Split]:
