@@ -42,7 +42,8 @@ class _Watch:
         self._store, self._key = store, key
         self._last = 0.0
         self._cancelled = self._enough = False
-        self._fraction, self._message = 0.0, ""
+        known = store.jobs([key]).get(key, {})  # the first look must not take back what an earlier stage reported
+        self._fraction, self._message = known.get("fraction", 0.0), known.get("message", "")
 
     def progress(self, fraction: float, message: str) -> None:
         self._fraction, self._message = fraction, message

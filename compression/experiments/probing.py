@@ -21,7 +21,7 @@ from compression.recipe import Recipe
 from compression.state import state_of
 from compression.techniques import Technique
 
-_SAMPLES = {"image_classification": 256, "language_modeling": 32, "text_classification": 256}
+_SAMPLES = {"image_classification": 128, "language_modeling": 16, "text_classification": 128}
 _BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 
 
@@ -96,7 +96,7 @@ class Prober:
     @torch.inference_mode()
     def _predict(self, model: nn.Module) -> Tensor:
         """Log-probabilities, (samples or tokens, classes)."""
-        return torch.cat([model(batch).flatten(0, -2).log_softmax(-1) for batch in self._inputs])
+        return torch.cat([model(batch).flatten(0, -2).double().log_softmax(-1) for batch in self._inputs])
 
     @cached_property
     def _predictions(self) -> Tensor:

@@ -20,7 +20,7 @@ from compression.knobs import knobs_of
 from compression.recipe import Recipe
 from compression.techniques import Technique, get_technique, list_techniques
 
-_MOST_STRENGTHS = 6
+_MOST_STRENGTHS, _BEND = 5, 1.5
 _LAYERS = "layers"
 Progress = Callable[[float, str], None]
 
@@ -39,8 +39,8 @@ class Sensitivity:
         error: Mean Kullback-Leibler divergence (nats per sample or token) of the network's predictions from the
             uncompressed network's.
         accuracy_drop: Accuracy lost on the same samples, a fraction; below 0 where some was won.
-        size_bytes: Packed bytes of this layer at this setting, weighed: its tensors as a packed file holds them, without
-            the file's header. What other layers save through it (the readers of removed channels) is not counted.
+        size_bytes: Packed bytes of this layer at this setting, weighed: its tensors as a packed file holds them,
+            without the file's header. What other layers save by it (the readers of removed channels) is not in it.
         macs: Multiply-accumulates of this layer at this setting, counted.
     """
 
@@ -55,12 +55,16 @@ class Sensitivity:
 
 
 def strengths(technique: Technique) -> tuple[Any, ...]:
-    """Values of the main knob that are measured, weakest first: its sweep without the weakest, at most six of them."""
+    """Values of the main knob that are measured, weakest first: at most five of its sweep, the weakest left out.
+
+    They lie closer together where compression is strong, as layers differ there.
+    """
     sweep = knobs_of(technique.config_type)[technique.main_knob].sweep
     if len(sweep) <= _MOST_STRENGTHS:
         return sweep
     rest, last = sweep[1:], _MOST_STRENGTHS - 1
-    return tuple(rest[round(i * (len(rest) - 1) / last)] for i in range(last + 1))
+    places = (1 - (1 - i / last) ** _BEND for i in range(last + 1))
+    return tuple(rest[round(place * (len(rest) - 1))] for place in places)
 
 
 def layerwise_technique(key: str) -> Technique:
@@ -169,7 +173,7 @@ def measure(
     """
     found, own = layerwise_technique(technique), prober(model, dataset, store.cache_dir())
     store.put_part(key, _LAYERS, {"layers": own.layers()})
-    cells = [(fqn, value) for fqn in own.layers() for value in strengths(found)]
+    cells = [(fqn, value) for value in reversed(strengths(found)) for fqn in own.layers()]  # the telling ones first
     for fqn, value in cells[len(cells) * part // parts : len(cells) * (part + 1) // parts]:
         if cancelled():
             raise CancelledError("cancelled")

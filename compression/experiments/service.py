@@ -96,7 +96,10 @@ class Service:
         key = sensitivity_key(model, dataset, technique)
         with self._lock:
             state = self.store.jobs([key]).get(key, {}).get("state")
-            if state in ("queued", "running") or read_map(self.store, key, technique).complete:
+            if state in ("queued", "running"):
+                return key
+            if read_map(self.store, key, technique).complete:
+                self.store.put_job(key, "done", 1.0, "done")
                 return key
             self.store.put_job(key, "queued", 0.0, "waiting")
             arguments = (model, dataset, technique)
