@@ -36,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
     sweep.add_argument("--vary", required=True, metavar="TECHNIQUE.FIELD=A,B,C")
     sweep.add_argument("--quick", action="store_true", help="first figures with wide intervals")
+    sensitivity = command("sensitivity", "measure how much each layer suffers when it alone is compressed",
+                          actions.show_sensitivity)
+    sensitivity.add_argument("--model", required=True, help="name of the model")
+    sensitivity.add_argument("--dataset", help="name of the data set (default: the model's)")
+    sensitivity.add_argument("--technique", help="key of the technique (default: all that act on single layers)")
     verify = command("verify", "replay an exported bundle and compare the numbers", actions.verify)
     verify.add_argument("bundle", type=Path, help="bundle (zip)")
     return parser

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from compression.experiments.locations import home
     from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
     from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, TrainingRecord
+    from compression.experiments.sensitivity import Sensitivity, SensitivityMap
     from compression.experiments.service import Service
     from compression.experiments.status import JobStatus
     from compression.experiments.sweep import vary
@@ -42,6 +43,8 @@ __all__ = [
     "ModelInfo",
     "Recipe",
     "Runtime",
+    "Sensitivity",
+    "SensitivityMap",
     "Service",
     "Step",
     "Technique",
@@ -71,6 +74,7 @@ _MODULES = {
     "compression.experiments.locations": ("home",),
     "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
     "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord", "TrainingRecord"),
+    "compression.experiments.sensitivity": ("Sensitivity", "SensitivityMap"),
     "compression.experiments.service": ("Service",),
     "compression.experiments.status": ("JobStatus",),
     "compression.experiments.sweep": ("vary",),

@@ -12,6 +12,7 @@ _NUMERIC_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "torch-prunin
 _PRESENTATION = (
     "service.py", "pareto.py", "report.py", "engine.py", "__main__.py", "status.py", "sweep.py", "behaviour.py",
     "jobs.py", "lifeline.py", "locations.py", "commands.py", "export.py", "graphs.py", "code_version.py",
+    "sensitivity.py", "probing.py",
 )
 _PRESENTATION_FOLDERS = ("search",)
 

@@ -120,6 +120,33 @@ class Engine:
                     priority=priority - _LOWER[tier], key=f"{function.__name__}-{tier}-{key}-{turn}",
                 )
                 chain.append(before)
+        self._keep(key, chain, on_lost)
+
+    def submit_parts(
+        self, key: str, function: Callable[..., bool], arguments: Sequence[Any], parts: int, priority: int = 0,
+        on_lost: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Queue a job that is done in many short parts, between which more urgent work comes in.
+
+        Args:
+            key: Key of the job.
+            function: Called as ``function(root, key, *arguments, part, parts)`` for each part.
+            arguments: Plain data.
+            parts: How many parts there are; independent of each other, the first ones go first.
+            priority: Higher runs first.
+            on_lost: Called with the key and a reason if a worker was lost for good.
+        """
+        turn = next(self._turns)
+        chain = [
+            self._client.submit(
+                function, self._root, key, *arguments, part, parts, pure=False, resources=_COMPUTE,
+                priority=priority, key=f"{function.__name__}-{key}-{turn}-{part}",
+            )
+            for part in range(parts)
+        ]
+        self._keep(key, chain, on_lost)
+
+    def _keep(self, key: str, chain: list[Future], on_lost: Callable[[str, str], None] | None) -> None:
         self._futures[key] = chain
         if on_lost is not None:
 

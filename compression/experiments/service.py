@@ -9,11 +9,12 @@ from typing import Any
 from compression.experiments import stages
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
-from compression.experiments.jobs import CURVE, ENOUGH
+from compression.experiments.jobs import CURVE, ENOUGH, measure_sensitivity
 from compression.experiments.locations import home
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.search.laboratory import ServiceLaboratory
 from compression.experiments.search.searches import Searches
+from compression.experiments.sensitivity import Sensitivity, SensitivityMap, read_map, sensitivity_key
 from compression.experiments.status import JobStatus
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
@@ -24,6 +25,8 @@ from models import datasets, registry
 
 logger = logging.getLogger(__name__)
 _TRIAL = -200
+_SENSITIVITY_PARTS = 64
+_BACKGROUND = -500
 
 
 class Service:
@@ -119,6 +122,35 @@ class Service:
         if values is None:
             values = found.config_type.__dataclass_fields__[knob].metadata["knob"].sweep
         return [self.submit(own, priority=-10 - i) for i, own in enumerate(vary(recipe, technique, knob, values))]
+
+    def submit_sensitivity(self, model: str, dataset: str, technique: str) -> str:
+        """Have each layer's sensitivity to a technique measured; returns the job's key at once.
+
+        Rows appear in `sensitivities` as they are measured; what is stored counts as measured.
+
+        Raises:
+            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+        """
+        key = sensitivity_key(model, dataset, technique)
+        with self._lock:
+            state = self.store.jobs([key]).get(key, {}).get("state")
+            if state in ("queued", "running"):
+                return key
+            if read_map(self.store, key, technique).complete:
+                self.store.put_job(key, "done", 1.0, "done")
+                return key
+            self.store.put_job(key, "queued", 0.0, "waiting")
+            arguments = (model, dataset, technique)
+            self._engine.submit_parts(key, measure_sensitivity, arguments, _SENSITIVITY_PARTS, _BACKGROUND, self._lost)
+        return key
+
+    def sensitivity_map(self, model: str, dataset: str, technique: str) -> SensitivityMap:
+        """Layers, strengths and what is measured so far of a technique's sensitivities."""
+        return read_map(self.store, sensitivity_key(model, dataset, technique), technique)
+
+    def sensitivities(self, model: str, dataset: str, technique: str) -> list[Sensitivity]:
+        """What is measured so far, in the order of the layers, of each the weakest strength first."""
+        return list(self.sensitivity_map(model, dataset, technique).rows)
 
     def status(self, ids: Iterable[str]) -> dict[str, JobStatus]:
         """States of jobs, in the order asked; unknown ones are left out."""

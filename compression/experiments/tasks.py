@@ -137,10 +137,7 @@ class Task:
 
 @lru_cache(maxsize=4)
 def _load(model: str, dataset: str) -> Task:
-    try:
-        info = registry.model_info(model)
-    except ModelError as error:
-        raise InputError("model", model, _allowed(error, [m.name for m in registry.list_models()])) from None
+    info = _info(model)
     try:
         data_info = datasets.dataset_info(dataset)
         if data_info.task != info.task or data_info.num_classes != info.num_classes:
@@ -174,6 +171,22 @@ def load_task(recipe: Recipe) -> Task:
     task = _load(recipe.model, recipe.dataset)
     _check_students(recipe, task.info.name)
     return task
+
+
+def dataset_of(model: str) -> str:
+    """Name of the data set that a model belongs to.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    return _info(model).dataset
+
+
+def _info(model: str) -> registry.ModelInfo:
+    try:
+        return registry.model_info(model)
+    except ModelError as error:
+        raise InputError("model", model, str(error)) from None
 
 
 def student_names(model: str) -> tuple[str, ...]:

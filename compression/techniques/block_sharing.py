@@ -42,6 +42,7 @@ class BlockSharingConfig:
     helps="Smaller; not faster. Costs much accuracy until recovery or distillation follows.",
     needs=frozenset({"calibration"}),
     order=25,
+    by_layer=False,
 )
 def share_blocks(model: nn.Module, config: BlockSharingConfig, context: CompressionContext) -> nn.Module:
     """Tie the weights of neighbouring blocks; norms stay their own.

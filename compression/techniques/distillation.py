@@ -62,6 +62,7 @@ class DistillationConfig:
     helps="Smaller and faster, because the student has fewer or thinner layers. Takes as long as training does.",
     needs=frozenset({"training", "teacher"}),
     order=_ORDER,
+    by_layer=False,
 )
 def distill(model: nn.Module, config: DistillationConfig, context: CompressionContext) -> nn.Module:
     """Make the student and train it under the teacher's eyes.

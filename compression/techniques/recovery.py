@@ -42,6 +42,7 @@ class RecoveryConfig:
     helps="Wins accuracy back at the same size and speed. Takes as long as training does.",
     needs=frozenset({"training", "teacher"}),
     order=90,
+    by_layer=False,
 )
 def recover(model: nn.Module, config: RecoveryConfig, context: CompressionContext) -> nn.Module:
     """Fine-tune under masks, grids and codebooks (straight-through estimator, Bengio et al., arXiv 1308.3432)."""

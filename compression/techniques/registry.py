@@ -29,6 +29,7 @@ class Technique:
         helps: When it makes the model smaller and when faster.
         needs: Subset of {"calibration", "training", "teacher"}.
         order: Place in the suggested order of a combined recipe.
+        by_layer: Whether it can act on one layer alone, so that each layer's sensitivity to it can be measured.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Technique:
     helps: str
     needs: frozenset[str] = frozenset()
     order: int = 50
+    by_layer: bool = True
 
     def order_of(self, config: Any) -> int:
         """Place of a configured step in the suggested order: its config's own `order`, where that has one."""
