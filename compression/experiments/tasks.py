@@ -114,6 +114,13 @@ class Task:
         count = max(1, min(_SELECTION[task], round(_SELECTION_SHARE * len(train))))
         return train.set_apart(count, _SELECTION_SEED, besides=(CALIBRATION_SAMPLES[task], _CALIBRATION_SEED))
 
+    def probing_split(self, n_samples: int) -> datasets.Split:
+        """Samples of the training split to compare layers on, outside the calibration sample where it leaves any."""
+        train, taken = self.dataset.train, CALIBRATION_SAMPLES[self.info.task]
+        if len(train) - taken < n_samples // 4:
+            return self._training_splits[0].subset(n_samples, seed=0)
+        return train.divided(taken, _CALIBRATION_SEED)[1].subset(n_samples, seed=0)
+
     @cached_property
     def _training_splits(self) -> tuple[datasets.Split, datasets.Split]:
         """What trainings see in two: a fixed sample on which a training chooses its best state, and the rest."""
