@@ -12,6 +12,7 @@ from compression.techniques import get_technique
 
 _COSTS = ("max_size_bytes", "max_latency_ms", "min_speedup")
 _SHARES = 40
+_ESTIMATE = "an estimate, which takes the losses of single layers to add up"
 
 
 def probes(space: Space) -> list[Params]:
@@ -85,11 +86,10 @@ def estimates(planners: Mapping[str, Planner], baseline: ExperimentResult, limit
         title = get_technique(key).title
         bound = show("max_accuracy_drop", limits.max_accuracy_drop)
         if least is None:
-            found.append(f"{title} alone, by its layers' sensitivities: no plan keeps {bound} (an estimate).")
+            found.append(f"{title} alone: no plan keeps {bound} ({_ESTIMATE}).")
         else:
             found.append(
-                f"{title} alone, by its layers' sensitivities: {bound} down to about {format_bytes(round(least))} "
-                "(an estimate)."
+                f"{title} alone: {bound} down to about {format_bytes(round(least))} ({_ESTIMATE})."
             )
     return found
 

@@ -17,8 +17,7 @@ OFF, UNIFORM, PLANNED = "off", "uniform", "planned"
 BUDGET = "budget"
 Params = dict[str, Any]
 _SHARE_STEP = 0.02
-# Those that keep a layer's shape: what a layer costs does not depend on its neighbours' settings, so costs add up.
-_KEEP_SHAPES = frozenset({"quantization", "weight_pruning", "weight_sharing", "binarization"})
+_SPREADING = frozenset({"scope", "allocation"})  # knobs of techniques that spread one budget over layers themselves
 
 
 class Suggesting(Protocol):
@@ -101,8 +100,7 @@ class Dimension:
         usual = Counter(values.values()).most_common(1)[0][0]
         ends = (next(iter(values)), next(reversed(values)))  # which low settings would otherwise spare
         overrides = {fqn: {self.main: value} for fqn, value in values.items() if value != usual or fqn in ends}
-        alone = {"scope": "layer"} if "scope" in self.technique.config_type.__dataclass_fields__ else {}
-        return Step(self.key, self._config(usual, {**alone, **sides}), overrides=overrides)
+        return Step(self.key, self._config(usual, sides), overrides=overrides)
 
     def _config(self, value: Any, others: Mapping[str, Any]) -> Any:
         """The config, without those other knobs that do not go with this value."""
@@ -184,4 +182,5 @@ def _dimension(technique: Technique, plans: bool) -> Dimension:
         name: knob.choices for name, knob in knobs.items()
         if name != technique.main_knob and not knob.advanced and knob.choices is not None
     }
-    return Dimension(technique, levels(knobs[technique.main_knob]), sides, plans and technique.key in _KEEP_SHAPES)
+    plannable = plans and technique.by_layer and not _SPREADING & knobs.keys()
+    return Dimension(technique, levels(knobs[technique.main_knob]), sides, plannable)
