@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         return own
 
     from compression.experiments import commands as actions
+    from compression.experiments.search import command as searching
 
     for name in ("models", "techniques", "datasets"):
         command(name, f"list the {name}", getattr(actions, f"show_{name}"))
@@ -41,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     sensitivity.add_argument("--model", required=True, help="name of the model")
     sensitivity.add_argument("--dataset", help="name of the data set (default: the model's)")
     sensitivity.add_argument("--technique", help="key of the technique (default: all that act on single layers)")
+    search = command("search", "search for a model that keeps limits of accuracy, size and latency",
+                     searching.run_search)
+    searching.add_arguments(search)
     verify = command("verify", "replay an exported bundle and compare the numbers", actions.verify)
     verify.add_argument("bundle", type=Path, help="bundle (zip)")
     return parser

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DATABASE = "searches.db"
-SPEC, CREATED, STATE, BASELINE, NOTES, STAGES, OWNER = (
-    "spec", "created", "state", "baseline", "notes", "stages", "owner"
+SPEC, CREATED, STATE, BASELINE, NOTES, STAGES, OWNER, CONFIRMED = (
+    "spec", "created", "state", "baseline", "notes", "stages", "owner", "confirmed"
 )
 KEY, RECIPE, ORIGIN, OUTCOME, ERROR, HIDDEN = "key", "recipe", "origin", "outcome", "error", "hidden"
 
@@ -139,7 +139,7 @@ def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]"
     interrupted = running and not _lives(attributes.get(OWNER))
     baseline = Outcome(**attributes[BASELINE]) if BASELINE in attributes else None
     shown = [trial for trial in trials if _counts(trial)]
-    outcomes = {t.number: Outcome(**t.user_attrs[OUTCOME]) for t in shown if OUTCOME in t.user_attrs}
+    outcomes = {t.number: _outcome(t, attributes.get(CONFIRMED, {})) for t in shown if OUTCOME in t.user_attrs}
     ended = [(t.datetime_complete, t.number) for t in shown if t.number in outcomes and t.datetime_complete]
     told = [outcomes[number] for _, number in sorted(ended)]
     standard = None if baseline is None else Standard(baseline)
@@ -150,9 +150,15 @@ def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]"
         message="" if interrupted else state["message"], created=str(attributes.get(CREATED, "")),
         seconds=float(state["seconds"]), baseline=baseline, notes=tuple(attributes.get(NOTES, ())),
         trials=tuple(_trial(t, outcomes.get(t.number), standings.get(t.number)) for t in shown),
+        confirmed=frozenset(attributes.get(CONFIRMED, {})),
         volumes=() if standard is None else tuple(standard.volumes(told, spec.limits)),
         nearest=None if standard is None or feasible else standard.nearest(told, spec.limits),
     )
+
+
+def _outcome(trial: "FrozenTrial", confirmed: dict[str, Any]) -> Outcome:
+    """What a trial measured: in full where it was measured so, else first."""
+    return Outcome(**confirmed.get(trial.user_attrs[KEY], trial.user_attrs[OUTCOME]))
 
 
 def _counts(trial: "FrozenTrial") -> bool:

@@ -57,10 +57,8 @@ def told(values: Mapping[str, float], limits: Limits) -> list[str]:
     """Limits out of reach in words, each with the nearest that was measured."""
     bounds = limits.given()
     return [
-        f"{show(name, bounds[name])} is out of reach: the strongest settings of these techniques come to "
-        f"{show(name, value, bare=True)} (measured). Ask for that or more." if name != "min_speedup" else
-        f"{show(name, bounds[name])} is out of reach: the strongest settings of these techniques come to "
-        f"{show(name, value, bare=True)} (measured). Ask for that or less."
+        f"Out of reach: {show(name, bounds[name])}. The strongest settings of these techniques come to "
+        f"{show(name, value, bare=True)} (measured); ask for that or {'less' if name == 'min_speedup' else 'more'}."
         for name, value in values.items()
     ]
 

@@ -1,6 +1,6 @@
 """A search as pages and the command line see it: plain records, read from the study on disk."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from compression.experiments.search.outcomes import Outcome, Standard, Standing
@@ -51,6 +51,7 @@ class SearchRecord:
         trials: In the order of their numbers, repeats left out.
         notes: What was found out about the limits; each says whether it is measured or estimated.
         volumes: Hypervolume after each finished trial, in the order in which they finished.
+        confirmed: Keys of trials that were measured in full, with many timings.
         nearest: Where no trial keeps the limits, the one that exceeds them the least.
     """
 
@@ -64,7 +65,8 @@ class SearchRecord:
     trials: tuple[TrialRecord, ...] = ()
     notes: tuple[str, ...] = ()
     volumes: tuple[float, ...] = ()
-    nearest: Outcome | None = field(default=None)
+    confirmed: frozenset[str] = frozenset()
+    nearest: Outcome | None = None
 
     @property
     def finished(self) -> list[TrialRecord]:

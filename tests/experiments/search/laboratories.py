@@ -74,11 +74,13 @@ class FakeLaboratory:
     Attributes:
         open: Whether outcomes are handed out; a test may hold them back.
         fails: Recipes with a step of this technique fail.
+        flattered: Recipes with a step of this technique look twice as fast until they are measured in full.
         measured: Fraction of the sensitivities that is measured.
     """
 
     open: bool = True
     fails: str = ""
+    flattered: str = ""
     measured: float = 1.0
     recipes: dict[str, Recipe] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
@@ -101,6 +103,8 @@ class FakeLaboratory:
             return None
         if self.fails and any(step.technique == self.fails for step in recipe.steps):
             return Failure("it cannot act on this model")
+        if key not in self.refinements and any(step.technique == self.flattered for step in recipe.steps):
+            return replace(made_up(recipe), speedup=2 * made_up(recipe).speedup)
         return made_up(recipe)
 
     def refine(self, recipe: Recipe) -> str:

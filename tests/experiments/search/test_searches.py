@@ -12,7 +12,7 @@ from compression.experiments.search import archive
 from compression.experiments.search.records import SearchRecord
 from compression.experiments.search.searches import Searches
 from compression.experiments.search.spec import Limits, SearchSpec
-from tests.experiments.search.laboratories import FakeLaboratory
+from tests.experiments.search.laboratories import FakeLaboratory, made_up
 
 TECHNIQUES = ("channel_pruning", "quantization")
 LIMITS = Limits(max_accuracy_drop=1.0, max_size_bytes=250_000)
@@ -71,13 +71,22 @@ def test_a_search_uses_its_budget_and_measures_its_front_in_full(opened: Open, l
     assert len({trial.key for trial in record.trials}) == 12, "a recipe is one trial"
     origins = {trial.origin for trial in record.trials}
     assert origins == {"probe", "plan", "sampler"}
-    assert record.front and {trial.key for trial in record.front} == set(laboratory.refinements)
+    assert record.front and {trial.key for trial in record.front} == set(laboratory.refinements) == record.confirmed
     for trial in record.feasible:
         assert trial.outcome is not None
         assert trial.outcome.size_bytes <= 250_000 and trial.outcome.accuracy >= 0.99
     assert len(record.volumes) == 12 and list(record.volumes) == sorted(record.volumes) and record.volumes[-1] > 0
     assert any("estimate" in note for note in record.notes)
     assert record.nearest is None and record.baseline is not None
+
+
+def test_a_latency_that_was_wrong_at_first_brings_others_to_the_front(opened: Open, laboratory: FakeLaboratory) -> None:
+    laboratory.flattered = "channel_pruning"
+    record = finished(opened(), spec(limits=Limits(min_speedup=4.0), strategy="random", trials=15))
+    found = {trial.key: trial.outcome for trial in record.front}
+    assert record.confirmed and set(found) <= record.confirmed
+    assert all(own == made_up(laboratory.recipes[key]) for key, own in found.items())
+    assert len(record.confirmed) > len(found), "some of the first front did not hold"
 
 
 def test_nothing_is_told_to_the_sampler_that_comes_from_the_test_split(opened: Open) -> None:
@@ -103,7 +112,7 @@ def test_a_limit_out_of_reach_is_said_before_the_budget_is_used(opened: Open, la
     searches = opened()
     record = finished(searches, spec(limits=Limits(max_size_bytes=3_000), trials=200))
     assert record.state == "infeasible" and len(record.trials) == 3
-    assert "3.0 kB" in record.message and "6.2 kB (measured)" in record.message
+    assert "at most 3.0 kB" in record.message and "6.2 kB (measured)" in record.message
     assert record.nearest is not None and record.nearest.size_bytes == 6250
     assert not laboratory.refinements
     searches.resume(record.id)
