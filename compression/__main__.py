@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         return own
 
     from compression.experiments import commands as actions
+    from compression.experiments.search import command as searching
 
     for name in ("models", "techniques", "datasets"):
         command(name, f"list the {name}", getattr(actions, f"show_{name}"))
@@ -38,6 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
     sweep.add_argument("--vary", required=True, metavar="TECHNIQUE.FIELD=A,B,C")
     sweep.add_argument("--quick", action="store_true", help="first figures with wide intervals")
+    sensitivity = command("sensitivity", "measure how much each layer suffers when it alone is compressed",
+                          actions.show_sensitivity)
+    sensitivity.add_argument("--model", required=True, help="name of the model")
+    sensitivity.add_argument("--dataset", help="name of the data set (default: the model's)")
+    sensitivity.add_argument("--technique", help="key of the technique (default: all that act on single layers)")
+    search = command("search", "search for a model that keeps limits of accuracy, size and latency",
+                     searching.run_search)
+    searching.add_arguments(search)
     verify = command("verify", "replay an exported bundle and compare the numbers", actions.verify)
     verify.add_argument("bundle", type=Path, help="bundle (zip)")
     export = command("export", "write a result's bundle, report, model card and model file", actions.export_result)

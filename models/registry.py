@@ -222,7 +222,7 @@ def load_model(name: str) -> nn.Module:
     model, tensors = build_model(name), read_weights(path)
     if info.release is not None and path == info.release.path():
         if not weights_hash(name).startswith(info.release.sha256):
-            raise ModelError(f"the weights of {name!r} are damaged: the SHA-256 of {path.name} is not the published one")
+            raise ModelError(f"the weights of {name!r} are damaged: {path.name} has not the published SHA-256")
         tensors = info.release.in_our_names(tensors)
     load_weights(model, tensors, name)
     return model.eval()

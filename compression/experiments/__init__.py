@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from compression.experiments.locations import home
     from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
     from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, TrainingRecord
+    from compression.experiments.sensitivity import Sensitivity, SensitivityMap
     from compression.experiments.service import Service
     from compression.experiments.stages import run_experiment
     from compression.experiments.status import JobStatus
@@ -45,6 +46,8 @@ __all__ = [
     "Recipe",
     "ResultStore",
     "Runtime",
+    "Sensitivity",
+    "SensitivityMap",
     "Service",
     "Step",
     "Technique",
@@ -75,6 +78,7 @@ _MODULES = {
     "compression.experiments.locations": ("home",),
     "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
     "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord", "TrainingRecord"),
+    "compression.experiments.sensitivity": ("Sensitivity", "SensitivityMap"),
     "compression.experiments.service": ("Service",),
     "compression.experiments.stages": ("run_experiment",),
     "compression.experiments.status": ("JobStatus",),

@@ -15,8 +15,9 @@ _PRESENTATION = (
     "downloads.py", "cores.py",
     "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
     "wording.py", "pace.py",
+    "sensitivity.py", "probing.py",
 )
-_PRESENTATION_FOLDERS = ("reports", "runtimes")
+_PRESENTATION_FOLDERS = ("reports", "runtimes", "search")
 
 
 @lru_cache(maxsize=1)

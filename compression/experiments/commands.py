@@ -29,9 +29,11 @@ from compression.experiments.reports.tables import runtime_rows
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import read_record, runtime_info
 from compression.experiments.runtimes import measure_in
+from compression.experiments.sensitivity import Sensitivity, SensitivityMap, measure, read_map, sensitivity_key
 from compression.experiments.stages import key_of, run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
+from compression.experiments.tasks import dataset_of
 from compression.experiments.verification import verify_bundle
 from compression.knobs import knobs_of
 from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict
@@ -179,6 +181,36 @@ def run_sweep(options: Namespace) -> int:
     ]
     _print(text_table((knob, "accuracy", "packed", "latency"), rows))
     return 0
+
+
+def show_sensitivity(options: Namespace) -> int:
+    """``sensitivity``: compress each layer alone at several strengths and compare predictions."""
+    model, store = options.model, _store(options)
+    dataset = options.dataset or dataset_of(model)
+    wanted = [options.technique] if options.technique else [own.key for own in list_techniques() if own.by_layer]
+    maps = [_sensitivity_map(store, model, dataset, technique) for technique in wanted]
+    if options.json:
+        rows = [asdict(row) for own in maps for row in own.rows]
+        gaps = {own.technique: own.gaps for own in maps if own.gaps}
+        _print_json({"model": model, "dataset": dataset, "sensitivities": rows, "not_applicable": gaps})
+        return 0
+    for own in maps:
+        cells = {(row.fqn, row.value): row for row in own.rows}
+        lines = [(fqn, *(_cell(cells.get((fqn, value))) for value in own.strengths)) for fqn in own.layers]
+        _print(text_table((own.technique, *map(str, own.strengths)), lines) + "\n")
+    _print("Mean KL divergence (nats) of predictions when a layer alone is compressed; packed size of that layer.")
+    return 0
+
+
+def _cell(row: Sensitivity | None) -> str:
+    return "-" if row is None else f"{row.error:.2g}, {format_bytes(row.size_bytes)}"
+
+
+def _sensitivity_map(store: ResultStore, model: str, dataset: str, technique: str) -> SensitivityMap:
+    key = sensitivity_key(model, dataset, technique)
+    with _bar(technique) as progress:
+        measure(store, key, model, dataset, technique, progress, bool)
+    return read_map(store, key, technique)
 
 
 def verify(options: Namespace) -> int:

@@ -24,6 +24,7 @@ from compression.experiments.cores import worker_count
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMPUTE, _TIMING = {"compute": 1}, {"timing": 1}
+_LOWER = {"quick": 0, "full": 1000}
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**28)}
 
 
@@ -49,6 +50,7 @@ class Engine:
         root.mkdir(parents=True, exist_ok=True)
         self._root = str(root)
         self._cluster: SpecCluster | None = None
+        self.compute_workers = compute_workers or worker_count()
         if address is None:
             paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
@@ -56,8 +58,8 @@ class Engine:
             os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
             for name, value in _KEEP_MEMORY.items():  # dask's choice makes each tensor a system call: half as fast
                 os.environ.setdefault(name, value)
-            count = compute_workers or worker_count()
-            workers = {f"compute-{i}": _worker(f"compute-{i}", _COMPUTE, root / "scratch") for i in range(count)}
+            names = [f"compute-{i}" for i in range(self.compute_workers)]
+            workers = {name: _worker(name, _COMPUTE, root / "scratch") for name in names}
             workers["timing"] = _worker("timing", _TIMING, root / "scratch")
             logging.getLogger("distributed.deploy.subprocess").setLevel(logging.WARNING)  # else whole command lines
             keywords = {"dashboard": False, "host": "127.0.0.1", "port": 0}
@@ -91,25 +93,32 @@ class Engine:
         self._client.run(lifeline.follow, *own, nanny=True)
 
     def submit(
-        self, key: str, recipe: Mapping[str, Any], priority: int = 0, on_lost: Callable[[str, str], None] | None = None
+        self, key: str, recipe: Mapping[str, Any], priority: int = 0,
+        on_lost: Callable[[str, str], None] | None = None, *, tiers: Sequence[str] = ("quick", "full"),
+        selects: bool = False,
     ) -> None:
-        """Queue all stages of a recipe: a first coarse result, then its refinement at a lower priority.
+        """Queue the stages of a recipe: a first coarse result, then its refinement at a lower priority.
 
         Args:
             key: Key of the result.
             recipe: What to run, as plain data.
             priority: Higher runs first.
             on_lost: Called with the key and a reason if a worker was lost for good.
+            tiers: "quick", "full" or both; "full" alone follows what is under way of this job.
+            selects: Whether it is also scored on the samples that searches choose by.
         """
         text = json.dumps(recipe)
         turn = next(self._turns)  # a cancelled stage may still be running under its old name
-        before: Future | bool = True
-        chain: list[Future] = []
-        for tier, lower in (("quick", 0), ("full", 1000)):
-            for function, resource in ((jobs.compute, _COMPUTE), (jobs.time_artifact, _TIMING)):
+        chain = list(self._futures.get(key, [])) if tuple(tiers) == ("full",) else []
+        before: Future | bool = chain[-1] if chain else True
+        for tier in tiers:
+            stages = [(jobs.compute, _COMPUTE), (jobs.time_artifact, _TIMING)]
+            if selects:
+                stages.insert(1, (jobs.score_selection, _COMPUTE))
+            for function, resource in stages:
                 before = self._client.submit(
-                    function, self._root, key, text, tier, before, pure=False,
-                    resources=resource, priority=priority - lower, key=f"{function.__name__}-{tier}-{key}-{turn}",
+                    function, self._root, key, text, tier, before, pure=False, resources=resource,
+                    priority=priority - _LOWER[tier], key=f"{function.__name__}-{tier}-{key}-{turn}",
                 )
                 chain.append(before)
         self._keep(key, chain, on_lost)
@@ -136,6 +145,30 @@ class Engine:
                 priority=priority, key=f"{function.__name__}-{key}-{turn}",
             )
             chain.append(before)
+        self._keep(key, chain, on_lost)
+
+    def submit_parts(
+        self, key: str, function: Callable[..., bool], arguments: Sequence[Any], parts: int, priority: int = 0,
+        on_lost: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Queue a job that is done in many short parts, between which more urgent work comes in.
+
+        Args:
+            key: Key of the job.
+            function: Called as ``function(root, key, *arguments, part, parts)`` for each part.
+            arguments: Plain data.
+            parts: How many parts there are; independent of each other, the first ones go first.
+            priority: Higher runs first.
+            on_lost: Called with the key and a reason if a worker was lost for good.
+        """
+        turn = next(self._turns)
+        chain = [
+            self._client.submit(
+                function, self._root, key, *arguments, part, parts, pure=False, resources=_COMPUTE,
+                priority=priority, key=f"{function.__name__}-{key}-{turn}-{part}",
+            )
+            for part in range(parts)
+        ]
         self._keep(key, chain, on_lost)
 
     def _keep(self, key: str, chain: list[Future], on_lost: Callable[[str, str], None] | None) -> None:

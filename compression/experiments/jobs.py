@@ -43,7 +43,8 @@ class _Watch:
         self._store, self._key = store, key
         self._last = 0.0
         self._cancelled = self._enough = False
-        self._fraction, self._message = 0.0, ""
+        known = store.jobs([key]).get(key, {})  # the first look must not take back what an earlier stage reported
+        self._fraction, self._message = known.get("fraction", 0.0), known.get("message", "")
 
     def progress(self, fraction: float, message: str) -> None:
         self._fraction, self._message = fraction, message
@@ -119,6 +120,39 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
 
     if tier == "quick":
         _start(store, key)
+    return _guarded(store, key, work)
+
+
+def score_selection(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = True) -> bool:
+    """Score a recipe's artifact on the samples that searches choose by."""
+    from compression.experiments import stages
+
+    del tier
+    store, recipe = _store(root), _recipe(recipe_json)
+
+    def work(watch: _Watch) -> None:
+        stages.build(recipe, store, watch.progress, watch.cancelled)  # elsewhere it may have been removed meanwhile
+        stages.score_selection(recipe, store, watch.progress, watch.cancelled)
+
+    return before and _guarded(store, key, work)
+
+
+def measure_sensitivity(
+    root: str, key: str, model: str, dataset: str, technique: str, part: int, parts: int
+) -> bool:
+    """Measure one part of a sensitivity map; the part that completes it ends the job."""
+    from compression.experiments import sensitivity
+
+    store = _store(root)
+    if store.jobs([key]).get(key, {}).get("state") not in ("queued", "running"):
+        return False
+
+    def work(watch: _Watch) -> None:
+        arguments = (store, key, model, dataset, technique, watch.progress, watch.cancelled, part, parts)
+        if sensitivity.measure(*arguments):
+            _put(store, key, "done", 1.0, "done")
+
+    _start(store, key)
     return _guarded(store, key, work)
 
 

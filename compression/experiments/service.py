@@ -11,9 +11,12 @@ from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
 from compression.experiments.exports import Exports
 from compression.experiments.illustrations import Illustrations
-from compression.experiments.jobs import CURVE, ENOUGH
+from compression.experiments.jobs import CURVE, ENOUGH, measure_sensitivity
 from compression.experiments.locations import home
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
+from compression.experiments.search.laboratory import ServiceLaboratory
+from compression.experiments.search.searches import Searches
+from compression.experiments.sensitivity import Sensitivity, SensitivityMap, read_map, sensitivity_key
 from compression.experiments.status import JobStatus
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
@@ -23,6 +26,9 @@ from compression.techniques import Technique, get_technique, list_techniques
 from models import datasets, registry
 
 logger = logging.getLogger(__name__)
+_TRIAL = -200
+_SENSITIVITY_PARTS = 64
+_BACKGROUND = -500
 
 
 class Service:
@@ -31,6 +37,10 @@ class Service:
     Args:
         root: Folder of the result store; the user's by default.
         engine: Its workers; started for that folder by default.
+
+    Attributes:
+        store: Where results are kept.
+        searches: Its searches.
     """
 
     def __init__(self, root: Path | None = None, engine: Engine | None = None) -> None:
@@ -38,10 +48,12 @@ class Service:
         self.store.clear_unfinished_jobs()
         self._engine = engine or Engine(self.store.root)
         self._lock = threading.Lock()
+        self._coarse: set[str] = set()
         self._known: dict[str, ExperimentResult] = {}
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
         self.exports = Exports(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
+        self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
     def models(self) -> list[registry.ModelInfo]:
         """Models that can be chosen."""
@@ -70,11 +82,40 @@ class Service:
             stored = self.store.get_result(key)
             if stored is not None and stored.stage == "full":
                 return key
-            state = self.store.jobs([key]).get(key, {}).get("state")
-            if state not in ("queued", "running") and not (state == "quick" and self._engine.has(key)):
+            if not self._under_way(key):
                 self.store.put_job(key, "queued", 0.0, "waiting")
                 self._engine.submit(key, recipe_to_dict(recipe), priority, self._lost)
+            elif key in self._coarse:
+                self._engine.submit(key, recipe_to_dict(recipe), priority, self._lost, tiers=("full",))
+            self._coarse.discard(key)
         return key
+
+    def submit_trial(self, recipe: Recipe) -> str:
+        """Have a recipe measured for a search: coarsely, and on the samples that searches choose by.
+
+        A later `submit` has it measured in full. Returns its key at once; what is under way is waited for.
+
+        Raises:
+            InputError: if the model or data set is unknown or unavailable.
+        """
+        key = stages.key_of(recipe)
+        with self._lock:
+            result = self.result(key)
+            timed = result is not None and result.figures.latency_ms_p50 is not None
+            if not (self._under_way(key) or (timed and self.selection(key) is not None)):
+                self.store.put_job(key, "queued", 0.0, "waiting")
+                self._coarse.add(key)
+                data = recipe_to_dict(recipe)
+                self._engine.submit(key, data, _TRIAL, self._lost, tiers=("quick",), selects=True)
+        return key
+
+    def _under_way(self, key: str) -> bool:
+        state = self.store.jobs([key]).get(key, {}).get("state")
+        return state in ("queued", "running") or (state == "quick" and self._engine.has(key))
+
+    def selection(self, key: str) -> dict[str, Any] | None:
+        """Accuracy on the samples that searches choose by ("accuracy", "low", "high", "n_samples"), or None."""
+        return self.store.get_part(key, stages.SELECTION)
 
     def submit_sweep(
         self, recipe: Recipe, technique: str, knob: str | None = None, values: Sequence[Any] | None = None
@@ -85,6 +126,35 @@ class Service:
         if values is None:
             values = found.config_type.__dataclass_fields__[knob].metadata["knob"].sweep
         return [self.submit(own, priority=-10 - i) for i, own in enumerate(vary(recipe, technique, knob, values))]
+
+    def submit_sensitivity(self, model: str, dataset: str, technique: str) -> str:
+        """Have each layer's sensitivity to a technique measured; returns the job's key at once.
+
+        Rows appear in `sensitivities` as they are measured; what is stored counts as measured.
+
+        Raises:
+            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+        """
+        key = sensitivity_key(model, dataset, technique)
+        with self._lock:
+            state = self.store.jobs([key]).get(key, {}).get("state")
+            if state in ("queued", "running"):
+                return key
+            if read_map(self.store, key, technique).complete:
+                self.store.put_job(key, "done", 1.0, "done")
+                return key
+            self.store.put_job(key, "queued", 0.0, "waiting")
+            arguments = (model, dataset, technique)
+            self._engine.submit_parts(key, measure_sensitivity, arguments, _SENSITIVITY_PARTS, _BACKGROUND, self._lost)
+        return key
+
+    def sensitivity_map(self, model: str, dataset: str, technique: str) -> SensitivityMap:
+        """Layers, strengths and what is measured so far of a technique's sensitivities."""
+        return read_map(self.store, sensitivity_key(model, dataset, technique), technique)
+
+    def sensitivities(self, model: str, dataset: str, technique: str) -> list[Sensitivity]:
+        """What is measured so far, in the order of the layers, of each the weakest strength first."""
+        return list(self.sensitivity_map(model, dataset, technique).rows)
 
     def status(self, ids: Iterable[str]) -> dict[str, JobStatus]:
         """States of jobs, in the order asked; unknown ones are left out."""
@@ -173,7 +243,8 @@ class Service:
         return path
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the searches and the workers."""
+        self.searches.close()
         self._engine.close()
         self.store.close()
 

@@ -26,6 +26,7 @@ from compression.metrics.power import measure_energy
 from compression.recipe import Recipe
 
 Tier = Literal["quick", "full"]
+SELECTION = "selection"
 _TIMER = LatencyTimer()
 
 
@@ -102,6 +103,23 @@ def score(
         "bits": measured.loss_bits, "rows": len(split), "complete": len(split) == len(whole),
     }
     store.put_part(key, "accuracy", part)
+
+
+def score_selection(
+    recipe: Recipe, store: ResultStore, progress: Progress = _no_progress, cancelled: Callable[[], bool] = bool
+) -> None:
+    """Execute the artifact on the samples that searches choose by; they are of the training split."""
+    task = load_task(recipe)
+    key = result_key(recipe, task.model_hash, task.data_hash)
+    if store.get_part(key, SELECTION) is not None:
+        return
+    split = task.selection_split
+    measured = evaluate_onnx(
+        store.artifact_dir(key) / GRAPH_NAME, task.scoring_batches(split), split.targets.numpy(),
+        task=task.info.task, threads=recipe.runtime.threads, progress=progress, cancelled=cancelled,
+    )
+    part = {"accuracy": measured.accuracy, "low": measured.low, "high": measured.high, "n_samples": measured.n}
+    store.put_part(key, SELECTION, part)
 
 
 def clock(recipe: Recipe, store: ResultStore, tier: Tier, cancelled: Callable[[], bool] = bool) -> None:

@@ -118,6 +118,12 @@ class ResultStore:
             row = session.get(_PartRow, (key, kind))
             return None if row is None else dict(row.data)
 
+    def parts(self, key: str) -> dict[str, dict[str, Any]]:
+        """All parts of a key by kind."""
+        query = select(_PartRow).where(_PartRow.key == key)
+        with Session(self._engine) as session:
+            return {row.kind: dict(row.data) for row in session.scalars(query)}
+
     def drop_parts(self, key: str, *kinds: str) -> None:
         """Delete some parts of a key; those that are not there are no error."""
         with Session(self._engine) as session, session.begin():

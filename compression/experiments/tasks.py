@@ -22,6 +22,9 @@ from models.preprocessing import image_view, prepare_inputs
 
 STUDENTS = "students"
 CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
+_CALIBRATION_SEED, _SELECTION_SEED, _HELD_OUT_SEED = 1234, 2718, 4321
+_SELECTION = {"image_classification": 512, "language_modeling": 32, "text_classification": 512}
+_SELECTION_SHARE = 0.2
 _HELD_OUT = {"image_classification": 512, "language_modeling": 32, "text_classification": 512}
 _HELD_OUT_SHARE = 0.05
 _TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
@@ -117,7 +120,7 @@ class Task:
         cancelled: Callable[[], bool],
     ) -> CompressionContext:
         """What the techniques are given. `model` is the untouched original."""
-        calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], seed=1234)
+        calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], _CALIBRATION_SEED)
         layers = [fqn for fqn, _ in weight_layers(model)]
         held_out, training = self._training_splits
         return CompressionContext(
@@ -139,12 +142,33 @@ class Task:
             cancelled=cancelled,
         )
 
+    @property
+    def selection_split(self) -> datasets.Split:
+        """A fixed sample of the training split on which searches choose; no training sees it.
+
+        Neither does a calibration, where its sample leaves so many.
+        """
+        return self._selection_and_rest[0]
+
+    @cached_property
+    def _selection_and_rest(self) -> tuple[datasets.Split, datasets.Split]:
+        train, task = self.dataset.train, self.info.task
+        count = max(1, min(_SELECTION[task], round(_SELECTION_SHARE * len(train))))
+        return train.set_apart(count, _SELECTION_SEED, besides=(CALIBRATION_SAMPLES[task], _CALIBRATION_SEED))
+
+    def probing_split(self, n_samples: int) -> datasets.Split:
+        """Samples of the training split to compare layers on, outside the calibration sample where it leaves any."""
+        train, taken = self.dataset.train, CALIBRATION_SAMPLES[self.info.task]
+        if len(train) - taken < n_samples // 4:
+            return self._training_splits[0].subset(n_samples, seed=0)
+        return train.divided(taken, _CALIBRATION_SEED)[1].subset(n_samples, seed=0)
+
     @cached_property
     def _training_splits(self) -> tuple[datasets.Split, datasets.Split]:
-        """The training split in two: a fixed sample on which a training chooses its best state, and the rest."""
-        train = self.dataset.train
-        count = min(_HELD_OUT[self.info.task], round(_HELD_OUT_SHARE * len(train)))
-        return train.divided(count, seed=4321)
+        """What trainings see in two: a fixed sample on which a training chooses its best state, and the rest."""
+        rest = self._selection_and_rest[1]
+        count = min(_HELD_OUT[self.info.task], round(_HELD_OUT_SHARE * len(self.dataset.train)))
+        return rest.divided(count, _HELD_OUT_SEED)
 
     def _training_batches(self, train: datasets.Split, seed: int) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
         size = min(self._sized(_TRAINING_BATCH), len(train))
@@ -200,6 +224,22 @@ def load_task(recipe: Recipe) -> Task:
     task = _load(recipe.model, recipe.dataset)
     _check_students(recipe, task.info.name)
     return task
+
+
+def dataset_of(model: str) -> str:
+    """Name of the data set that a model belongs to.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    return _info(model).dataset
+
+
+def _info(model: str) -> registry.ModelInfo:
+    try:
+        return registry.model_info(model)
+    except ModelError as error:
+        raise InputError("model", model, str(error)) from None
 
 
 def student_names(model: str) -> tuple[str, ...]:

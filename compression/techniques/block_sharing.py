@@ -47,6 +47,7 @@ class BlockSharingConfig:
     example=({"technique": "block_sharing", "n_unique_blocks": 1},),
     needs=frozenset({"calibration"}),
     order=25,
+    by_layer=False,
 )
 def share_blocks(model: nn.Module, config: BlockSharingConfig, context: CompressionContext) -> nn.Module:
     """Tie the weights of neighbouring blocks; norms stay their own.

@@ -67,6 +67,7 @@ class DistillationConfig:
     example=({"technique": "distillation", "epochs": 1},),
     needs=frozenset({"training", "teacher"}),
     order=_ORDER,
+    by_layer=False,
 )
 def distill(model: nn.Module, config: DistillationConfig, context: CompressionContext) -> nn.Module:
     """Make the student and train it under the teacher's eyes.

@@ -48,6 +48,7 @@ class RecoveryConfig:
     example=({"technique": "weight_pruning", "sparsity": 0.95}, {"technique": "recovery", "epochs": 1}),
     needs=frozenset({"training", "teacher"}),
     order=90,
+    by_layer=False,
 )
 def recover(model: nn.Module, config: RecoveryConfig, context: CompressionContext) -> nn.Module:
     """Fine-tune under masks, grids and codebooks (straight-through estimator, Bengio et al., arXiv 1308.3432)."""

@@ -34,6 +34,7 @@ class Technique:
             can be seen; those before it make ready what it acts on.
         needs: Subset of {"calibration", "training", "teacher"}.
         order: Place in the suggested order of a combined recipe.
+        by_layer: Whether it can act on one layer alone, so that each layer's sensitivity to it can be measured.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Technique:
     example: tuple[Mapping[str, Any], ...] = ()
     needs: frozenset[str] = frozenset()
     order: int = 50
+    by_layer: bool = True
 
     @property
     def helps(self) -> str:

@@ -81,6 +81,22 @@ class Split:
         rest[rows] = False
         return self._taken(rows), self._taken(rest.nonzero().flatten())
 
+    def set_apart(self, n: int, seed: int, besides: tuple[int, int]) -> tuple["Split", "Split"]:
+        """n fixed samples and all others.
+
+        Args:
+            n: How many.
+            seed: Of their choice.
+            besides: Size and seed of a subset that they are not in, where it leaves so many.
+        """
+        free = torch.ones(len(self), dtype=torch.bool)
+        free[self._rows(min(besides[0], len(self)), besides[1])] = False
+        rows = free.nonzero().flatten() if int(free.sum()) >= n else torch.arange(len(self))
+        rows = rows[self._taken(rows)._rows(n, seed)]
+        rest = torch.ones(len(self), dtype=torch.bool)
+        rest[rows] = False
+        return self._taken(rows), self._taken(rest.nonzero().flatten())
+
     def _taken(self, rows: Tensor) -> "Split":
         mapped = isinstance(self.inputs, MappedImages)
         return Split(self.inputs.taken(rows) if mapped else self.inputs[rows], self.targets[rows])

@@ -1,0 +1,178 @@
+"""Searches on disk: one Optuna study each, in an SQLite database beside the results.
+
+The study is the only place where a search is kept, so what a page shows and what a resumed search goes on from are
+one and the same.
+"""
+
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from compression.experiments.search.outcomes import Outcome, Standard
+from compression.experiments.search.records import SearchRecord, TrialRecord
+from compression.experiments.search.spec import SearchSpec, spec_from_dict
+from compression.experiments.store import now
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+DATABASE = "searches.db"
+SPEC, CREATED, STATE, BASELINE, NOTES, STAGES, OWNER, CONFIRMED = (
+    "spec", "created", "state", "baseline", "notes", "stages", "owner", "confirmed"
+)
+KEY, RECIPE, ORIGIN, OUTCOME, ERROR, HIDDEN = "key", "recipe", "origin", "outcome", "error", "hidden"
+
+
+class Archive:
+    """The searches of one store.
+
+    Args:
+        root: The store's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / DATABASE
+        self._lock = threading.Lock()
+        self._storage: BaseStorage | None = None
+        self._studies: dict[str, Study] = {}
+
+    def create(self, spec: SearchSpec) -> str:
+        """A new search; returns its name."""
+        import optuna
+
+        name = secrets.token_hex(5)
+        directions = ["minimize"] * 3
+        study = optuna.create_study(storage=self._opened(), study_name=name, directions=directions)
+        study.set_user_attr(SPEC, spec.to_dict())
+        study.set_user_attr(CREATED, now())
+        return name
+
+    def study(self, name: str, sampler: "BaseSampler | None" = None) -> "Study":
+        """The study of a search.
+
+        Raises:
+            KeyError: if there is none of that name.
+        """
+        import optuna
+
+        return optuna.load_study(study_name=name, storage=self._opened(), sampler=sampler)
+
+    def names(self) -> list[str]:
+        """Names of all searches, the newest first."""
+        if not self._path.is_file():
+            return []
+        studies = [study for study in self._opened().get_all_studies() if SPEC in study.user_attrs]
+        studies.sort(key=lambda study: study.user_attrs.get(CREATED, ""), reverse=True)
+        return [study.study_name for study in studies]
+
+    def specs(self) -> dict[str, tuple[SearchSpec, str]]:
+        """What each search was asked for and when it was begun, the newest first."""
+        found = {}
+        for name in self.names():
+            attributes = self._reader(name).user_attrs
+            found[name] = (spec_from_dict(attributes[SPEC]), str(attributes.get(CREATED, "")))
+        return found
+
+    def read(self, name: str) -> SearchRecord | None:
+        """A search so far, or None if there is none of that name."""
+        if name not in self.names():
+            return None
+        study = self._reader(name)
+        return record_of(name, study.user_attrs, study.get_trials(deepcopy=False))
+
+    def _reader(self, name: str) -> "Study":
+        """A study for reading, kept: it remembers finished trials."""
+        if name not in self._studies:
+            self._studies[name] = self.study(name)
+        return self._studies[name]
+
+    def _opened(self) -> "BaseStorage":
+        """Optuna is imported and the database opened on first use: both take about a second."""
+        with self._lock:
+            if self._storage is None:
+                import optuna
+
+                optuna.logging.set_verbosity(optuna.logging.WARNING)
+                logging.getLogger("alembic").setLevel(logging.WARNING)
+                keywords = {"connect_args": {"timeout": 30, "factory": _Connection}}
+                self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._path}", engine_kwargs=keywords)
+            return self._storage
+
+
+class _Connection(sqlite3.Connection):
+    """Readers and the writer do not wait for each other, and the writer not for the disk at each of its many writes."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute("PRAGMA synchronous=NORMAL")
+
+
+def own_process() -> dict[str, float]:
+    """What tells this process from all others, for the owner of a running search."""
+    return {"pid": os.getpid(), "created": psutil.Process().create_time()}
+
+
+def _lives(owner: dict[str, float] | None) -> bool:
+    if not owner:
+        return False
+    try:
+        return psutil.Process(int(owner["pid"])).create_time() == owner["created"]
+    except psutil.NoSuchProcess:
+        return False
+
+
+def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]") -> SearchRecord:
+    """A study as a record."""
+    spec = spec_from_dict(attributes[SPEC])
+    state = attributes.get(STATE, {"state": "running", "message": "", "seconds": 0.0})
+    running = state["state"] == "running"
+    interrupted = running and not _lives(attributes.get(OWNER))
+    baseline = Outcome(**attributes[BASELINE]) if BASELINE in attributes else None
+    shown = [trial for trial in trials if _counts(trial)]
+    outcomes = {t.number: _outcome(t, attributes.get(CONFIRMED, {})) for t in shown if OUTCOME in t.user_attrs}
+    ended = [(t.datetime_complete, t.number) for t in shown if t.number in outcomes and t.datetime_complete]
+    told = [outcomes[number] for _, number in sorted(ended)]
+    standard = None if baseline is None else Standard(baseline)
+    standings = {} if standard is None else standard.standings(outcomes, spec.limits)
+    feasible = any(standing != "infeasible" for standing in standings.values())
+    return SearchRecord(
+        id=name, spec=spec, state="interrupted" if interrupted else state["state"],
+        message="" if interrupted else state["message"], created=str(attributes.get(CREATED, "")),
+        seconds=float(state["seconds"]), baseline=baseline, notes=tuple(attributes.get(NOTES, ())),
+        trials=tuple(_trial(t, outcomes.get(t.number), standings.get(t.number)) for t in shown),
+        confirmed=frozenset(attributes.get(CONFIRMED, {})),
+        volumes=() if standard is None else tuple(standard.volumes(told, spec.limits)),
+        nearest=None if standard is None or feasible else standard.nearest(told, spec.limits),
+    )
+
+
+def _outcome(trial: "FrozenTrial", confirmed: dict[str, Any]) -> Outcome:
+    """What a trial measured: in full where it was measured so, else first."""
+    return Outcome(**confirmed.get(trial.user_attrs[KEY], trial.user_attrs[OUTCOME]))
+
+
+def _counts(trial: "FrozenTrial") -> bool:
+    """Whether a trial is no repeat and was not dropped when its search was stopped."""
+    attributes = trial.user_attrs
+    ended = OUTCOME in attributes or ERROR in attributes
+    return KEY in attributes and HIDDEN not in attributes and (ended or not trial.state.is_finished())
+
+
+def _trial(trial: "FrozenTrial", outcome: Outcome | None, standing: Any) -> TrialRecord:
+    attributes = trial.user_attrs
+    error = attributes.get(ERROR)
+    return TrialRecord(
+        number=trial.number, key=attributes[KEY], origin=attributes.get(ORIGIN, "sampler"),
+        recipe=attributes[RECIPE], state="done" if outcome else "failed" if error else "running", outcome=outcome,
+        standing=standing, error=error,
+    )

@@ -1,0 +1,125 @@
+"""Asking Optuna what to try, having it measured, and telling what came out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compression.experiments.search.archive import ERROR, HIDDEN, KEY, ORIGIN, OUTCOME, RECIPE
+from compression.experiments.search.laboratory import Failure, Laboratory
+from compression.experiments.search.outcomes import Outcome, Standard
+from compression.experiments.search.space import Params, Space
+from compression.experiments.search.spec import Limits
+from compression.recipe import recipe_to_dict
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import Trial
+
+
+@dataclass
+class _Attempt:
+    trial: "Trial"
+    key: str
+    repeat: bool
+
+
+class Attempts:
+    """The trials of one search: those under way, and how many have ended.
+
+    Args:
+        study: Where they are kept.
+        laboratory: What measures.
+        limits: What they are to keep.
+
+    Attributes:
+        ended: Trials that ended, in earlier runs too; repeats do not count.
+        repeats: How many of the last trials were repeats of others.
+    """
+
+    def __init__(self, study: "Study", laboratory: Laboratory, limits: Limits) -> None:
+        self._study, self._laboratory, self._limits = study, laboratory, limits
+        self._under_way: list[_Attempt] = []
+        self._keys: set[str] = set()
+        self.ended = self.repeats = 0
+
+    def __len__(self) -> int:
+        """Trials under way, repeats of others left out."""
+        return sum(not own.repeat for own in self._under_way)
+
+    def recall(self, baseline: str) -> None:
+        """Count the trials of earlier runs, and queue again what was under way when they ended.
+
+        Args:
+            baseline: Key of the uncompressed model, of which no trial need be made.
+        """
+        from optuna.trial import TrialState
+
+        self._keys.add(baseline)
+        for trial in self._study.get_trials(deepcopy=False):
+            attributes = trial.user_attrs
+            if HIDDEN not in attributes and (OUTCOME in attributes or ERROR in attributes):
+                self._keys.add(attributes[KEY])
+                self.ended += 1
+            elif trial.state == TrialState.RUNNING:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+                if trial.params:
+                    self.queue([dict(trial.params)], attributes.get(ORIGIN, "sampler"))
+
+    def queue(self, wanted: Iterable[Params], origin: str) -> None:
+        """Have these tried before what the sampler would choose."""
+        for params in wanted:
+            self._study.enqueue_trial(params, user_attrs={ORIGIN: origin})
+
+    def queued(self) -> bool:
+        """Whether something is queued."""
+        from optuna.trial import TrialState
+
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def begin(self, space: Space) -> None:
+        """Ask what to try next and have it measured; the same recipe is measured once."""
+        trial = self._study.ask()
+        recipe = space.build(space.suggest(trial))
+        key = self._laboratory.submit(recipe)
+        repeat = key in self._keys
+        self._keys.add(key)
+        self.repeats = self.repeats + 1 if repeat else 0
+        if repeat:
+            trial.set_user_attr(HIDDEN, True)
+        trial.set_user_attr(RECIPE, recipe_to_dict(recipe))
+        trial.set_user_attr(KEY, key)
+        self._under_way.append(_Attempt(trial, key, repeat))
+
+    def collect(self, standard: Standard) -> int:
+        """Tell what has ended meanwhile; returns how many trials that is."""
+        left, before = [], len(self._under_way)
+        for own in self._under_way:
+            found = self._laboratory.outcome(own.key)
+            if found is None:
+                left.append(own)
+            else:
+                self._tell(own, found, standard)
+        self._under_way = left
+        return before - len(left)
+
+    def _tell(self, own: _Attempt, found: Outcome | Failure, standard: Standard) -> None:
+        from optuna.trial import TrialState
+
+        self.ended += not own.repeat
+        if isinstance(found, Failure):
+            own.trial.set_user_attr(ERROR, found.reason)
+            self._study.tell(own.trial, state=TrialState.FAIL)
+            return
+        for name, excess in standard.violations(found, self._limits).items():
+            own.trial.set_constraint(name, excess)
+        own.trial.set_user_attr(OUTCOME, found.to_dict())
+        self._study.tell(own.trial, standard.objectives(found))
+
+    def drop(self) -> None:
+        """Cancel what is under way; it leaves no trial behind."""
+        from optuna.trial import TrialState
+
+        self._laboratory.cancel([own.key for own in self._under_way if not own.repeat])
+        for own in self._under_way:
+            self._study.tell(own.trial, state=TrialState.FAIL)
+        self._under_way = []

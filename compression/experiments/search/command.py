@@ -1,0 +1,190 @@
+"""The command ``search``: one search from begin to end, on workers of its own."""
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from compression.errors import InputError
+from compression.experiments.locations import home
+from compression.experiments.report import format_accuracy, format_bytes, format_latency, text_table
+from compression.experiments.search.outcomes import Outcome
+from compression.experiments.search.reach import show
+from compression.experiments.search.records import SearchRecord, TrialRecord
+from compression.experiments.search.spec import (
+    STRATEGIES,
+    Limits,
+    SearchSpec,
+    parse_duration,
+    parse_size,
+    searchable,
+)
+from compression.experiments.stages import key_of
+from compression.experiments.tasks import dataset_of
+from compression.recipe import Recipe
+
+if TYPE_CHECKING:
+    from compression.experiments.service import Service
+
+USUAL_TECHNIQUES = ("channel_pruning", "weight_pruning", "quantization")
+_POLL_SECONDS = 0.3
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command takes. All of it is text, so that what is wrong with it is said in one line."""
+    parser.add_argument("--model", required=True, help="name of the model")
+    parser.add_argument("--dataset", help="name of the data set (default: the model's)")
+    parser.add_argument("--max-accuracy-drop", metavar="X", help="points of accuracy that may be lost")
+    parser.add_argument("--max-size", metavar="S", help="packed size, like 300kB")
+    parser.add_argument("--max-latency", metavar="L", help="median of one inference, like 2ms")
+    parser.add_argument("--min-speedup", metavar="R", help="times as fast as the uncompressed model")
+    parser.add_argument("--trials", metavar="N", help="budget: artifacts to measure (default 40 without --minutes)")
+    parser.add_argument("--minutes", metavar="T", help="budget: time")
+    parser.add_argument(
+        "--techniques", metavar="A,B,C", default=",".join(USUAL_TECHNIQUES),
+        help=f"what it may use (default: {','.join(USUAL_TECHNIQUES)}; allowed: {', '.join(searchable())})",
+    )
+    parser.add_argument("--strategy", default=STRATEGIES[0], help="allowed: " + ", ".join(STRATEGIES))
+    parser.add_argument("--seed", metavar="N", default="0", help="of the sampler")
+
+
+def spec_of(options: Namespace) -> SearchSpec:
+    """What the options ask for.
+
+    Raises:
+        InputError: naming the option, its value and what is allowed.
+    """
+    size, latency = options.max_size, options.max_latency
+    limits = Limits(
+        max_accuracy_drop=_number("--max-accuracy-drop", options.max_accuracy_drop),
+        max_size_bytes=None if size is None else parse_size(size, "--max-size"),
+        max_latency_ms=None if latency is None else parse_duration(latency, "--max-latency"),
+        min_speedup=_number("--min-speedup", options.min_speedup),
+    )
+    trials, seed = _number("--trials", options.trials), _number("--seed", options.seed)
+    return SearchSpec(
+        model=options.model, dataset=options.dataset or dataset_of(options.model),
+        techniques=tuple(key.strip() for key in options.techniques.split(",")), limits=limits,
+        trials=_whole("--trials", trials), minutes=_number("--minutes", options.minutes),
+        strategy=options.strategy, seed=_whole("--seed", seed) or 0,
+    )
+
+
+def _number(option: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise InputError(option, text, "a number is needed") from None
+
+
+def _whole(option: str, value: float | None) -> int | None:
+    if value is None:
+        return None
+    if not value.is_integer():
+        raise InputError(option, value, "a whole number is needed")
+    return int(value)
+
+
+def run_search(options: Namespace) -> int:
+    """``search``: exit code 0 if a trial keeps the limits, 1 if none does."""
+    spec = spec_of(options)
+    key_of(Recipe(spec.model, spec.dataset))
+    from compression.experiments.service import Service
+
+    service = Service(options.store or home())
+    try:
+        record = _followed(service, service.searches.start(spec))
+        if record.state == "failed":
+            raise RuntimeError(record.message)
+        _report(service, record, in_json=options.json)
+    finally:
+        service.close()
+    return 0 if record.front else 1
+
+
+def _followed(service: "Service", name: str) -> SearchRecord:
+    """Show how far the search is until it has ended."""
+    with tqdm(total=100, desc="search", file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
+        while True:
+            record = service.searches.read(name)
+            assert record is not None
+            told = f"{len(record.finished)} trials, {len(record.feasible)} keep the limits; {record.message}"
+            bar.set_postfix_str(told, refresh=False)
+            bar.update(round(100 * record.fraction) - bar.n)
+            if record.state != "running":
+                return record
+            time.sleep(_POLL_SECONDS)
+
+
+def _report(service: "Service", record: SearchRecord, *, in_json: bool) -> None:
+    if in_json:
+        sys.stdout.write(json.dumps(report(service, record), default=str) + "\n")
+        return
+    rows = [_row(service, trial) for trial in record.front]
+    if rows:
+        header = ("trial", "packed", "speed-up", "on selection samples", "on the test split", "latency", "result")
+        sys.stdout.write(text_table(header, rows) + "\n")
+    for line in (*record.notes, *_conclusion(record)):
+        sys.stdout.write(f"- {line}\n")
+
+
+def _row(service: "Service", trial: TrialRecord) -> tuple[str, ...]:
+    own, result = trial.outcome, service.result(trial.key)
+    assert own is not None and result is not None
+    chosen_by = f"{100 * own.accuracy:.2f} % (n = {own.n_samples})"
+    figures = result.figures
+    return (
+        str(trial.number), format_bytes(own.size_bytes), f"{own.speedup:.2f}x", chosen_by, format_accuracy(figures),
+        format_latency(figures), trial.key,
+    )
+
+
+def _conclusion(record: SearchRecord) -> list[str]:
+    told = [f"{len(record.feasible)} of {len(record.finished)} trials keep the limits. {record.message}"]
+    if record.nearest is not None and record.standard is not None:
+        measured = record.standard.measured(record.nearest)
+        figures = ", ".join(show(name, measured[name], bare=True) for name in record.spec.limits.given())
+        told.append(f"The nearest that was measured: {figures} ({record.nearest.key}).")
+    return told
+
+
+def report(service: "Service", record: SearchRecord) -> dict[str, Any]:
+    """A search as plain data: its trials, and the results of those that keep the limits and are not beaten."""
+    return {
+        "id": record.id, "state": record.state, "message": record.message, "spec": record.spec.to_dict(),
+        "seconds": record.seconds, "notes": record.notes, "feasible": len(record.feasible),
+        "hypervolume": record.volumes[-1] if record.volumes else 0.0,
+        "baseline": None if record.baseline is None else record.baseline.to_dict(),
+        "nearest": None if record.nearest is None else record.nearest.to_dict(),
+        "front": [_flat(service, record, trial) for trial in record.front],
+        "trials": [_trial(trial) for trial in record.trials],
+    }
+
+
+def _flat(service: "Service", record: SearchRecord, trial: TrialRecord) -> dict[str, Any]:
+    result, own = service.result(trial.key), trial.outcome
+    assert result is not None and own is not None and record.standard is not None
+    drop = record.standard.drop(own)
+    return {"trial": trial.number, **_selection(own), "selection_accuracy_drop": drop, **result.flat()}
+
+
+def _selection(own: Outcome) -> dict[str, Any]:
+    return {
+        "selection_accuracy": own.accuracy, "selection_accuracy_low": own.accuracy_low,
+        "selection_accuracy_high": own.accuracy_high, "selection_n_samples": own.n_samples,
+    }
+
+
+def _trial(trial: TrialRecord) -> dict[str, Any]:
+    told = {
+        "trial": trial.number, "key": trial.key, "origin": trial.origin, "state": trial.state,
+        "standing": trial.standing, "error": trial.error, "recipe": trial.recipe,
+    }
+    if trial.outcome is None:
+        return told
+    own = trial.outcome
+    costs = {"size_bytes": own.size_bytes, "latency_ms": own.latency_ms, "speedup": own.speedup}
+    return {**told, **_selection(own), **costs}

@@ -1,0 +1,149 @@
+"""What a search needs to have its trials measured, and the application service in that part."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compression.experiments.results import ExperimentResult
+from compression.experiments.search.outcomes import Outcome
+from compression.experiments.search.planning import LayerCost
+from compression.experiments.stages import key_of
+from compression.recipe import Recipe
+
+if TYPE_CHECKING:
+    from compression.experiments.service import Service
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no outcome."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """What is known of the layers so far.
+
+    Attributes:
+        rows: One per layer and setting.
+        measured: Fraction of them, in [0, 1].
+        failed: Why no more will come; empty while more may.
+    """
+
+    rows: Sequence[LayerCost]
+    measured: float
+    failed: str = ""
+
+
+class Laboratory(Protocol):
+    """Measures trials elsewhere; every call returns at once."""
+
+    def check(self, model: str, dataset: str) -> None:
+        """Raise `InputError` if a model or its data cannot be used."""
+        ...
+
+    def submit(self, recipe: Recipe) -> str:
+        """Have a recipe measured as a trial; returns its key."""
+        ...
+
+    def outcome(self, key: str) -> Outcome | Failure | None:
+        """What came of a trial, or None while it is under way."""
+        ...
+
+    def refine(self, recipe: Recipe) -> str:
+        """Have a recipe measured in full, the whole test split included; returns its key."""
+        ...
+
+    def refined(self, key: str) -> bool:
+        """Whether that has ended, in whatever way."""
+        ...
+
+    def cancel(self, keys: Iterable[str]) -> None:
+        """Drop what is under way."""
+        ...
+
+    def result(self, key: str) -> ExperimentResult | None:
+        """The result so far."""
+        ...
+
+    def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
+        """Have the layers' sensitivities to a technique measured, and what is known of them so far."""
+        ...
+
+
+def outcome_of(result: ExperimentResult | None, selection: dict[str, Any] | None) -> Outcome | None:
+    """A trial's outcome from its result and its accuracy on the selection sample, once both are there."""
+    if result is None or selection is None or result.figures.latency_ms_p50 is None:
+        return None
+    own = result.figures
+    speedup = own.speedup or 1.0
+    return Outcome(
+        key=result.key, accuracy=selection["accuracy"], accuracy_low=selection["low"],
+        accuracy_high=selection["high"], n_samples=selection["n_samples"], size_bytes=own.size_bytes,
+        latency_ms=own.latency_ms_p50 or 0.0, speedup=speedup, speedup_low=own.speedup_low or speedup,
+        speedup_high=own.speedup_high or speedup,
+    )
+
+
+class ServiceLaboratory:
+    """The application service as a laboratory.
+
+    Args:
+        service: Whose workers measure.
+    """
+
+    def __init__(self, service: "Service") -> None:
+        self._service = service
+        self._recipes: dict[str, Recipe] = {}
+        self._maps: dict[tuple[str, str, str], str] = {}
+
+    def check(self, model: str, dataset: str) -> None:
+        """Raise `InputError` if a model or its data cannot be used."""
+        key_of(Recipe(model, dataset))
+
+    def submit(self, recipe: Recipe) -> str:
+        """Have a recipe measured as a trial; returns its key."""
+        key = self._service.submit_trial(recipe)
+        self._recipes[key] = recipe
+        return key
+
+    def outcome(self, key: str) -> Outcome | Failure | None:
+        """What came of a trial, or None while it is under way."""
+        found = outcome_of(self._service.result(key), self._service.selection(key))
+        if found is not None:
+            return found
+        status = self._service.status([key]).get(key)
+        if status is not None and status.state in ("failed", "cancelled"):
+            return Failure(status.error or "cancelled")
+        if key in self._recipes:  # somebody else's job of this recipe may have ended without the selection sample
+            self._service.submit_trial(self._recipes[key])
+        return None
+
+    def refine(self, recipe: Recipe) -> str:
+        """Have a recipe measured in full, the whole test split included; returns its key."""
+        return self._service.submit(recipe)
+
+    def refined(self, key: str) -> bool:
+        """Whether that has ended, in whatever way."""
+        status = self._service.status([key]).get(key)
+        return status is not None and status.state in ("done", "failed", "cancelled")
+
+    def cancel(self, keys: Iterable[str]) -> None:
+        """Drop what is under way."""
+        self._service.cancel(keys)
+
+    def result(self, key: str) -> ExperimentResult | None:
+        """The result so far."""
+        return self._service.result(key)
+
+    def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
+        """Have the layers' sensitivities to a technique measured, and what is known of them so far."""
+        asked = (model, dataset, technique)
+        if asked not in self._maps:
+            self._maps[asked] = self._service.submit_sensitivity(*asked)
+        known = self._service.sensitivity_map(*asked)
+        status = self._service.status([self._maps[asked]]).get(self._maps[asked])
+        ended = status is not None and status.state in ("failed", "cancelled")
+        failed = (status.error or status.state) if status is not None and ended else ""
+        return Sensitivities(known.rows, known.measured, failed)

@@ -1,0 +1,128 @@
+"""What a trial measured, and how it stands to the limits and to the other trials."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from compression.experiments.pareto import Measured, frontier
+from compression.experiments.search.hypervolume import growth
+from compression.experiments.search.spec import Limits
+
+Standing = Literal["front", "dominated", "infeasible"]
+REFERENCE_DROP, REFERENCE_SIZE, REFERENCE_LATENCY = 10.0, 1.0, 2.0
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one artifact measured as a trial, on the first, short timing and without a look at the test split.
+
+    Attributes:
+        key: Of its result.
+        accuracy: On the selection sample, a fraction.
+        accuracy_low: Lower end of the 95 % interval.
+        accuracy_high: Upper end.
+        n_samples: Predictions on that sample.
+        size_bytes: The packed file.
+        latency_ms: Median of one inference.
+        speedup: Over the uncompressed model, from interleaved blocks.
+        speedup_low: Lower end of its 95 % interval.
+        speedup_high: Upper end.
+    """
+
+    key: str
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    n_samples: int
+    size_bytes: int
+    latency_ms: float
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Standard:
+    """The uncompressed model's outcome, which all others are held against."""
+
+    baseline: Outcome
+
+    def drop(self, own: Outcome) -> float:
+        """Points of accuracy lost on the selection sample."""
+        return 100 * (self.baseline.accuracy - own.accuracy)
+
+    def latency_ms(self, own: Outcome) -> float:
+        """Latency on the baseline's clock: its median divided by the measured speed-up."""
+        return self.baseline.latency_ms / own.speedup
+
+    def objectives(self, own: Outcome) -> tuple[float, float, float]:
+        """Points lost, bytes, milliseconds: all to be minimised."""
+        return self.drop(own), float(own.size_bytes), self.latency_ms(own)
+
+    def violations(self, own: Outcome, limits: Limits) -> dict[str, float]:
+        """By limit how far it is exceeded, as a share of it (drops: in points); 0 or less where it is kept."""
+        measured = self.measured(own)
+        found = {}
+        for name, bound in limits.given().items():
+            value = measured[name]
+            if name == "max_accuracy_drop":
+                excess = value - bound
+            else:
+                excess = bound / value - 1 if name == "min_speedup" else value / bound - 1
+            found[name] = 0.0 if abs(excess) < _ROUNDING else excess
+        return found
+
+    def measured(self, own: Outcome) -> dict[str, float]:
+        """The number that each limit is about, by the limit's name."""
+        return {
+            "max_accuracy_drop": self.drop(own), "max_size_bytes": float(own.size_bytes),
+            "max_latency_ms": self.latency_ms(own), "min_speedup": own.speedup,
+        }
+
+    def feasible(self, own: Outcome, limits: Limits) -> bool:
+        """Whether all limits are kept, by the measured values."""
+        return all(excess <= 0 for excess in self.violations(own, limits).values())
+
+    def standings(self, outcomes: Mapping[int, Outcome], limits: Limits) -> dict[int, Standing]:
+        """Of each trial whether it keeps the limits, and whether another that does beats it; ties beat nobody."""
+        inside = [n for n, own in outcomes.items() if self.feasible(own, limits)]
+        rows = [self._with_intervals(outcomes[n]) for n in inside]
+        front = {inside[i] for i in frontier(rows)}
+        return {n: "front" if n in front else "dominated" if n in inside else "infeasible" for n in outcomes}
+
+    def _with_intervals(self, own: Outcome) -> list[Measured]:
+        accuracy = Measured(own.accuracy, own.accuracy_low, own.accuracy_high)
+        speedup = Measured(own.speedup, own.speedup_low, own.speedup_high)
+        return [accuracy.negated(), Measured.exact(float(own.size_bytes)), speedup.negated()]
+
+    def volumes(self, outcomes: Sequence[Outcome], limits: Limits) -> list[float]:
+        """Hypervolume after each trial, as a share of the box between nothing and the reference point.
+
+        The reference point is ten points lost, the uncompressed size and twice the uncompressed latency. Only trials
+        that keep the limits count; gains of accuracy count as none lost.
+        """
+        rows = [self._normal(own) if self.feasible(own, limits) else None for own in outcomes]
+        return growth(rows, (1.0, 1.0, 1.0))
+
+    def _normal(self, own: Outcome) -> tuple[float, float, float]:
+        drop, size, latency = self.objectives(own)
+        return (
+            max(0.0, drop) / REFERENCE_DROP, size / (REFERENCE_SIZE * self.baseline.size_bytes),
+            latency / (REFERENCE_LATENCY * self.baseline.latency_ms),
+        )
+
+    def nearest(self, outcomes: Sequence[Outcome], limits: Limits) -> Outcome | None:
+        """The outcome that exceeds the limits the least: by the largest excess, points of accuracy as tenths."""
+        return min(outcomes, key=lambda own: self._excess(own, limits), default=None)
+
+    def _excess(self, own: Outcome, limits: Limits) -> tuple[float, float]:
+        excesses = [
+            max(0.0, excess) / (REFERENCE_DROP if name == "max_accuracy_drop" else 1.0)
+            for name, excess in self.violations(own, limits).items()
+        ]
+        return max(excesses, default=0.0), sum(excesses)

@@ -1,0 +1,110 @@
+"""A search as pages and the command line see it: plain records, read from the study on disk."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from compression.experiments.search.outcomes import Outcome, Standard, Standing
+from compression.experiments.search.spec import SearchSpec
+
+SearchState = Literal["running", "paused", "stopped", "infeasible", "interrupted", "failed", "done"]
+Origin = Literal["probe", "plan", "sampler"]
+RESUMABLE = ("paused", "stopped", "infeasible", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    Attributes:
+        number: In the order in which trials were begun.
+        key: Of its result and job.
+        origin: "probe" tries how far the strongest settings go, "plan" comes from sensitivities, "sampler" from Optuna.
+        recipe: What is measured.
+        state: "running", "done" or "failed".
+        outcome: What it measured, when done.
+        standing: Whether it keeps the limits and is beaten by one that does, when done.
+        error: Why it failed.
+    """
+
+    number: int
+    key: str
+    origin: Origin
+    recipe: dict[str, Any]
+    state: Literal["running", "done", "failed"]
+    outcome: Outcome | None = None
+    standing: Standing | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """One search so far.
+
+    Attributes:
+        id: Its name.
+        spec: What was asked for.
+        state: "interrupted" was running when its server stopped; "infeasible" found a limit out of reach.
+        message: What it is doing, or why it ended.
+        created: ISO date and time.
+        seconds: Time spent so far.
+        baseline: The uncompressed model's outcome.
+        trials: In the order of their numbers, repeats left out.
+        notes: What was found out about the limits; each says whether it is measured or estimated.
+        volumes: Hypervolume after each finished trial, in the order in which they finished.
+        confirmed: Keys of trials that were measured in full, with many timings.
+        nearest: Where no trial keeps the limits, the one that exceeds them the least.
+    """
+
+    id: str
+    spec: SearchSpec
+    state: SearchState
+    message: str
+    created: str
+    seconds: float
+    baseline: Outcome | None = None
+    trials: tuple[TrialRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+    volumes: tuple[float, ...] = ()
+    confirmed: frozenset[str] = frozenset()
+    nearest: Outcome | None = None
+
+    @property
+    def finished(self) -> list[TrialRecord]:
+        """Trials that ended, the failed ones included: what counts for the budget."""
+        return [trial for trial in self.trials if trial.state != "running"]
+
+    @property
+    def running(self) -> list[TrialRecord]:
+        """Trials that are being tried now."""
+        return [trial for trial in self.trials if trial.state == "running"]
+
+    @property
+    def feasible(self) -> list[TrialRecord]:
+        """Trials that keep all limits."""
+        return [trial for trial in self.trials if trial.standing in ("front", "dominated")]
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """Trials that keep all limits and that no other such trial beats, the smallest first."""
+        found = [(t.outcome.size_bytes, t.number, t) for t in self.trials if t.standing == "front" and t.outcome]
+        return [trial for _, _, trial in sorted(found, key=lambda row: row[:2])]
+
+    @property
+    def standard(self) -> Standard | None:
+        """What outcomes are held against."""
+        return None if self.baseline is None else Standard(self.baseline)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is used, in [0, 1]."""
+        shares = []
+        if self.spec.trials is not None:
+            shares.append(len(self.finished) / self.spec.trials)
+        if self.spec.minutes is not None:
+            shares.append(self.seconds / 60 / self.spec.minutes)
+        return min(1.0, max(shares))
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it can go on."""
+        return self.state in RESUMABLE

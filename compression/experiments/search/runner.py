@@ -1,0 +1,247 @@
+"""The thread of one search. All that it knows is in its study on disk, so another can carry it on."""
+
+import logging
+import threading
+import time
+
+from compression.errors import InputError
+from compression.experiments.search import archive, reach
+from compression.experiments.search.archive import Archive
+from compression.experiments.search.attempts import Attempts
+from compression.experiments.search.laboratory import Failure, Laboratory
+from compression.experiments.search.outcomes import Outcome, Standard
+from compression.experiments.search.planning import Planner
+from compression.experiments.search.records import SearchRecord
+from compression.experiments.search.sampling import open_study
+from compression.experiments.search.seeds import seeds
+from compression.experiments.search.space import Space, make_space
+from compression.experiments.search.spec import SearchSpec, spec_from_dict
+from compression.recipe import Recipe, recipe_from_dict
+
+logger = logging.getLogger(__name__)
+PROBED, SOWN, ANYWAY = "probed", "sown", "anyway"
+_POLL_SECONDS = 0.1
+_MOST_REPEATS = 60
+_MOST_FINALISTS = 20
+_PLANNING_SHARE = 1 / 3
+_SEED_SHARE, _MOST_SEEDS = 0.4, 12
+
+
+class _HaltedError(Exception):
+    """Somebody wants the search to end; how is in `SearchThread.halt`."""
+
+
+class _EndedError(Exception):
+    """The search has ended by itself before its budget was used; the arguments are its state and message."""
+
+
+class SearchThread(threading.Thread):
+    """Carries one search on from where it is.
+
+    Args:
+        name: Name of the search.
+        kept: Where searches are kept.
+        laboratory: What measures.
+        parallel: Trials under way at once.
+    """
+
+    def __init__(self, name: str, kept: Archive, laboratory: Laboratory, parallel: int) -> None:
+        super().__init__(name=f"search-{name}", daemon=True)
+        self._search, self._kept, self._laboratory, self._parallel = name, kept, laboratory, parallel
+        self._study = open_study(kept, name)
+        self._spec: SearchSpec = spec_from_dict(self._study.user_attrs[archive.SPEC])
+        self._before = float(self._study.user_attrs.get(archive.STATE, {}).get("seconds", 0.0))
+        self._begun = time.monotonic()
+        self._attempts = Attempts(self._study, laboratory, self._spec.limits)
+        self._halting: str | None = None
+        self._over, self._lock = False, threading.Lock()
+        self._wake = threading.Event()
+        self._study.set_user_attr(archive.OWNER, archive.own_process())
+        self._put_state("running", "Starting")
+
+    def halt(self, state: str) -> None:
+        """Ask it to end as "paused" (after the trials under way), "stopped" or "interrupted" (both at once)."""
+        self._halting = state
+        self._wake.set()
+        with self._lock:
+            if state == "paused" and not self._over:
+                self._put_state("running", "Pausing: what is under way is measured first")
+
+    def run(self) -> None:
+        """Search until the budget is used, a limit turns out to be out of reach, or somebody halts it."""
+        try:
+            state, message = "done", self._go()
+        except _HaltedError:
+            state, message = self._halting or "stopped", ""
+            if state == "stopped":
+                self._attempts.drop()
+        except _EndedError as ended:
+            state, message = ended.args
+        except InputError as error:
+            state, message = "failed", str(error)
+        except Exception as error:
+            logger.exception("search %s failed", self._search)
+            state, message = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        with self._lock:
+            self._over = True
+            self._put_state(state, message)
+
+    def _go(self) -> str:
+        standard = Standard(self._baseline())
+        self._attempts.recall(standard.baseline.key)
+        space = self._space({})
+        if PROBED not in self._stages():
+            self._probe(space, standard)
+        if self._spec.strategy == "planned":
+            space = self._space(self._planners(space))
+            if SOWN not in self._stages():
+                self._sow(space)
+        self._carry_out(space, standard, "Searching", queued_only=False)
+        exhausted = self._attempts.repeats >= _MOST_REPEATS
+        self._confirm()
+        return "Nothing new was left to try." if exhausted else "The budget is used."
+
+    def _space(self, planners: dict[str, Planner]) -> Space:
+        plans = self._spec.strategy == "planned"
+        return make_space(self._recipe(), self._spec.techniques, plans=plans, planners=planners)
+
+    def _recipe(self) -> Recipe:
+        return Recipe(self._spec.model, self._spec.dataset)
+
+    def _baseline(self) -> Outcome:
+        """The uncompressed model, against which everything is held; measured once per search."""
+        key = self._laboratory.submit(self._recipe())
+        self._put_state("running", "Measuring the uncompressed model")
+        while (found := self._laboratory.outcome(key)) is None:
+            self._wait()
+        if isinstance(found, Failure):
+            raise _EndedError("failed", f"The uncompressed model cannot be measured: {found.reason}")
+        if archive.BASELINE not in self._study.user_attrs:
+            self._study.set_user_attr(archive.BASELINE, found.to_dict())
+        return Outcome(**self._study.user_attrs[archive.BASELINE])
+
+    def _probe(self, space: Space, standard: Standard) -> None:
+        """Try the strongest settings and end where not even they keep a limit, unless that is wanted anyway."""
+        limits, probes = self._spec.limits, reach.probes(space)
+        beyond: dict[str, float] = {}
+        for wanted in (probes[:1], probes[1:]) if reach.needed(limits) else ():
+            self._attempts.queue(wanted, "probe")
+            self._carry_out(space, standard, "Trying the strongest settings", queued_only=True)
+            outcomes = [trial.outcome for trial in self._record().trials if trial.outcome is not None]
+            beyond = reach.out_of_reach(standard, outcomes, limits)
+            if not beyond:
+                break
+        if beyond and ANYWAY not in self._stages():
+            sentences = reach.told(beyond, limits)
+            self._note(sentences)
+            raise _EndedError("infeasible", " ".join(sentences))
+        self._passed(PROBED)
+
+    def _planners(self, space: Space) -> dict[str, Planner]:
+        """What plans the techniques whose layers can have settings of their own; waits until it is measured."""
+        found = {}
+        for key in [dimension.key for dimension in space.dimensions if dimension.plannable]:
+            while True:
+                known = self._laboratory.sensitivities(self._spec.model, self._spec.dataset, key)
+                late = self._spec.minutes is not None and self._seconds() > 60 * self._spec.minutes * _PLANNING_SHARE
+                if known.measured >= 1.0 or known.failed or late:
+                    break
+                self._put_state("running", f"Measuring the layers' sensitivities to {key}: {known.measured:.0%}")
+                self._wait(5 * _POLL_SECONDS)
+            if known.measured >= 1.0 and known.rows:
+                found[key] = Planner(known.rows)
+            else:
+                why = known.failed or "they take more than a third of the time"
+                self._note([f"Without plans for {key}: the layers' sensitivities are not known ({why})."])
+        return found
+
+    def _sow(self, space: Space) -> None:
+        """Queue plans and say what they promise."""
+        baseline = self._laboratory.result(self._laboratory.submit(self._recipe()))
+        if baseline is not None:
+            self._note(reach.estimates(space.planners, baseline, self._spec.limits))
+            rests = {key: reach.rest_bytes(planner, baseline) for key, planner in space.planners.items()}
+            most = _MOST_SEEDS if self._spec.trials is None else int(_SEED_SHARE * self._spec.trials)
+            self._attempts.queue(seeds(space, self._spec.limits, rests, min(most, _MOST_SEEDS)), "plan")
+        self._passed(SOWN)
+
+    def _carry_out(self, space: Space, standard: Standard, message: str, *, queued_only: bool) -> None:
+        """Try what is queued, or go on until the budget is used; a pause waits for what is under way."""
+        self._put_state("running", message)
+        while True:
+            pausing = self._halting == "paused"
+            if self._halting is not None and not pausing:
+                raise _HaltedError
+            begins = len(self._attempts) < self._parallel and not pausing and self._more(queued_only)
+            if begins:
+                self._attempts.begin(space)
+            if self._attempts.collect(standard):
+                self._put_state("running", message)
+            elif not begins and len(self._attempts) == 0:
+                if pausing:
+                    raise _HaltedError
+                return
+            elif pausing:
+                time.sleep(_POLL_SECONDS)
+            elif not begins:
+                self._wait()
+
+    def _more(self, queued_only: bool) -> bool:
+        if queued_only:
+            return self._attempts.queued()
+        begun = self._attempts.ended + len(self._attempts)
+        trials, minutes = self._spec.trials, self._spec.minutes
+        in_trials = trials is None or begun < trials
+        in_time = minutes is None or self._seconds() < 60 * minutes
+        return in_trials and in_time and self._attempts.repeats < _MOST_REPEATS
+
+    def _confirm(self) -> None:
+        """Have the trials that nothing beats measured in full: the whole test split, and latency with many samples."""
+        confirmed: dict[str, dict[str, object]] = dict(self._study.user_attrs.get(archive.CONFIRMED, {}))
+        while True:  # a latency that turns out otherwise may bring others to the front
+            missing = [trial for trial in self._record().front if trial.key not in confirmed]
+            finalists = missing[: max(0, _MOST_FINALISTS - len(confirmed))]
+            if not finalists:
+                return
+            for trial in finalists:
+                self._laboratory.refine(recipe_from_dict(trial.recipe))
+            self._await_all([trial.key for trial in finalists])
+            for trial in finalists:
+                found = self._laboratory.outcome(trial.key)
+                assert trial.outcome is not None
+                confirmed[trial.key] = (found if isinstance(found, Outcome) else trial.outcome).to_dict()
+            self._study.set_user_attr(archive.CONFIRMED, confirmed)
+
+    def _await_all(self, keys: list[str]) -> None:
+        while (ended := sum(self._laboratory.refined(key) for key in keys)) < len(keys):
+            self._put_state("running", f"Measuring the front in full: {ended} of {len(keys)}")
+            self._wait(5 * _POLL_SECONDS)
+
+    def _record(self) -> SearchRecord:
+        found = self._kept.read(self._search)
+        assert found is not None
+        return found
+
+    def _wait(self, seconds: float = _POLL_SECONDS) -> None:
+        """Wait a moment; raises if somebody wants the search to end."""
+        if self._halting is None:
+            self._wake.wait(seconds)
+        if self._halting is not None and not (self._halting == "paused" and len(self._attempts)):
+            raise _HaltedError
+
+    def _stages(self) -> list[str]:
+        return list(self._study.user_attrs.get(archive.STAGES, []))
+
+    def _passed(self, stage: str) -> None:
+        self._study.set_user_attr(archive.STAGES, [*self._stages(), stage])
+
+    def _note(self, sentences: list[str]) -> None:
+        kept = self._study.user_attrs.get(archive.NOTES, [])
+        self._study.set_user_attr(archive.NOTES, [*kept, *(own for own in sentences if own not in kept)])
+
+    def _put_state(self, state: str, message: str) -> None:
+        data = {"state": state, "message": message, "seconds": self._seconds()}
+        self._study.set_user_attr(archive.STATE, data)
+
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._begun

@@ -1,0 +1,229 @@
+"""Searches from begin to end on made-up outcomes: budget, plans, limits out of reach, pause, stop and restart."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compression.errors import InputError
+from compression.experiments.search import archive
+from compression.experiments.search.records import SearchRecord
+from compression.experiments.search.searches import Searches
+from compression.experiments.search.spec import Limits, SearchSpec
+from tests.experiments.search.laboratories import FakeLaboratory, made_up
+
+TECHNIQUES = ("channel_pruning", "quantization")
+LIMITS = Limits(max_accuracy_drop=1.0, max_size_bytes=250_000)
+Open = Callable[..., Searches]
+
+
+@pytest.fixture
+def laboratory() -> FakeLaboratory:
+    return FakeLaboratory()
+
+
+@pytest.fixture
+def opened(tmp_path: Path, laboratory: FakeLaboratory) -> Iterator[Open]:
+    """Opens the searches of one folder, as a server does when it starts."""
+    every: list[Searches] = []
+
+    def open_searches() -> Searches:
+        every.append(Searches(tmp_path, laboratory))
+        return every[-1]
+
+    yield open_searches
+    for own in every:
+        own.close()
+
+
+def spec(**changes: Any) -> SearchSpec:
+    values = {"model": "m", "dataset": "d", "techniques": TECHNIQUES, "limits": LIMITS, "trials": 12}
+    return SearchSpec(**{**values, **changes})
+
+
+def read(searches: Searches, name: str) -> SearchRecord:
+    found = searches.read(name)
+    assert found is not None
+    return found
+
+
+def until(searches: Searches, name: str, reached: Callable[[SearchRecord], bool]) -> SearchRecord:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        record = read(searches, name)
+        if reached(record):
+            return record
+        time.sleep(0.02)
+    raise AssertionError(f"{record.state}: {record.message}, {len(record.trials)} trials")
+
+
+def finished(searches: Searches, own: SearchSpec) -> SearchRecord:
+    name = searches.start(own)
+    searches.wait(name, 60)
+    return read(searches, name)
+
+
+def test_a_search_uses_its_budget_and_measures_its_front_in_full(opened: Open, laboratory: FakeLaboratory) -> None:
+    record = finished(opened(), spec())
+    assert (record.state, record.fraction, len(record.finished)) == ("done", 1.0, 12)
+    assert len({trial.key for trial in record.trials}) == 12, "a recipe is one trial"
+    origins = {trial.origin for trial in record.trials}
+    assert origins == {"probe", "plan", "sampler"}
+    assert record.front and {trial.key for trial in record.front} == set(laboratory.refinements) == record.confirmed
+    for trial in record.feasible:
+        assert trial.outcome is not None
+        assert trial.outcome.size_bytes <= 250_000 and trial.outcome.accuracy >= 0.99
+    assert len(record.volumes) == 12 and list(record.volumes) == sorted(record.volumes) and record.volumes[-1] > 0
+    assert any("estimate" in note for note in record.notes)
+    assert record.nearest is None and record.baseline is not None
+
+
+def test_a_latency_that_was_wrong_at_first_brings_others_to_the_front(opened: Open, laboratory: FakeLaboratory) -> None:
+    laboratory.flattered = "channel_pruning"
+    record = finished(opened(), spec(limits=Limits(min_speedup=4.0), strategy="random", trials=15))
+    found = {trial.key: trial.outcome for trial in record.front}
+    assert record.confirmed and set(found) <= record.confirmed
+    assert all(own == made_up(laboratory.recipes[key]) for key, own in found.items())
+    assert len(record.confirmed) > len(found), "some of the first front did not hold"
+
+
+def test_nothing_is_told_to_the_sampler_that_comes_from_the_test_split(opened: Open) -> None:
+    searches = opened()
+    record = finished(searches, spec(trials=4))
+    study = searches._archive.study(record.id)
+    for trial in study.get_trials(deepcopy=False):
+        if trial.values is not None:
+            own = archive.Outcome(**trial.user_attrs[archive.OUTCOME])
+            assert record.standard is not None
+            assert tuple(trial.values) == pytest.approx(record.standard.objectives(own))
+            assert set(trial.constraints) == {"max_accuracy_drop", "max_size_bytes"}
+
+
+@pytest.mark.parametrize("strategy", ["tpe", "random"])
+def test_other_strategies_make_no_plans(opened: Open, strategy: str) -> None:
+    record = finished(opened(), spec(strategy=strategy, limits=Limits()))
+    assert {trial.origin for trial in record.trials} == {"sampler"} and record.state == "done"
+    assert not any(step.get("overrides") for trial in record.trials for step in trial.recipe["steps"])
+
+
+def test_a_limit_out_of_reach_is_said_before_the_budget_is_used(opened: Open, laboratory: FakeLaboratory) -> None:
+    searches = opened()
+    record = finished(searches, spec(limits=Limits(max_size_bytes=3_000), trials=200))
+    assert record.state == "infeasible" and len(record.trials) == 3
+    assert "at most 3.0 kB" in record.message and "6.2 kB (measured)" in record.message
+    assert record.nearest is not None and record.nearest.size_bytes == 6250
+    assert not laboratory.refinements
+    searches.resume(record.id)
+    again = until(searches, record.id, lambda own: len(own.finished) > 5)
+    assert again.state == "running", "it searches anyway when asked to"
+    searches.stop(record.id)
+
+
+def test_a_search_without_a_feasible_trial_names_the_nearest(opened: Open) -> None:
+    record = finished(opened(), spec(limits=Limits(max_accuracy_drop=0.001, max_size_bytes=100_000)))
+    assert record.state == "done" and not record.feasible and record.nearest is not None
+    assert record.standard is not None
+    excess = [record.standard._excess(t.outcome, record.spec.limits) for t in record.trials if t.outcome]
+    assert record.standard._excess(record.nearest, record.spec.limits) == min(excess)
+
+
+def test_failed_trials_count_and_say_why(opened: Open, laboratory: FakeLaboratory) -> None:
+    laboratory.fails = "channel_pruning"
+    record = finished(opened(), spec(limits=Limits()))
+    failed = [trial for trial in record.trials if trial.state == "failed"]
+    assert failed and all(trial.error == "it cannot act on this model" for trial in failed)
+    assert len(record.finished) == 12
+
+
+def test_a_small_space_ends_when_nothing_is_left_to_try(opened: Open) -> None:
+    record = finished(opened(), spec(techniques=("block_sharing",), limits=Limits(), strategy="random"))
+    assert record.state == "done" and len(record.trials) == 3 and "Nothing new" in record.message
+
+
+def test_pause_waits_for_what_is_under_way_and_it_goes_on(opened: Open, laboratory: FakeLaboratory) -> None:
+    searches = opened()
+    laboratory.open = False
+    name = searches.start(spec(trials=6))
+    begun = until(searches, name, lambda own: len(own.running) == 1)
+    searches.pause(name)
+    until(searches, name, lambda own: "Pausing" in own.message)
+    assert read(searches, name).running == begun.running
+    laboratory.open = True
+    paused = until(searches, name, lambda own: own.state == "paused")
+    assert len(paused.finished) == 1 and not paused.running and not laboratory.cancelled
+    searches.resume(name)
+    searches.wait(name, 60)
+    assert len(read(searches, name).finished) == 6
+
+
+def test_stop_drops_what_is_under_way(opened: Open, laboratory: FakeLaboratory) -> None:
+    searches = opened()
+    name = searches.start(spec(limits=Limits(), strategy="random", trials=50))
+    until(searches, name, lambda own: len(own.finished) >= 2)
+    laboratory.open = False
+    until(searches, name, lambda own: len(own.running) == 2)
+    searches.stop(name)
+    record = until(searches, name, lambda own: own.state == "stopped")
+    assert not record.running and len(laboratory.cancelled) == 2 and record.resumable
+
+
+def test_a_restart_goes_on_where_the_search_was(opened: Open, laboratory: FakeLaboratory) -> None:
+    first = opened()
+    name = first.start(spec(trials=10))
+    until(first, name, lambda own: len(own.finished) >= 3)
+    laboratory.open = False
+    under_way = until(first, name, lambda own: len(own.running) == 2)
+    first.close()
+    second = opened()
+    left = read(second, name)
+    assert left.state == "interrupted" and left.seconds > 0
+    assert [trial.key for trial in left.finished] == [trial.key for trial in under_way.finished]
+    laboratory.open = True
+    second.resume(name)
+    second.wait(name, 60)
+    record = read(second, name)
+    assert (record.state, len(record.finished)) == ("done", 10)
+    assert {trial.key for trial in under_way.trials} <= {trial.key for trial in record.trials}
+    assert record.seconds > left.seconds
+    origins = [trial.origin for trial in record.trials]
+    assert origins.count("probe") == 1, "what was found out before is not found out again"
+
+
+def test_a_search_whose_server_was_killed_counts_as_interrupted(opened: Open) -> None:
+    searches = opened()
+    record = finished(searches, spec(trials=2))
+    study = searches._archive.study(record.id)
+    study.set_user_attr(archive.OWNER, {"pid": 2**22 + 1, "created": 0.0})
+    study.set_user_attr(archive.STATE, {"state": "running", "message": "Searching", "seconds": 1.0})
+    assert read(searches, record.id).state == "interrupted"
+
+
+def test_sensitivities_are_waited_for_and_given_up_when_time_is_short(
+    opened: Open, laboratory: FakeLaboratory
+) -> None:
+    laboratory.measured = 0.4
+    searches = opened()
+    name = searches.start(spec(limits=Limits()))
+    until(searches, name, lambda own: "quantization: 40%" in own.message)
+    laboratory.measured = 1.0
+    searches.wait(name, 60)
+    assert any(trial.origin == "plan" for trial in read(searches, name).trials)
+    laboratory.measured = 0.4
+    record = finished(searches, spec(limits=Limits(), minutes=0.01, trials=None))
+    assert any("more than a third of the time" in note for note in record.notes) and record.state == "done"
+
+
+def test_searches_are_listed_newest_first_and_unknown_ones_refused(opened: Open) -> None:
+    searches = opened()
+    assert searches.names() == [] and searches.specs() == {}
+    first, second = (finished(searches, spec(trials=n)).id for n in (1, 2))
+    assert searches.names() == [second, first]
+    assert [own.trials for own, _ in searches.specs().values()] == [2, 1]
+    assert searches.read("nothing") is None
+    with pytest.raises(InputError, match="search"):
+        searches.resume("nothing")
+    with pytest.raises(InputError, match="model"):
+        searches.start(spec(model="nothing"))
+    assert len(searches.names()) == 2
