@@ -24,7 +24,7 @@ from tqdm import tqdm
 from models.datasets import Dataset, load_dataset
 from models.errors import ModelError
 from models.preprocessing import prepare_inputs
-from models.registry import WEIGHTS_DIR, ModelInfo, build_model, model_info
+from models.registry import WEIGHTS_DIR, ModelInfo, build_model, load_model, model_info
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Schedule:
         weight_decay: Of matrices and filters; biases and norms have none.
         label_smoothing: Of the cross-entropy.
         channels_last: Memory layout of images; faster for larger convolutions.
+        augmented: Whether the data set's augmentation is used.
+        teacher: A trained model of the same data set whose softened predictions are learned, too (Hinton et al. 2015).
     """
 
     steps: int
@@ -46,6 +48,8 @@ class Schedule:
     weight_decay: float
     label_smoothing: float = 0.0
     channels_last: bool = False
+    augmented: bool = True
+    teacher: str = ""
 
 
 SCHEDULES = {
@@ -54,14 +58,15 @@ SCHEDULES = {
     "digits_vit": Schedule(2000, 64, 1.5e-3, 0.05, 0.05),
     "python_gpt": Schedule(5200, 32, 3e-3, 0.05),
     "fashion_resnet20": Schedule(9400, 128, 4e-3, 0.05, 0.05, channels_last=True),
-    "fashion_mlp": Schedule(9400, 128, 1e-3, 0.1, 0.05),
-    "fashion_mobilenetv2": Schedule(4700, 128, 5e-3, 0.05, 0.05, channels_last=True),
+    "fashion_mlp": Schedule(9400, 128, 1e-3, 0.1, 0.05, augmented=False),
+    "fashion_mobilenetv2": Schedule(5640, 128, 5e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
     "sst2_encoder": Schedule(2600, 128, 1.5e-3, 0.1, 0.05),
-    "fashion_vit": Schedule(7520, 128, 1.5e-3, 0.05, 0.05, channels_last=True),
+    "fashion_vit": Schedule(9400, 128, 1.5e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
 }
 
 
 _CHECKPOINT_EVERY = 500
+_TEMPERATURE, _OWN_SHARE = 2.0, 0.3  # of what a teacher softens, and of the labels beside it
 
 
 def train(name: str, seed: int = 0, steps: int | None = None) -> tuple[nn.Module, dict[str, float]]:
@@ -84,6 +89,7 @@ def train(name: str, seed: int = 0, steps: int | None = None) -> tuple[nn.Module
     count = steps or schedule.steps
     torch.manual_seed(seed)
     model, data = build_model(name), load_dataset(info.dataset)
+    teacher = load_model(schedule.teacher) if schedule.teacher else None
     if schedule.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.98))
@@ -93,11 +99,11 @@ def train(name: str, seed: int = 0, steps: int | None = None) -> tuple[nn.Module
     done = _resume(checkpoint, parts)
     model.train()
     with tqdm(total=count, desc=name, file=sys.stderr, mininterval=1.0, initial=done) as bar:
-        batches = _batches(info, data, schedule.batch_size, count, seed)
+        batches = _batches(info, data, schedule, count, seed)
         for step, (inputs, targets) in enumerate(batches):
             if step < done:
                 continue
-            loss = _step(model, inputs, targets, schedule, optimizer)
+            loss = _step(model, teacher, inputs, targets, schedule, optimizer)
             scheduler.step()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
@@ -118,18 +124,29 @@ def _resume(checkpoint: Path, parts: dict[str, Any]) -> int:
 
 
 def _step(
-    model: nn.Module, inputs: Tensor, targets: Tensor, schedule: Schedule, optimizer: torch.optim.Optimizer
+    model: nn.Module, teacher: nn.Module | None, inputs: Tensor, targets: Tensor, schedule: Schedule,
+    optimizer: torch.optim.Optimizer,
 ) -> float:
     if schedule.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", dtype=torch.bfloat16):  # two to three times as fast where the CPU has it
         logits = model(inputs).float()
     loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=schedule.label_smoothing)
+    if teacher is not None:
+        loss = _OWN_SHARE * loss + (1 - _OWN_SHARE) * _teaching(logits, teacher, inputs)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return loss.item()
+
+
+def _teaching(logits: Tensor, teacher: nn.Module, inputs: Tensor) -> Tensor:
+    """Kullback-Leibler divergence from the teacher's softened predictions, times the squared temperature."""
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        known = F.log_softmax(teacher(inputs).float() / _TEMPERATURE, -1)
+    own = F.log_softmax(logits / _TEMPERATURE, -1)
+    return F.kl_div(own, known, reduction="batchmean", log_target=True) * _TEMPERATURE**2
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -145,15 +162,19 @@ def _rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def _batches(info: ModelInfo, data: Dataset, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented batches without end of an epoch; `steps` of them."""
+def _batches(
+    info: ModelInfo, data: Dataset, schedule: Schedule, steps: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end of an epoch; `steps` of them."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
-        while len(order) < size:
+        while len(order) < schedule.batch_size:
             order = torch.cat([order, torch.randperm(len(data.train), generator=generator)])
-        rows, order = order[:size], order[size:]
-        raw = data.augment(data.train.inputs[rows], generator)
+        rows, order = order[: schedule.batch_size], order[schedule.batch_size :]
+        raw = data.train.inputs[rows]
+        if schedule.augmented:
+            raw = data.augment(raw, generator)
         inputs = prepare_inputs(info, raw)
         yield _trimmed(inputs) if info.task == "text_classification" else inputs, data.train.targets[rows]
 

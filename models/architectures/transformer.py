@@ -140,11 +140,11 @@ def digits_vit() -> nn.Module:
         dataset="fashion_mnist", input_shape=(1, 28, 28), num_classes=10, family="transformer", mean=(0.286,),
         std=(0.353,), description="A compact convolutional transformer of four blocks on 49 patches.",
     ),
-    half_width=lambda: VisionTransformer(1, 28, width=32, depth=4, heads=2, num_classes=10),
+    half_width=lambda: VisionTransformer(1, 28, width=48, depth=4, heads=2, num_classes=10),
 )
 def fashion_vit() -> nn.Module:
     """A compact convolutional transformer for Fashion-MNIST."""
-    return VisionTransformer(1, 28, width=64, depth=4, heads=4, num_classes=10)
+    return VisionTransformer(1, 28, width=96, depth=4, heads=4, num_classes=10)
 
 
 @register_model(
