@@ -129,7 +129,7 @@ def _step(
 ) -> float:
     if schedule.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # two to three times as fast where the CPU has it
+    with _products():
         logits = model(inputs).float()
     loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=schedule.label_smoothing)
     if teacher is not None:
@@ -141,9 +141,15 @@ def _step(
     return loss.item()
 
 
+def _products() -> torch.autocast:
+    """Products in bfloat16 where the processor has instructions for them: two to three times as fast there, and many
+    times slower elsewhere."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def _teaching(logits: Tensor, teacher: nn.Module, inputs: Tensor) -> Tensor:
     """Kullback-Leibler divergence from the teacher's softened predictions, times the squared temperature."""
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.no_grad(), _products():
         known = F.log_softmax(teacher(inputs).float() / _TEMPERATURE, -1)
     own = F.log_softmax(logits / _TEMPERATURE, -1)
     return F.kl_div(own, known, reduction="batchmean", log_target=True) * _TEMPERATURE**2
