@@ -174,15 +174,31 @@ def _batches(
     """Batches without end of an epoch; `steps` of them."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
+    by_length = info.task == "text_classification"
     for _ in range(steps):
         while len(order) < schedule.batch_size:
-            order = torch.cat([order, torch.randperm(len(data.train), generator=generator)])
+            epoch = torch.randperm(len(data.train), generator=generator)
+            if by_length:
+                epoch = _of_like_length(epoch, data.train.inputs, schedule.batch_size, generator)
+            order = torch.cat([order, epoch])
         rows, order = order[: schedule.batch_size], order[schedule.batch_size :]
         raw = data.train.inputs[rows]
         if schedule.augmented:
             raw = data.augment(raw, generator)
         inputs = prepare_inputs(info, raw)
         yield _trimmed(inputs) if info.task == "text_classification" else inputs, data.train.targets[rows]
+
+
+def _of_like_length(epoch: Tensor, ids: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
+    """An epoch's order in which the phrases of a batch are about equally long, so that little padding is computed.
+
+    Phrases are sorted by length within random pools of 50 batches, and the batches come in random order.
+    """
+    lengths = (ids != 0).sum(1)
+    pools = epoch.split(50 * batch_size)
+    batches = [b for pool in pools for b in pool[lengths[pool].argsort(stable=True)].split(batch_size)]
+    whole = [batch for batch in batches if len(batch) == batch_size]
+    return torch.cat([whole[i] for i in torch.randperm(len(whole), generator=generator)])
 
 
 def _trimmed(ids: Tensor) -> Tensor:
