@@ -45,6 +45,18 @@ def environment_record() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
+def int8_weight_bits() -> int:
+    """Bits per weight that this CPU's integer kernels multiply exactly by 8-bit activations: 8, or 7.
+
+    Without VNNI, x86 adds pairs of products of unsigned and signed bytes in 16 bits, which overflow with 8-bit
+    weights. Other architectures, and x86 processors of which nothing is known, are taken to have no such limit.
+    """
+    flags = set(environment_record()["instructions"].split())
+    overflows = "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
+    return 7 if overflows else 8
+
+
+@lru_cache(maxsize=1)
 def machine_key() -> str:
     """Identity of what a latency depends on beside the graph; 12 hexadecimal digits."""
     record = environment_record()

@@ -13,6 +13,7 @@ from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers
+from compression.metrics.environment import int8_weight_bits
 from compression.solvers.adaround import fit_with_adaround
 from compression.solvers.grids import choose_grid, fit_with_feedback
 from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, spread_to_tied, state_of
@@ -20,6 +21,9 @@ from compression.structure.equalization import equalize
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
+_REDUCED_RANGE = (
+    "weights meant for 8 bits have 7: this processor's integer kernels (x86 without VNNI) overflow with 8-bit weights"
+)
 _COMMON = ("equalize", "smoothing", "activation_range", "linear_kernel")
 
 
@@ -201,9 +205,13 @@ def _quantize_layer(
         return True
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
-    if symmetry == "affine" and bits == config.activation_bits == _PROTECTED_BITS:
-        symmetry = "symmetric"
-        context.report.notes.append(f"{fqn} is at 8 bits on a symmetric grid: the int8 kernels need that")
+    if bits == config.activation_bits == _PROTECTED_BITS:
+        bits = int8_weight_bits()
+        if bits < _PROTECTED_BITS and _REDUCED_RANGE not in context.report.notes:
+            context.report.notes.append(_REDUCED_RANGE)
+        if symmetry == "affine":
+            symmetry = "symmetric"
+            context.report.notes.append(f"{fqn} is at {bits} bits on a symmetric grid: the int8 kernels need that")
     tick(0.0)
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
     grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range, symmetry)

@@ -16,6 +16,7 @@ from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.lowering import find_folds
 from compression.grids import codebook_indices, decode_codebook, dequantize, quantize_to_grid
 from compression.layers import weight_layers
+from compression.metrics.environment import int8_weight_bits
 from compression.state import ActivationQuantization, Codebook, HalfPrecision, UniformGrid, state_of
 from tests.artifact.networks import attention, residual
 
@@ -97,7 +98,7 @@ def test_graph_computes_what_the_model_does(build: Build, encoding: str, tmp_pat
 @pytest.mark.parametrize("build", [residual, attention])
 def test_eight_bit_activations_run_on_integer_kernels(build: Build, tmp_path: Path, cache: Path) -> None:
     model, inputs = build()
-    put_on_grids(model, 8)
+    put_on_grids(model, int8_weight_bits())
     state_of(model).activations = ActivationQuantization()
     report, found = compiled(model, inputs, tmp_path / "m.onnx", cache)
     assert set(report.kernels.values()) == {"int8"}, report.reasons

@@ -15,6 +15,7 @@ from compression.artifact.graph.execution import open_session
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.grids import dequantize, quantize_to_grid
 from compression.layers import weight_layers
+from compression.metrics.environment import int8_weight_bits
 from compression.solvers.grids import choose_grid
 from compression.solvers.tucker import tucker2_factors
 from compression.state import ActivationQuantization, state_of
@@ -89,7 +90,7 @@ def test_every_part_runs_on_integer_kernels(split: Split, tmp_path: Path) -> Non
     split(model)
     model.requires_grad_(False)
     for fqn, layer in weight_layers(model):
-        grid = choose_grid(layer.weight, 8)
+        grid = choose_grid(layer.weight, int8_weight_bits())
         layer.weight.data = dequantize(quantize_to_grid(layer.weight, grid), grid)
         state_of(model).encodings[f"{fqn}.weight"] = grid
     state_of(model).activations = ActivationQuantization()

@@ -145,7 +145,8 @@ class Stopped:
 
     def __init__(self, root: Path) -> None:
         engine: Any = SimpleNamespace(
-            submit=lambda key, *rest: self.submitted.append(key), has=lambda key: False, cancel=lambda key: None
+            submit=lambda key, *rest: self.submitted.append(key), has=lambda key: False, cancel=lambda key: None,
+            compute_workers=1,
         )
         self.submitted: list[str] = []
         self.service = Service(root, engine=engine)

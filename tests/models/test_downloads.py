@@ -263,7 +263,7 @@ def test_weights_are_fetched_into_torchs_folder_and_loaded_under_our_names(
     assert "is here already" in capsys.readouterr().err
     origin.path.write_bytes(origin.path.read_bytes()[:-1] + b"x")
     registry._file_hash.cache_clear()
-    with pytest.raises(ModelError, match="not the published one"):
+    with pytest.raises(ModelError, match="has not the published SHA-256"):
         registry.load_model(name)
 
 

@@ -18,7 +18,7 @@ from compression.errors import CancelledError, InputError
 from compression.layers import weight_layers
 from compression.solvers.reconstruction import output_error
 from compression.state import UniformGrid, state_of
-from compression.techniques import get_technique
+from compression.techniques import get_technique, quantization
 from compression.techniques.quantization import QuantizationConfig
 from tests.techniques.networks import Subject, subject
 
@@ -95,6 +95,20 @@ def test_affine_weights_run_on_integer_kernels_below_eight_bits(tmp_path: Path) 
     grids = calibrate_activations(model, inputs[:1], inputs, None)
     report = compile_graph(model, inputs[:1], tmp_path / "m.onnx", activation_grids=grids, cache_dir=None)
     assert set(report.kernels.values()) == {"int8"}, report.reasons
+
+
+@pytest.mark.parametrize(("kernel_bits", "noted"), [(7, True), (8, False)])
+def test_weights_are_as_wide_as_the_integer_kernels_take_them(
+    kernel_bits: int, noted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "int8_weight_bits", lambda: kernel_bits)
+    made = subject("residual")
+    grids = state_of(quantized(made, weight_bits=8, activation_bits=8)).encodings
+    assert {grids[f"{fqn}.weight"].bits for fqn, _ in weight_layers(made.model)} == {kernel_bits}
+    assert any("without VNNI" in note for note in made.context.report.notes) == noted
+    made = subject("residual")
+    grids = state_of(quantized(made, weight_bits=8)).encodings
+    assert {grids[f"{fqn}.weight"].bits for fqn, _ in weight_layers(made.model)} == {8}, "float kernels do not overflow"
 
 
 def test_affine_eight_bit_weights_are_refused_with_eight_bit_activations() -> None:
