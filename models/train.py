@@ -61,7 +61,7 @@ SCHEDULES = {
     "fashion_mlp": Schedule(9400, 128, 1e-3, 0.1, 0.05, augmented=False),
     "fashion_mobilenetv2": Schedule(5640, 128, 5e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
     "sst2_encoder": Schedule(2600, 128, 1.5e-3, 0.1, 0.05),
-    "fashion_vit": Schedule(4000, 128, 2e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
+    "fashion_vit": Schedule(3300, 128, 2e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
 }
 
 

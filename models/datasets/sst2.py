@@ -14,7 +14,7 @@ from models.locations import find_data
 TOKENIZER = Path(__file__).resolve().parents[1] / "weights" / "sst2_tokenizer.json"
 VOCABULARY, LENGTH = 8000, 64
 _TRAIN, _DEV = ("train_60614.tsv", "train_part2_6735.tsv"), "glue_dev_872.tsv"
-_DROPPED = 0.1
+_DROPPED = 0.3
 
 INFO = DatasetInfo(
     name="sst2", title="SST-2", task="text_classification", num_classes=2, input_shape=(LENGTH,), n_train=67_349,
@@ -58,7 +58,7 @@ def _find(name: str) -> Path:
 
 
 def drop_words(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """One token in ten becomes the unknown one, so that no single word decides."""
+    """Three tokens in ten become the unknown one, so that no single word decides (Iyyer et al. 2015)."""
     dropped = torch.rand(batch.shape, generator=generator) < _DROPPED
     return torch.where(dropped & (batch > UNKNOWN_ID), UNKNOWN_ID, batch)
 
