@@ -2,15 +2,18 @@ PYTHON ?= python3
 PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
+ALONE := tests/metrics tests/e2e
 
 .PHONY: run test lint clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/python -m streamlit run pages/components/server.py --server.port $(PORT)
 
+# First what may run side by side, one thread each; then what measures time or drives a browser, on a quiet machine.
 test: $(VENV)/.test-installed
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest $(ALONE)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .
