@@ -7,7 +7,7 @@ import streamlit as st
 
 from compression.experiments import Figures, InputError, ModelInfo, Recipe, Technique, has_weights
 from pages.components import backend
-from pages.components.changes import ask, settle, show_notice
+from pages.components.changes import ask, drawn, settle, show_notice
 from pages.components.controls import Further, technique_controls
 from pages.components.curves import CurvesShown, curves_choice
 from pages.components.exchange import show_import, take_import
@@ -52,6 +52,7 @@ def page() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="toolbar"):
         axes = axes_choice(info.task)
         curves = curves_choice(recipe, techniques)
+    drawn()
     tracker: Tracker = st.session_state.setdefault(f"tracker-{info.name}", Tracker())
     with bar:
         uncompressed = Recipe(info.name, info.dataset) if recipe is None else recipe.baseline()

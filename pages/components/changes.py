@@ -2,20 +2,22 @@
 
 A redraw can start at any time with what the browser said before it knew of a change, and it cuts a callback off that
 is still running. So a change is one record in the session's state: it is put into the widgets when a redraw begins, and
-put there again until the browser is seen to have taken it over.
+put there again where a redraw was cut off, or came from a browser that had not taken it over yet.
 """
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from pages.components.state import TEXTS, in_address
 
 _CHANGE, _NOTICE = "asked-change", "notice"
-_KEPT_SECONDS = 10.0
+_KEPT_SECONDS = 2.5
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,23 @@ class Change:
     Attributes:
         values: By key of the widget.
         before: What the widgets on the page said when it was asked for, of those that it alters.
-        made: When it was put into the widgets, on the monotonic clock; None before that.
+        drawn: When the widgets had been drawn with it, on the monotonic clock; None before that.
     """
 
     values: Mapping[str, Any]
     before: Mapping[str, Any]
-    made: float | None = None
+    drawn: float | None = None
 
     def due(self, now: Mapping[str, Any], clock: float) -> bool:
         """Whether it has to be put into the widgets, given what they say.
 
-        After that it is due again where all of them say what they said before: the browser did not know of it yet.
+        After it was drawn it is due again where all of them say what they said before: the browser sent this before
+        it knew. A person would need longer to take everything back.
         """
-        if self.made is None:
+        if self.drawn is None:
             return True
         unknown = bool(self.before) and all(now.get(key) == value for key, value in self.before.items())
-        return unknown and clock - self.made < _KEPT_SECONDS
+        return unknown and clock - self.drawn < _KEPT_SECONDS
 
 
 def ask(values: Mapping[str, Any]) -> None:
@@ -58,9 +61,15 @@ def settle() -> None:
     now = {key: st.session_state.get(key) for key in change.before}
     if change.due(now, time.monotonic()):
         _put(change.values)
-        st.session_state[_CHANGE] = replace(change, made=time.monotonic())
     else:
         del st.session_state[_CHANGE]
+
+
+def drawn() -> None:
+    """Note that the widgets have been drawn with what was asked for."""
+    change: Change | None = st.session_state.get(_CHANGE)
+    if change is not None and change.drawn is None:
+        st.session_state[_CHANGE] = replace(change, drawn=time.monotonic())
 
 
 def _is_shown(key: str) -> bool:
@@ -74,7 +83,8 @@ def _put(values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         technique, dot, _ = key.partition(".")
         if dot and values.get(technique) and not st.session_state.get(technique):
-            st.query_params[key] = in_address(value)
+            with suppress(StreamlitAPIException):  # on the page already, and known to the browser only by half
+                st.query_params[key] = in_address(value)
     st.session_state.update(values)
 
 

@@ -58,7 +58,7 @@ class History:
         kept = self.entries[: self.place + 1]
         if self.can_undo and not self.can_redo and now - self.recorded < _ONE_GESTURE_SECONDS:
             moved = altered(kept[-2], kept[-1])
-            if len(moved) == 1 and altered(kept[-1], values) == moved:
+            if len(moved) == 1 and "." in next(iter(moved)) and altered(kept[-1], values) == moved:
                 kept = kept[:-1]
         entries = (*kept, values)[-_LONGEST:]
         return History(entries, len(entries) - 1, now)
