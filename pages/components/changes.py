@@ -85,7 +85,8 @@ def _put(values: Mapping[str, Any]) -> None:
         if dot and values.get(technique) and not st.session_state.get(technique):
             with suppress(StreamlitAPIException):  # on the page already, and known to the browser only by half
                 st.query_params[key] = in_address(value)
-    st.session_state.update(values)
+    state = st.session_state
+    state.update({key: value for key, value in values.items() if key not in state or state[key] != value})
 
 
 def tell(text: str, kind: str = "success") -> None:

@@ -137,12 +137,11 @@ def _shade(
         **{f"{direction}0": bound, f"{direction}1": far},
     )
     unit = f" {axis.unit}" if axis.unit else ""
-    upright = {"textangle": -90, "xanchor": "right", "yanchor": "top"} if direction == "x" else {"xanchor": "right"}
     figure.add_shape(
         type="line", layer="below", line={"color": ink(theme), "width": 1.5, "dash": "dash"}, **span,
         **{f"{direction}0": bound, f"{direction}1": bound},
         label={"text": f"at {'most' if axis.less_is_better else 'least'} {bound:.4g}{unit}", "textposition": "end",
-               "font": {"size": 11, "color": ink(theme)}, **upright},
+               "font": {"size": 11, "color": ink(theme)}},
     )
 
 
