@@ -1,18 +1,29 @@
 """Explore: move compression sliders and see what they cost and bring."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
-from compression.experiments import InputError, ModelInfo, Recipe, Technique, has_weights
+from compression.experiments import Figures, InputError, ModelInfo, Recipe, Technique, has_weights
 from pages.components import backend
+from pages.components.changes import ask, drawn, settle, show_notice
 from pages.components.controls import Further, technique_controls
-from pages.components.exchange import show_import
+from pages.components.curves import CurvesShown, curves_choice
+from pages.components.exchange import show_import, take_import
+from pages.components.history import record
 from pages.components.jobs import Tracker
+from pages.components.order import show_order
 from pages.components.plan import Plan, make_plan
-from pages.components.plots import axes_choice, curves_choice, curves_together, show_plots
-from pages.components.state import EXTRA, MODEL, Controls, read_extra, recipe_of
+from pages.components.plots import axes_choice, show_plots
+from pages.components.state import EXTRA, MODEL, ORDER, Controls, read_extra, recipe_of
 from pages.components.summary import show_summary
 from pages.components.technique_help import show_help
+from pages.components.toolbar import show_toolbar
 from pages.components.view import View, clear_selection
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
 
 _FIRST_MODEL, _FIRST_CURVE = "digits_resnet", "quantization"
 
@@ -25,31 +36,61 @@ def page() -> None:
     if not models:
         st.error("No model can be loaded: train one with `python -m models.train digits_resnet`.")
         return
+    names = [info.name for info in models]
+    take_import(names, techniques)
+    settle()
     with st.sidebar:
         info = _pick_model(models)
         st.markdown("##### Techniques")
         recipe = _recipe(info, techniques, {"students": service.students(info.name)})
-        show_import([model.name for model in models], techniques)
+        show_order(recipe.steps if recipe is not None else (), techniques)
+        show_import()
     st.subheader(info.title, anchor=False)
     show_help(service, info.name, techniques)
-    if recipe is None:
-        return
+    # Drawn before what stands above it, for what the axes say is part of what undo takes back.
+    bar, body = st.container(horizontal=True, vertical_alignment="center", key="bar"), st.container()
+    with st.container(horizontal=True, vertical_alignment="center", key="toolbar"):
+        axes = axes_choice(info.task)
+        curves = curves_choice(recipe, techniques)
+    drawn()
     tracker: Tracker = st.session_state.setdefault(f"tracker-{info.name}", Tracker())
-    plan = make_plan(recipe, techniques, together=curves_together(), invite=_invitation(techniques))
+    with bar:
+        uncompressed = Recipe(info.name, info.dataset) if recipe is None else recipe.baseline()
+        show_toolbar(info, techniques, record(techniques), partial(_figures, service, tracker, uncompressed))
+    with body:
+        show_notice()
+        view = None if recipe is None else _follow(recipe, techniques, curves, tracker, service)
+    if view is None:
+        return
+    every = view.pace()
+    with body:
+        st.fragment(show_summary, run_every=every)(view, every)
+    st.fragment(show_plots, run_every=every)(view, axes)
+
+
+def _follow(
+    recipe: Recipe, techniques: list[Technique], curves: CurvesShown, tracker: Tracker, service: "Service"
+) -> View | None:
+    """Ask for what the page shows; None where it is refused, which is then said."""
+    plan = make_plan(
+        recipe, techniques, together=curves.together, invite=_invitation(techniques), also=curves.also,
+        hidden=curves.hidden,
+    )
     _drop_outdated_selection(plan)
     try:
         with st.spinner("Reading model and data ..."):
             tracker.follow(plan, service)
     except InputError as error:
         st.error(str(error))
-        return
-    view = View(service, tracker, plan, techniques)
-    every = view.pace()
-    st.fragment(show_summary, run_every=every)(view, every)
-    with st.container(horizontal=True, vertical_alignment="center", key="toolbar"):
-        axes = axes_choice(info.task)
-        curves_choice(len(recipe.steps))
-    st.fragment(show_plots, run_every=every)(view, axes)
+        return None
+    return View(service, tracker, plan, techniques)
+
+
+def _figures(service: "Service", tracker: Tracker, uncompressed: Recipe) -> Figures | None:
+    """The uncompressed model's figures, if they have been measured by now."""
+    key = tracker.id_of(uncompressed)
+    result = None if key is None else service.result(key)
+    return None if result is None else result.figures
 
 
 def _pick_model(models: list[ModelInfo]) -> ModelInfo:
@@ -72,24 +113,29 @@ def _recipe(info: ModelInfo, techniques: list[Technique], further: Further) -> R
         if values is not None:
             enabled[technique.key] = values
     try:
-        extra = _extra()
-        return recipe_of(Controls(info.name, info.dataset, enabled, extra), techniques)
+        extra, order = _extra(), [key for key in _text(ORDER).split(",") if key]
+        return recipe_of(Controls(info.name, info.dataset, enabled, extra, order), techniques)
     except InputError as error:
         st.error(str(error))
         return None
 
 
-def _extra() -> dict[str, object]:
-    if EXTRA in st.session_state:
-        text = st.session_state[EXTRA]
+def _text(key: str) -> str:
+    """A part of the view that has no widget: from the session, which the address then follows, else the address."""
+    if key in st.session_state:
+        text = st.session_state[key]
         if text:
-            st.query_params[EXTRA] = text
-        elif EXTRA in st.query_params:
-            del st.query_params[EXTRA]
-    extra = read_extra(st.query_params.get(EXTRA, ""))
+            st.query_params[key] = text
+        elif key in st.query_params:
+            del st.query_params[key]
+    return str(st.query_params.get(key, ""))
+
+
+def _extra() -> dict[str, object]:
+    extra = read_extra(_text(EXTRA))
     if extra:
         st.caption("Also applied, from the imported recipe: " + ", ".join(sorted(extra)))
-        st.button("Drop these", key="drop-extra", on_click=lambda: st.session_state.update({EXTRA: ""}))
+        st.button("Drop these", key="drop-extra", on_click=ask, args=({EXTRA: ""},))
     return extra
 
 

@@ -10,11 +10,12 @@ from compression.experiments import ExperimentResult, InputError, has_weights, r
 from compression.experiments.reports import Subject, command_lines, model_card, python_snippet, report_html
 from pages.components import backend
 from pages.components.cards import show_cards
+from pages.components.changes import ask, tell
 from pages.components.comparison import newest
-from pages.components.exchange import address_values, show_downloads, show_import
+from pages.components.exchange import address_values, show_downloads, show_import, take_import
 from pages.components.formats import percent, recipe_label
 from pages.components.runtimes import show_runtimes
-from pages.components.state import MODEL, RESULT, widget_values
+from pages.components.state import RESULT, widget_values
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -28,6 +29,8 @@ def page() -> None:
     """Draw the page."""
     st.subheader("Export", anchor=False)
     service = backend.service()
+    names = [info.name for info in service.models() if has_weights(info.name)]
+    take_import(names, service.techniques(), use=_leave_with)
     _go_on_with_import()
     results = service.results()
     if results:
@@ -36,17 +39,21 @@ def page() -> None:
     else:
         st.info("Nothing has been measured yet. Measure something on the Explore page first, or import a recipe.")
     st.markdown("##### Bring one back")
-    names = [info.name for info in service.models() if has_weights(info.name)]
-    show_import(names, service.techniques(), use=lambda values: st.session_state.update({_PENDING: values}))
+    show_import()
+
+
+def _leave_with(values: Mapping[str, object], told: str) -> None:
+    """Have Explore show these values, and go there; Explore sets its widgets itself."""
+    ask(values)
+    tell(told)
+    st.session_state[_PENDING] = address_values(values)
 
 
 def _go_on_with_import() -> None:
-    """Leave for Explore with what has been imported: in the address, and for values that are a widget's default, which
-    the address does not keep, in the session's state."""
-    values: Mapping[str, object] | None = st.session_state.pop(_PENDING, None)
-    if values is not None:
-        st.session_state.update({key: value for key, value in values.items() if key != MODEL})
-        st.switch_page("pages/explore.py", query_params=address_values(values))
+    """Leave for Explore with what has been imported in the address too."""
+    address: dict[str, str] | None = st.session_state.pop(_PENDING, None)
+    if address is not None:
+        st.switch_page("pages/explore.py", query_params=address)
 
 
 def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
@@ -167,7 +174,7 @@ def _show_reproduction(service: "Service", subject: Subject) -> None:
         st.caption(f"Explore cannot show this recipe: {error}")
         return
     if st.button("Open in Explore", key="open", icon=":material/explore:"):
-        st.session_state[_PENDING] = values
+        _leave_with(values, f"The sliders were set to: {recipe_label(subject.result.recipe)}.")
         st.rerun()
 
 

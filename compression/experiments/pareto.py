@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -50,10 +52,18 @@ def frontier(points: Sequence[Sequence[Measured]]) -> list[int]:
     Args:
         points: One row of objectives per point, all to be minimised.
     """
-    kept = [
-        i for i, own in enumerate(points) if not any(dominates(other, own) for j, other in enumerate(points) if j != i)
-    ]
+    if not points:
+        return []
+    numbers = np.array([[(o.value, o.low, o.high) for o in row] for row in points])
+    value, low, high = numbers[..., 0], numbers[..., 1], numbers[..., 2]
+    kept = [i for i in range(len(points)) if not _beaten(value, low, high, i)]
     return sorted(kept, key=lambda i: tuple(objective.value for objective in points[i]))
+
+
+def _beaten(value: np.ndarray, low: np.ndarray, high: np.ndarray, i: int) -> bool:
+    """Whether any row dominates row i; `dominates` for all rows at once."""
+    clear = (value < value[i]) & ~((low <= high[i]) & (low[i] <= high))
+    return bool(((value <= value[i]).all(axis=1) & clear.any(axis=1)).any())
 
 
 def knee(points: Sequence[Sequence[float]]) -> int | None:

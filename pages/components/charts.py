@@ -1,7 +1,7 @@
 """Pareto plots: marks in, a plotly figure out. No Streamlit here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Literal
@@ -17,6 +17,8 @@ from pages.components.palette import Theme, faint, ink, pale, shade, technique_c
 
 _WRAP = 60
 _MARGIN = 0.08
+_MANY = 400
+_PALE = 0.3
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ def frontier_ids(marks: Sequence[Mark], x: Axis, y: Axis) -> list[str]:
 def pareto_figure(
     marks: Sequence[Mark], x: Axis, y: Axis, *, selected: str | None = None, log_x: bool = False,
     theme: Theme = "light", bounds: tuple[float | None, float | None] = (None, None),
+    inside: Collection[str] | None = None, asides: Collection[str] = (),
 ) -> go.Figure:
     """One Pareto plot: a curve per technique, the baseline as a star, the current recipe, the frontier, error bars.
 
-    The frontier's knee is named; what lies beyond a bound is shaded.
+    The frontier's knee is named; what lies beyond a bound is shaded, and points that break any limit are pale. With
+    many marks the curves are drawn on a canvas of their own, which stays smooth.
 
     Args:
         marks: All marks; those without a number on either axis are left out.
@@ -86,14 +90,19 @@ def pareto_figure(
         log_x: Logarithmic x axis.
         theme: Colours for a light or a dark page.
         bounds: Limits set on x and y, in their units.
+        inside: Ids of the marks within all limits; None where there is none.
+        asides: Series that are drawn for comparison only, dotted.
     """
     shown = drawable(marks, x, y)
+    kind = go.Scattergl if len(shown) > _MANY else go.Scatter
     figure = go.Figure()
     _add_frontier(figure, shown, x, y, log_x, theme)
     for series in dict.fromkeys(m.series for m in shown if m.kind == "sweep"):
         own = [m for m in shown if m.kind == "sweep" and m.series == series]
         style = {"color": technique_color(series, theme), "symbol": technique_symbol(series), "size": 9}
-        figure.add_trace(_trace(own, x, y, own[0].title, style, line=True))
+        style["opacity"] = [1.0 if inside is None or m.id in inside else _PALE for m in own]
+        curve = _trace(own, x, y, own[0].title, style, line="dot" if series in asides else "solid", kind=kind)
+        figure.add_trace(curve)
     current = [m for m in shown if m.kind == "current"]
     if current:
         style = {"color": ink(theme), "symbol": "diamond-open", "size": 17, "line": {"width": 2.5}}
@@ -127,9 +136,12 @@ def _shade(
         type="rect", layer="below", line_width=0, fillcolor=shade(theme), **span,
         **{f"{direction}0": bound, f"{direction}1": far},
     )
+    unit = f" {axis.unit}" if axis.unit else ""
     figure.add_shape(
-        type="line", layer="below", line={"color": ink(theme), "width": 1, "dash": "dot"}, **span,
+        type="line", layer="below", line={"color": ink(theme), "width": 1.5, "dash": "dash"}, **span,
         **{f"{direction}0": bound, f"{direction}1": bound},
+        label={"text": f"at {'most' if axis.less_is_better else 'least'} {bound:.4g}{unit}", "textposition": "end",
+               "font": {"size": 11, "color": ink(theme)}},
     )
 
 
@@ -156,19 +168,19 @@ def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, lo
 
 
 def _trace(
-    marks: Sequence[Mark], x: Axis, y: Axis, name: str, marker: dict[str, object], *, line: bool = False,
-    bars: bool = True,
-) -> go.Scatter:
+    marks: Sequence[Mark], x: Axis, y: Axis, name: str, marker: dict[str, object], *, line: str | None = None,
+    bars: bool = True, kind: type[go.Scatter] | type[go.Scattergl] = go.Scatter,
+) -> go.Scatter | go.Scattergl:
     xs = [_known(x.read(m.figures)) for m in marks]
     ys = [_known(y.read(m.figures)) for m in marks]
     color = str(marker["color"])
-    return go.Scatter(
+    return kind(
         x=[v.value for v in xs], y=[v.value for v in ys],
         error_x=_bars(xs, color) if bars else None, error_y=_bars(ys, color) if bars else None,
         mode="lines+markers" if line else "markers", name=name, marker=marker,
-        line={"color": color, "width": 1.5}, customdata=[[m.id] for m in marks],
+        line={"color": color, "width": 1.5, "dash": line or "solid"}, uid=name, customdata=[[m.id] for m in marks],
         hovertext=[hover_text(m, x, y) for m in marks], hovertemplate="%{hovertext}<extra></extra>",
-        selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}} if "opacity" not in marker else None,
     )
 
 
@@ -188,6 +200,28 @@ def hover_text(mark: Mark, x: Axis, y: Axis) -> str:
     if not mark.settled:
         lines.append("<i>first result, intervals are being tightened</i>")
     return "<br>".join(lines)
+
+
+def described(marks: Sequence[Mark], x: Axis, y: Axis, inside: Collection[str] | None = None) -> str:
+    """A plot in words, for those who do not see it: what is on it, and the ends of its frontier."""
+    shown = drawable(marks, x, y)
+    text = f"{y.title} against {x.title}"
+    if not shown:
+        return f"{text}: no point yet"
+    series = dict.fromkeys(m.title for m in shown if m.kind == "sweep")
+    by_id = {m.id: m for m in shown}
+    front = [by_id[key] for key in frontier_ids(shown, x, y)]
+    counted = f"{len(by_id)} points" + (f" ({', '.join(series)})" if series else "")
+    ends = [_in_short(mark, x, y) for mark in (front[0], front[-1])]
+    text += f": {counted}; {len(front)} on the frontier, from {ends[0]} to {ends[1]}"
+    if inside is not None:
+        text += f"; {len(inside & by_id.keys())} within the limits"  # type: ignore[operator]
+    return text + ". The table below has the numbers."
+
+
+def _in_short(mark: Mark, x: Axis, y: Axis) -> str:
+    numbers = [f"{_known(axis.read(mark.figures)).value:.4g} {axis.unit}".strip() for axis in (y, x)]
+    return " at ".join(numbers)
 
 
 def _number(axis: Axis, figures: Figures) -> str:
@@ -210,8 +244,8 @@ def _wrapped(text: str) -> str:
 def _lay_out(figure: go.Figure, x: Axis, y: Axis, log_x: bool, theme: Theme) -> None:
     figure.update_layout(
         height=410, margin={"l": 8, "r": 8, "t": 8, "b": 8}, hovermode="closest", dragmode="zoom",
-        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"},
-        hoverlabel={"align": "left"},
+        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "uirevision": "kept"},
+        hoverlabel={"align": "left"}, uirevision=f"{x.key} {y.key} {log_x}",  # zoom and legend outlive a redraw
     )
     figure.update_xaxes(title=x.label, type="log" if log_x else "linear", automargin=True, zeroline=False)
     if not log_x:

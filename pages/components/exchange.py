@@ -17,14 +17,16 @@ from compression.experiments import (
     recipe_from_yaml,
     recipe_to_yaml,
 )
-from pages.components.state import in_suggested_order, widget_values
+from pages.components.changes import ask
+from pages.components.state import in_address, widget_values
 
 if TYPE_CHECKING:
     from compression.experiments import Service
 
 logger = logging.getLogger(__name__)
+Values = Mapping[str, object]
 _LARGEST_RECIPE = 1_000_000
-_MESSAGE = "import-message"
+_FILE, _TAKEN = "import", "import-taken"
 
 
 def show_downloads(service: "Service", result: ExperimentResult) -> None:
@@ -54,11 +56,7 @@ def address_values(values: Mapping[str, object]) -> dict[str, str]:
         technique, dot, _ = key.partition(".")
         return bool(values.get(technique)) if dot else values[key] not in (False, "")
 
-    return {key: _in_address(value) for key, value in values.items() if shown(key)}
-
-
-def _in_address(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return {key: in_address(value) for key, value in values.items() if shown(key)}
 
 
 def read_recipe(content: bytes) -> Recipe:
@@ -82,51 +80,43 @@ def _from_bundle(content: bytes) -> bytes:
         raise InputError("bundle", "zip file", "a bundle with a readable recipe.yaml is needed") from None
 
 
-def show_import(
-    models: Sequence[str], techniques: Sequence[Technique], use: Callable[[Mapping[str, object]], None] | None = None
+def take_import(
+    models: Sequence[str], techniques: Sequence[Technique], use: Callable[[Values, str], None] | None = None
 ) -> None:
-    """A field that takes a recipe or a bundle and sets the sliders.
+    """Set the sliders to a file that was just given; called before any widget is drawn.
+
+    Not a callback of the field: the browser also reports the file with the timed redraw of a fragment, which the
+    page's own redraw then cuts off, and a callback with it. A file counts as taken once all is noted down.
 
     Args:
         models: Models that the sliders can be set to.
         techniques: All techniques.
-        use: What is done with the widgets' values; by default they are set on this page.
+        use: What is done with the widgets' values and with what there is to say; by default they are set on this page.
     """
+    upload = st.session_state.get(_FILE)
+    taken = st.session_state.get(_TAKEN)
+    if upload is None or (taken is not None and taken[0] == upload.file_id):
+        return
+    try:
+        recipe = read_recipe(upload.getvalue())
+        values = widget_values(recipe, models, techniques)
+    except InputError as error:
+        st.session_state[_TAKEN] = (upload.file_id, "error", f"{upload.name}: {error}")
+        return
+    told = f"{upload.name} was put into the sliders."
+    if use is None:
+        ask(values)
+    else:
+        use(values, told)
+    st.session_state[_TAKEN] = (upload.file_id, "success", told)
 
-    def take() -> None:
-        upload = st.session_state.get("import")
-        if upload is None:
-            st.session_state.pop(_MESSAGE, None)
-            return
-        try:
-            recipe = read_recipe(upload.getvalue())
-            values = widget_values(recipe, models, techniques)
-        except InputError as error:
-            st.session_state[_MESSAGE] = ("error", f"{upload.name}: {error}")
-            return
-        (use or apply)(values)
-        moved = recipe.steps != in_suggested_order(recipe.steps, techniques)
-        told = " Its steps were put in the suggested order." if moved else ""
-        st.session_state[_MESSAGE] = ("success", f"{upload.name} was put into the sliders.{told}")
 
-    st.file_uploader(
-        "Import a recipe or bundle", type=["yaml", "yml", "json", "zip"], key="import", on_change=take,
-        max_upload_size=128,
+def show_import() -> None:
+    """A field that takes a recipe or a bundle, and what became of the file in it."""
+    upload = st.file_uploader(
+        "Import a recipe or bundle", type=["yaml", "yml", "json", "zip"], key=_FILE, max_upload_size=128,
         help="Sets the sliders to a recipe.yaml or to an exported bundle.",
     )
-    kind, text = st.session_state.get(_MESSAGE, ("", ""))
-    if text:
+    taken, kind, text = st.session_state.get(_TAKEN, ("", "", ""))
+    if upload is not None and taken == upload.file_id:
         (st.error if kind == "error" else st.success)(text)
-
-
-def apply(values: Mapping[str, object]) -> None:
-    """Make the widgets show other values; called by callbacks, that is before the page is drawn.
-
-    Widgets on the page take their new value to the address themselves. One that will be drawn for the first time
-    does not, so its value is put there for it.
-    """
-    for key, value in values.items():
-        technique, dot, _ = key.partition(".")
-        if dot and values.get(technique) and not st.session_state.get(technique):
-            st.query_params[key] = _in_address(value)
-    st.session_state.update(values)

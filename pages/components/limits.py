@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from compression.experiments import Figures
 from pages.components.axes import ACCURACY, COSTS, Axis
 from pages.components.charts import Mark
 
@@ -62,6 +63,19 @@ def best_within(marks: Sequence[Mark], limits: Limits, cost: Axis, quality: Axis
     return min((mark for mark in marks if within(mark, limits)), key=order, default=None)
 
 
-def bound_of(axis: Axis, limits: Limits) -> float | None:
-    """The limit set on an axis, in its unit."""
-    return next((limits[limit.key] for limit in LIMITS if limit.axis is axis and limit.key in limits), None)
+def bound_of(axis: Axis, limits: Limits, baseline: Figures | None = None) -> float | None:
+    """The limit set on an axis, in its unit; the tighter one where two say the same thing.
+
+    Latency and speed-up are two words for one measurement, so that a limit of one is a limit of the other.
+
+    Args:
+        axis: The axis.
+        limits: All limits that are set.
+        baseline: The uncompressed model's figures, which turn speed-up into latency.
+    """
+    bounds = [limits[limit.key] for limit in LIMITS if limit.axis is axis and limit.key in limits]
+    unit = None if baseline is None else baseline.latency_ms_p50
+    other = {"latency_ms_p50": "min-speedup", "speedup": "max-latency"}.get(axis.key, "")
+    if unit and limits.get(other):
+        bounds.append(unit / limits[other])
+    return (min if axis.less_is_better else max)(bounds) if bounds else None

@@ -1,10 +1,11 @@
 """What a view wants to be measured: the baseline, the current recipe and one curve per technique."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compression.experiments import InputError, Recipe, Technique, knobs_of, recipe_hash, vary
+from compression.experiments import InputError, Recipe, Step, Technique, knobs_of, recipe_hash, vary
+from pages.components.state import in_suggested_order, order_text
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Curve:
         knob: The knob that varies.
         values: Its values, weakest compression first.
         recipes: One recipe per value.
+        aside: Whether the technique is no step of the current recipe and its curve is drawn for comparison.
     """
 
     technique: str
@@ -24,6 +26,7 @@ class Curve:
     knob: str
     values: tuple[Any, ...]
     recipes: tuple[Recipe, ...]
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Plan:
 
     Attributes:
         current: The recipe that the sliders describe; the baseline when no technique is on.
-        curves: One per enabled technique, or one invitation when none is.
+        curves: One per enabled technique that is not hidden, or one invitation when none is; then those for comparison.
         invitation: Whether the curve is shown unasked.
     """
 
@@ -55,7 +58,10 @@ class Plan:
         return list(wanted.values())
 
 
-def make_plan(current: Recipe, techniques: Sequence[Technique], *, together: bool, invite: str | None) -> Plan:
+def make_plan(
+    current: Recipe, techniques: Sequence[Technique], *, together: bool, invite: str | None,
+    also: Collection[str] = (), hidden: Collection[str] = (),
+) -> Plan:
     """Plan the curves of a view.
 
     Args:
@@ -63,16 +69,32 @@ def make_plan(current: Recipe, techniques: Sequence[Technique], *, together: boo
         techniques: All techniques.
         together: Vary each main knob within the whole recipe instead of each technique alone.
         invite: Technique whose curve is shown when no technique is on.
+        also: Techniques whose curves are drawn though the recipe has no such step: alone, or added to the recipe.
+        hidden: Techniques whose curves are not drawn, and not measured.
     """
     known = {technique.key: technique for technique in techniques}
+    own = {step.technique for step in current.steps}
+    asides = [technique for technique in techniques if technique.key in also and technique.key not in {*own, *hidden}]
     if not current.steps:
-        curves = [_curve(current, known[invite])] if invite in known else []
-        return Plan(current, tuple(curves), invitation=True)
+        curves = [_curve(current, known[invite])] if invite in known and not asides else []
+        return Plan(current, (*curves, *(_curve(current, aside) for aside in asides)), invitation=True)
     curves = []
     for step in current.steps:
-        start = current if together else replace(current, steps=(step,))
-        curves.append(_curve(start, known[step.technique]))
+        if step.technique not in hidden:
+            start = current if together else replace(current, steps=(step,))
+            curves.append(_curve(start, known[step.technique]))
+    for aside in asides:
+        start = _with_default(current, aside, techniques) if together else current.baseline()
+        curves.append(replace(_curve(start, aside), aside=True))
     return Plan(current, tuple(curves))
+
+
+def _with_default(current: Recipe, technique: Technique, techniques: Sequence[Technique]) -> Recipe:
+    """A recipe with one more step, at its suggested place where the others are at theirs."""
+    steps = (*current.steps, Step(technique.key, technique.config_type()))
+    if not order_text(current.steps, techniques):
+        steps = in_suggested_order(steps, techniques)
+    return replace(current, steps=steps)
 
 
 def _curve(start: Recipe, technique: Technique) -> Curve:

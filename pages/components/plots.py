@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.components import exchange
 from pages.components.axes import ACCURACY, BITS, COSTS, QUALITIES, Axis
-from pages.components.charts import Mark, frontier_ids, pareto_figure
+from pages.components.charts import Mark, described, frontier_ids, pareto_figure
 from pages.components.details import show_explanation, show_figures, show_layers, show_marks
 from pages.components.formats import recipe_lines
 from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
@@ -17,8 +17,6 @@ from pages.components.state import POINT, RESULT
 from pages.components.training import show_trainings
 from pages.components.view import View, select
 
-ALONE, AROUND = "each technique alone", "around the current recipe"
-_CURVES = "curves"
 _DEFAULTS = {"Left": "size_bytes", "Right": "latency_ms_p50"}
 _CLICKED, _ROW = "clicked", "row-chosen"
 
@@ -31,20 +29,6 @@ class Axes:
     quality: Axis
     logarithmic: bool
     limits: Limits
-
-
-def curves_together() -> bool:
-    """Whether the curves lie around the current recipe; known before its widget is drawn."""
-    return st.session_state.get(_CURVES, st.query_params.get(_CURVES)) == AROUND
-
-
-def curves_choice(steps: int) -> None:
-    """Ask, where there are several steps, whether each technique's curve is its own."""
-    if steps > 1:
-        st.segmented_control(
-            "Curves", [ALONE, AROUND], default=ALONE, key=_CURVES, required=True, label_visibility="collapsed",
-            bind="query-params",
-        )
 
 
 def axes_choice(task: str) -> Axes:
@@ -90,7 +74,7 @@ def show_plots(view: View, axes: Axes) -> None:
     marks = view.marks(statuses)
     if axes.limits and marks:
         _show_best(marks, axes)
-    _draw(marks, axes)  # empty axes too: the browser loads its plotting code while the first point is measured
+    _draw(view, marks, axes)  # empty axes too: the browser loads its plotting code while the first point is measured
     if not marks:
         return
     focus = view.focus(statuses)
@@ -142,20 +126,24 @@ def _take(key: str) -> None:
     st.session_state[_CLICKED] = True
 
 
-def _draw(marks: Sequence[Mark], axes: Axes) -> None:
+def _draw(view: View, marks: Sequence[Mark], axes: Axes) -> None:
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
     chosen = st.query_params.get(POINT)
+    baseline = next((mark.figures for mark in marks if mark.kind == "baseline"), None)
+    inside = {mark.id for mark in marks if within(mark, axes.limits)} if axes.limits else None
+    asides = {curve.technique for curve in view.plan.curves if curve.aside}
     for place, (column, x) in enumerate(zip(st.columns(2), axes.costs, strict=True)):
         figure = pareto_figure(
             marks, x, axes.quality, selected=chosen, log_x=axes.logarithmic, theme=theme,
-            bounds=(bound_of(x, axes.limits), bound_of(axes.quality, axes.limits)),
+            bounds=(bound_of(x, axes.limits, baseline), bound_of(axes.quality, axes.limits)), inside=inside,
+            asides=asides,
         )
         key = f"plot-{place}"
         with column:
             st.plotly_chart(
                 figure, key=key, on_select=partial(_take_click, key), selection_mode="points",
                 config={"displayModeBar": False},
-                alt=f"{axes.quality.title} against {x.title}; the table below has the numbers",
+                alt=described(marks, x, axes.quality, inside),
             )
 
 

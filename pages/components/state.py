@@ -18,6 +18,8 @@ from compression.experiments import (
 
 MODEL = "model"
 EXTRA = "extra"
+ORDER = "order"
+TEXTS = (EXTRA, ORDER)
 POINT = "point"
 RESULT = "result"
 HELP = "help"
@@ -40,19 +42,21 @@ class Controls:
         enabled: Knob values per enabled technique.
         extra: Parts of a recipe that have no widget: "seed", "n_samples", "runtime", and per technique its
             "layers" and "overrides".
+        order: Techniques in the order in which they are applied; the suggested one if it is empty.
     """
 
     model: str
     dataset: str
     enabled: Mapping[str, Mapping[str, Any]]
     extra: Mapping[str, Any]
+    order: Sequence[str] = ()
 
 
 def recipe_of(controls: Controls, techniques: Sequence[Technique]) -> Recipe:
-    """The recipe that the widgets describe, its steps in the suggested order.
+    """The recipe that the widgets describe.
 
     Raises:
-        InputError: if knobs contradict each other or the extra parts are no valid ones.
+        InputError: if knobs contradict each other, or the extra parts or the order are no valid ones.
     """
     steps = []
     for technique in techniques:
@@ -62,13 +66,33 @@ def recipe_of(controls: Controls, techniques: Sequence[Technique]) -> Recipe:
     data: dict[str, Any] = {"model": controls.model, "dataset": controls.dataset, "steps": steps}
     data |= {name: controls.extra[name] for name in _RECIPE_EXTRAS if name in controls.extra}
     recipe = recipe_from_dict(data)
-    return replace(recipe, steps=in_suggested_order(recipe.steps, techniques))
+    unknown = set(controls.order) - {technique.key for technique in techniques}
+    if unknown:
+        raise InputError(ORDER, ", ".join(sorted(unknown)), "names of techniques with commas between them are needed")
+    return replace(recipe, steps=in_order(in_suggested_order(recipe.steps, techniques), controls.order))
 
 
 def in_suggested_order(steps: Sequence[Step], techniques: Sequence[Technique]) -> tuple[Step, ...]:
     """Steps in the order in which they go together best; those of one place stay as they are."""
     known = {technique.key: technique for technique in techniques}
     return tuple(sorted(steps, key=lambda step: known[step.technique].order_of(step.config)))
+
+
+def in_order(steps: Sequence[Step], order: Sequence[str]) -> tuple[Step, ...]:
+    """Steps with those that an order names in that order; the places of the others stay."""
+    named = iter(sorted((s for s in steps if s.technique in order), key=lambda step: order.index(step.technique)))
+    return tuple(next(named) if step.technique in order else step for step in steps)
+
+
+def order_text(steps: Sequence[Step], techniques: Sequence[Technique]) -> str:
+    """The order of steps as it stands in the URL; empty if it is the suggested one."""
+    keys = [step.technique for step in steps]
+    return "" if tuple(steps) == in_suggested_order(steps, techniques) else ",".join(keys)
+
+
+def in_address(value: object) -> str:
+    """A widget's value as it stands in the URL."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def widget_values(recipe: Recipe, models: Sequence[str], techniques: Sequence[Technique]) -> dict[str, Any]:
@@ -86,6 +110,7 @@ def widget_values(recipe: Recipe, models: Sequence[str], techniques: Sequence[Te
         values[step.technique] = True
         values |= {knob_key(step.technique, name): getattr(step.config, name) for name in knobs_of(type(step.config))}
     values[EXTRA] = extra_text(extra_of(recipe))
+    values[ORDER] = order_text(recipe.steps, techniques)
     return values
 
 

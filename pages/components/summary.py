@@ -7,7 +7,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, JobStatus, recipe_from_dict
 from pages.components.cards import show_cards
-from pages.components.exchange import apply
+from pages.components.changes import ask
 from pages.components.formats import baseline_line, recipe_label
 from pages.components.jobs import Progress, curve_progress
 from pages.components.state import POINT, widget_values
@@ -98,7 +98,7 @@ def _show_selection(view: View, focus: ExperimentResult) -> None:
 def _load(view: View, result: ExperimentResult) -> None:
     try:
         names = [info.name for info in view.service.models()]
-        apply(widget_values(recipe_from_dict(result.recipe), names, view.techniques))
+        ask(widget_values(recipe_from_dict(result.recipe), names, view.techniques))
     except InputError as error:
         st.toast(str(error), icon=":material/error:")
         return

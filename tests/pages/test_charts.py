@@ -1,5 +1,6 @@
 """Figures read as data."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 
 from compression.experiments import ExperimentResult, Recipe, recipe_from_dict
 from pages.components.axes import ACCURACY, COSTS
-from pages.components.charts import Mark, at_one_pace, frontier_ids, hover_text, mark_of, pareto_figure
+from pages.components.charts import Mark, at_one_pace, described, frontier_ids, hover_text, mark_of, pareto_figure
 from pages.components.details import mark_table
 from pages.components.palette import technique_color
 
@@ -125,3 +126,36 @@ def test_axes_without_a_point_have_titles_but_no_numbers(marks: list[Mark]) -> N
     for axis in ("xaxis", "yaxis"):
         assert empty.layout[axis].showticklabels is False
         assert full.layout[axis].showticklabels is None
+
+
+def test_a_plot_of_a_thousand_points_is_made_at_once_and_drawn_on_a_canvas(marks: list[Mark]) -> None:
+    many = [
+        replace(
+            marks[0], id=str(i), series=f"technique {i % 9}",
+            figures=replace(marks[0].figures, size_bytes=1000 + 37 * i % 991, accuracy=0.5 + i % 101 / 250),
+        )
+        for i in range(1000)
+    ]
+    started = time.process_time()
+    figure = pareto_figure([*many, marks[-1]], SIZE, ACCURACY, bounds=(1.5, 60.0), inside={m.id for m in many[:500]})
+    assert time.process_time() - started < 1.0
+    assert sum(len(t.x) for t in figure.data if t.type == "scattergl") == 1000
+    assert {t.type for t in pareto_figure(marks, SIZE, ACCURACY).data} == {"scatter"}
+
+
+def test_curves_for_comparison_are_dotted_and_redraws_keep_zoom_and_legend(marks: list[Mark]) -> None:
+    figure = pareto_figure(marks, SIZE, ACCURACY, asides={"weight_pruning"})
+    assert trace(figure, "Weight pruning").line.dash == "dot"
+    assert trace(figure, "Weight pruning").uid == "Weight pruning"
+    again = pareto_figure(marks[1:], SIZE, ACCURACY)
+    assert again.layout.uirevision == figure.layout.uirevision
+    assert pareto_figure(marks, LATENCY, ACCURACY).layout.uirevision != figure.layout.uirevision
+    assert again.layout.legend.uirevision == figure.layout.legend.uirevision
+
+
+def test_a_plot_is_described_in_words(marks: list[Mark]) -> None:
+    text = described(marks, SIZE, ACCURACY, {marks[0].id})
+    assert text.startswith("Accuracy against Packed size: 4 points (Weight pruning); ")
+    assert "1 within the limits" in text
+    assert "kB" in text
+    assert described([], SIZE, ACCURACY) == "Accuracy against Packed size: no point yet"

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import InputError, recipe_from_dict, recipe_to_yaml
+from compression.experiments import InputError, recipe_from_dict, recipe_hash, recipe_to_yaml
+from pages.components import changes, exchange
 
 
 def complaints(app: AppTest) -> list[str]:
@@ -184,3 +186,115 @@ def test_a_foreign_import_is_refused_and_changes_nothing(app: AppTest, fake: Any
     assert len(complaints(app)) == 1
     assert complaints(app)[0].startswith("mine.yaml: ")
     assert app.selectbox(key="model").value == "digits_resnet"
+
+
+def test_an_import_is_not_lost_when_its_redraw_is_cut_off(
+    app: AppTest, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is by a click, or by the redraw of a fragment that reports the file a moment before the page does."""
+    app.run()
+    recipe = recipe_from_dict({
+        "model": "digits_resnet", "dataset": "digits", "steps": [{"technique": "weight_pruning", "sparsity": 0.42}],
+    })
+    field = app.file_uploader(key="import").upload("mine.yaml", recipe_to_yaml(recipe).encode(), "application/yaml")
+
+    def cut_off(content: bytes) -> None:
+        raise StopException
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exchange, "read_recipe", cut_off)
+        field.run()
+    app.run()
+    assert app.slider(key="weight_pruning.sparsity").value == pytest.approx(0.42)
+    assert any("mine.yaml" in s.value for s in app.success)
+    monkeypatch.setattr(changes, "_KEPT_SECONDS", 0.0)
+    app.toggle(key="weight_pruning").set_value(False).run()
+    assert not app.toggle(key="weight_pruning").value, "a file is put into the sliders once"
+    assert any("mine.yaml" in s.value for s in app.success), "its confirmation stays"
+
+
+def test_a_change_that_the_browser_did_not_know_of_yet_is_made_again(app: AppTest, fake: Any) -> None:
+    app.run()
+    app.button(key="preset-mobile").click().run()
+    assert app.toggle(key="quantization").value
+    for technique in fake.techniques():  # as a timed redraw reports them that was sent before the answer came
+        app.toggle(key=technique.key).set_value(False)
+    app.run()
+    assert app.toggle(key="quantization").value
+    assert app.slider(key="channel_pruning.pruning_ratio").value == pytest.approx(0.2)
+    app.toggle(key="quantization").set_value(False).run()
+    assert not app.toggle(key="quantization").value, "what a person takes back stays so"
+
+
+def test_presets_set_recipe_axes_and_limits_and_undo_takes_them_back(app: AppTest, fake: Any) -> None:
+    settle(app.run(), fake)
+    assert app.button(key="undo").disabled
+    app.button(key="preset-microcontroller").click().run()
+    assert app.toggle(key="channel_pruning").value
+    assert app.toggle(key="quantization").value
+    assert app.select_slider(key="quantization.activation_bits").value == 8
+    assert app.selectbox(key="right-axis").value == "peak_memory_bytes"
+    assert app.number_input(key="max-size").value == 100.0
+    assert app.number_input(key="min-accuracy").value == pytest.approx(96.7)
+    assert any("Microcontroller" in i.value for i in app.info)
+    app.slider(key="channel_pruning.pruning_ratio").set_value(0.7).run()
+    app.button(key="undo").click().run()
+    assert app.slider(key="channel_pruning.pruning_ratio").value == pytest.approx(0.5)
+    app.button(key="undo").click().run()
+    assert not app.toggle(key="channel_pruning").value
+    assert app.number_input(key="max-size").value is None
+    assert app.selectbox(key="right-axis").value == "latency_ms_p50"
+    assert app.button(key="undo").disabled
+    for _ in range(2):
+        app.button(key="redo").click().run()
+    assert app.slider(key="channel_pruning.pruning_ratio").value == pytest.approx(0.7)
+    assert app.button(key="redo").disabled
+    app.button(key="reset").click().run()
+    assert not any(app.toggle(key=technique.key).value for technique in fake.techniques())
+    assert app.number_input(key="max-size").value is None
+    app.button(key="undo").click().run()
+    assert app.slider(key="channel_pruning.pruning_ratio").value == pytest.approx(0.7)
+    app.button(key="dismiss").click().run()
+    assert not any("Microcontroller" in i.value for i in app.info)
+    assert complaints(app) == []
+
+
+def test_a_preset_before_the_first_figures_says_which_limits_it_could_not_set(app: AppTest, fake: Any) -> None:
+    app.run()
+    app.button(key="preset-server").click().run()
+    assert app.number_input(key="min-accuracy").value is None
+    assert app.number_input(key="min-speedup").value == pytest.approx(1.2)
+    assert any("Choose it again" in i.value for i in app.info)
+
+
+def test_steps_can_be_put_in_another_order_and_back(app: AppTest, fake: Any) -> None:
+    app.query_params.update({"channel_pruning": "true", "quantization": "true"})
+    app.run()
+    app.button(key="up-quantization").click().run()
+    assert app.query_params["order"] == "quantization,channel_pruning"
+    current = next(r for r, priority in reversed(fake.submitted) if priority == 50)
+    assert [step.technique for step in current.steps] == ["quantization", "channel_pruning"]
+    app.button(key="suggested-order").click().run()
+    assert "order" not in app.query_params
+    app.button(key="undo").click().run()
+    assert app.query_params["order"] == "quantization,channel_pruning"
+    app.query_params["order"] = "mars"
+    app.session_state["order"] = "mars"
+    app.run()
+    assert len(complaints(app)) == 1
+    assert complaints(app)[0].startswith("order: 'mars'")
+
+
+def test_curves_can_be_added_for_comparison_hidden_and_combined(app: AppTest, fake: Any) -> None:
+    app.query_params["weight_pruning"] = "true"
+    app.run()
+    app.multiselect(key="also").set_value(["low_rank"]).run()
+    app.multiselect(key="hide").set_value(["weight_pruning"]).run()
+    wanted = [r for r, _ in fake.submitted if fake.states[f"key-{recipe_hash(r)[:16]}"] == "queued"]
+    alone = [[step.technique for step in r.steps] for r in wanted]
+    assert ["low_rank"] in alone
+    assert alone.count(["weight_pruning"]) == 1, "of what is hidden only the current recipe is measured"
+    app.button(key="combine").click().run()
+    assert app.toggle(key="low_rank").value
+    assert app.multiselect(key="also").value == []
+    assert complaints(app) == []

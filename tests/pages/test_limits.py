@@ -55,6 +55,23 @@ def test_bounds_are_those_of_the_axis() -> None:
     assert bound_of(COSTS["macs"], {"max-size": 3.0}) is None
 
 
+def test_a_limit_of_speed_up_is_one_of_latency(mark: Callable[..., Mark]) -> None:
+    baseline = replace(mark(0.99, 100_000, 2.0).figures, latency_ms_p50=2.0)
+    assert bound_of(LATENCY, {"min-speedup": 4.0}, baseline) == 0.5
+    assert bound_of(LATENCY, {"min-speedup": 4.0, "max-latency": 0.4}, baseline) == 0.4
+    assert bound_of(COSTS["speedup"], {"min-speedup": 1.5, "max-latency": 0.4}, baseline) == 5.0
+    assert bound_of(LATENCY, {"min-speedup": 4.0}) is None
+
+
+def test_points_that_break_a_limit_are_pale_on_every_plot(mark: Callable[..., Mark]) -> None:
+    marks = [replace(mark(0.90, 10_000, 0.3), id="small"), replace(mark(0.99, 90_000, 0.5), id="large")]
+    for axis in (SIZE, LATENCY):
+        curve = next(t for t in pareto_figure(marks, axis, ACCURACY, inside={"small"}).data if t.customdata is not None)
+        assert dict(zip([c[0] for c in curve.customdata], curve.marker.opacity, strict=True)) == {
+            "small": 1.0, "large": pytest.approx(0.3),
+        }
+
+
 def test_what_lies_beyond_a_limit_is_shaded(mark: Callable[..., Mark]) -> None:
     marks = [mark(0.90, 10_000, 0.3), mark(0.99, 90_000, 0.5)]
     figure = pareto_figure(marks, SIZE, ACCURACY, bounds=(50.0, 95.0))
@@ -63,6 +80,8 @@ def test_what_lies_beyond_a_limit_is_shaded(mark: Callable[..., Mark]) -> None:
     assert 90 <= ceiling.x1 <= 110
     assert (floor.y0, floor.xref) == (95.0, "paper")
     assert 85 <= floor.y1 <= 90
+    texts = [shape.label.text for shape in figure.layout.shapes if shape.type == "line"]
+    assert texts == ["at most 50 kB", "at least 95 %"]
     assert not pareto_figure(marks, SIZE, ACCURACY).layout.shapes
 
 

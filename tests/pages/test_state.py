@@ -2,13 +2,22 @@
 
 import io
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from compression.experiments import InputError, list_techniques, recipe_from_dict, recipe_to_dict, recipe_to_yaml
 from pages.components.exchange import read_recipe
 from pages.components.plan import make_plan
-from pages.components.state import EXTRA, Controls, read_extra, recipe_of, widget_values
+from pages.components.state import (
+    EXTRA,
+    ORDER,
+    Controls,
+    in_suggested_order,
+    read_extra,
+    recipe_of,
+    widget_values,
+)
 
 MODELS = ["digits_resnet", "digits_vit"]
 BASE = {"model": "digits_resnet", "dataset": "digits"}
@@ -111,3 +120,32 @@ def test_a_new_student_comes_before_what_acts_on_a_network() -> None:
 
     assert order("half_width") == ["distillation", "channel_pruning", "quantization"]
     assert order("half_depth") == ["channel_pruning", "distillation", "quantization"]
+
+
+def test_a_recipe_keeps_the_order_of_its_steps() -> None:
+    steps = [{"technique": "quantization"}, {"technique": "channel_pruning"}, {"technique": "low_rank"}]
+    recipe = recipe_from_dict({**BASE, "steps": steps})
+    values = widget_values(recipe, MODELS, list_techniques())
+    assert values[ORDER] == "quantization,channel_pruning,low_rank"
+    controls = replace(back(values), order=str(values[ORDER]).split(","))
+    assert recipe_to_dict(recipe_of(controls, list_techniques())) == recipe_to_dict(recipe)
+    suggested = recipe_of(back(values), list_techniques())
+    assert widget_values(suggested, MODELS, list_techniques())[ORDER] == ""
+    some = recipe_of(replace(controls, order=["low_rank", "channel_pruning"]), list_techniques())
+    assert [step.technique for step in some.steps] == ["low_rank", "channel_pruning", "quantization"]
+    with pytest.raises(InputError):
+        recipe_of(replace(controls, order=["mars"]), list_techniques())
+
+
+def test_further_curves_lie_beside_the_recipe_and_hidden_ones_are_not_wanted() -> None:
+    steps = [{"technique": "channel_pruning"}, {"technique": "quantization"}]
+    recipe = recipe_from_dict({**BASE, "steps": steps})
+    plan = make_plan(
+        recipe, list_techniques(), together=False, invite=None, also=["low_rank"], hidden=["quantization"]
+    )
+    assert [(curve.technique, curve.aside) for curve in plan.curves] == [("channel_pruning", False), ("low_rank", True)]
+    assert {tuple(s.technique for s in r.steps) for r in plan.curves[1].recipes} == {("low_rank",)}
+    together = make_plan(recipe, list_techniques(), together=True, invite=None, also=["low_rank"])
+    added = together.curves[2].recipes[0].steps
+    assert sorted(step.technique for step in added) == ["channel_pruning", "low_rank", "quantization"]
+    assert added == in_suggested_order(added, list_techniques())
