@@ -11,7 +11,7 @@ from compression.calibration.smoothing import smooth
 from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
-from compression.knobs import knob, validate
+from compression.knobs import knob, knobs_of, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers
 from compression.solvers.adaround import fit_with_adaround
 from compression.solvers.grids import choose_grid, fit_with_feedback
@@ -20,7 +20,6 @@ from compression.structure.equalization import equalize
 from compression.techniques.registry import register_technique
 
 _PROTECTED_BITS = 8
-_COMMON = ("equalize", "smoothing", "activation_range", "linear_kernel")
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,15 @@ class QuantizationConfig:
     )
     activation_range: str = knob(
         "percentile", "How the range of an activation is chosen.", choices=("minmax", "percentile", "mse"),
-        advanced=True,
+        advanced=True, by_layer=False,
     )
     equalize: bool = knob(
         False, "First rescale channels so that ranges match, across layers joined by ReLU and before batch norms; what "
-        "the network computes stays the same.", advanced=True,
+        "the network computes stays the same.", advanced=True, by_layer=False,
     )
     smoothing: float = knob(
         0.0, "With 8-bit activations: how much of the activations' range goes into the weights behind a layer norm; 0 "
-        "leaves them as they are.", low=0.0, high=1.0, step=0.05, advanced=True,
+        "leaves them as they are.", low=0.0, high=1.0, step=0.05, advanced=True, by_layer=False,
     )
     protect_first_last: bool = knob(
         True, "Keep the first and the last layer at 8 bits where fewer are asked for.", advanced=True
@@ -70,7 +69,7 @@ class QuantizationConfig:
     linear_kernel: str = knob(
         "float", "What multiplies linear layers with float activations: float32, or integers, on weights that stay "
         "packed in memory and activations that are rounded to 8 bits as they come.",
-        choices=("float", "integer"), advanced=True,
+        choices=("float", "integer"), advanced=True, by_layer=False,
     )
 
     def __post_init__(self) -> None:
@@ -141,7 +140,9 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
 
 def _note_common_knobs(config: QuantizationConfig, context: CompressionContext) -> None:
     """Say which overrides have no effect, because the knob is one of the whole step."""
-    common = _COMMON if config.activation_bits == _PROTECTED_BITS else (*_COMMON, "activation_bits")
+    common = [name for name, own in knobs_of(type(config)).items() if not own.by_layer]
+    if config.activation_bits != _PROTECTED_BITS:
+        common.append("activation_bits")
     given = {name for changes in context.overrides.values() for name in changes}
     told = [f"{name} is one for all layers: its override has no effect" for name in common if name in given]
     context.report.notes += told
