@@ -154,6 +154,14 @@ class Service:
         """Layers, strengths and what is measured so far of a technique's sensitivities."""
         return read_map(self.store, sensitivity_key(model, dataset, technique), technique)
 
+    def sensitivity_job(self, model: str, dataset: str, technique: str) -> str:
+        """Key of the job that measures a technique's sensitivities, whether there is one or not.
+
+        Raises:
+            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+        """
+        return sensitivity_key(model, dataset, technique)
+
     def sensitivities(self, model: str, dataset: str, technique: str) -> list[Sensitivity]:
         """What is measured so far, in the order of the layers, of each the weakest strength first."""
         return list(self.sensitivity_map(model, dataset, technique).rows)

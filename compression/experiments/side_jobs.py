@@ -1,4 +1,4 @@
-"""Functions that worker processes run beside experiments: further runtimes, pictures of techniques, values in layers."""
+"""Functions that worker processes run beside experiments: other runtimes, pictures of techniques, layers' values."""
 
 from compression.experiments.jobs import side_stage
 

@@ -63,7 +63,7 @@ class _Option:
 
 @dataclass
 class _Candidate:
-    """A layer, its knobs, its Hessian (not damped), its SVD and what can be made of it; the last option leaves it whole."""
+    """A layer, its knobs, Hessian (not damped) and SVD, and what can be made of it; the last option leaves it whole."""
 
     fqn: str
     layer: nn.Conv2d | nn.Linear

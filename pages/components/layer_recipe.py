@@ -1,7 +1,7 @@
 """What a recipe says of one layer, and how it says something else. Recipes in, recipes out; and recipes as text."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from compression.experiments import (
     Technique,
     default_of,
     knobs_of,
+    matches,
     recipe_from_dict,
     recipe_to_dict,
     step_from_dict,
@@ -81,8 +82,6 @@ def layer_settings(recipe: Recipe, fqn: str) -> list[LayerSetting]:
 
 
 def _setting(step: Step, fqn: str) -> LayerSetting:
-    from compression.layers import matches
-
     knobs = {name: getattr(step.config, name) for name in knobs_of(type(step.config))}
     changed = {k: v for pattern, own in step.overrides.items() if matches(fqn, pattern) for k, v in own.items()}
     outside = ""
@@ -139,16 +138,7 @@ def protected(recipe: Recipe, technique: str, fqn: str, on: bool) -> Recipe:
 
 def without_layer(recipe: Recipe, fqn: str) -> Recipe:
     """The recipe that does not name a layer; steps for this layer alone are left out."""
-    steps = []
-    for step in recipe.steps:
-        if step.include == (fqn,):
-            continue
-        steps.append(replace(
-            step, include=tuple(p for p in step.include if p != fqn),
-            exclude=tuple(p for p in step.exclude if p != fqn),
-            overrides={p: own for p, own in step.overrides.items() if p != fqn},
-        ))
-    return replace(recipe, steps=tuple(steps))
+    return replace(recipe, steps=tuple(_forget(s, fqn) for s in recipe.steps if s.include != (fqn,)))
 
 
 def named_layers(recipe: Recipe) -> list[tuple[str, str, str]]:
@@ -157,21 +147,15 @@ def named_layers(recipe: Recipe) -> list[tuple[str, str, str]]:
     for step in recipe.steps:
         rows += [(step.technique, name, "only these layers") for name in step.include]
         rows += [(step.technique, name, "protected") for name in step.exclude]
-        rows += [
-            (step.technique, name, ", ".join(f"{k} {v}" for k, v in own.items())) for name, own in step.overrides.items()
-        ]
+        for name, own in step.overrides.items():
+            rows.append((step.technique, name, ", ".join(f"{knob} {value}" for knob, value in own.items())))
     return rows
 
 
 def without_name(recipe: Recipe, technique: str, name: str) -> Recipe:
     """The recipe in which a step does not name a layer or pattern; a step that was for it alone is left out."""
-    steps = []
-    for step in recipe.steps:
-        if step.technique != technique:
-            steps.append(step)
-        elif step.include != (name,):
-            steps.append(_forget(step, name))
-    return replace(recipe, steps=tuple(steps))
+    left = [step for step in recipe.steps if step.technique != technique or step.include != (name,)]
+    return _each(replace(recipe, steps=tuple(left)), technique, lambda step: _forget(step, name))
 
 
 def _forget(step: Step, name: str) -> Step:
@@ -181,5 +165,5 @@ def _forget(step: Step, name: str) -> Step:
     )
 
 
-def _each(recipe: Recipe, technique: str, change: Any) -> Recipe:
+def _each(recipe: Recipe, technique: str, change: Callable[[Step], Step]) -> Recipe:
     return replace(recipe, steps=tuple(change(s) if s.technique == technique else s for s in recipe.steps))
