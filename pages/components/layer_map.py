@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LAYER = "layer"
 _TECHNIQUES, _FIRST = "map", ("quantization", "weight_pruning")
 _POLL = 1.0
-_CLICKED, _JOBS = "layer-clicked", "map-jobs"
+_CLICKED = "layer-clicked"
 _UNFINISHED = ("queued", "running")
 
 
@@ -55,11 +55,8 @@ def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], 
         format_func=lambda key: get_technique(key).title, bind="query-params",
     )
     st.caption(
-        "Each layer alone is compressed and the network's predictions on 128 training samples are compared with the "
-        "uncompressed network's: the mean Kullback-Leibler divergence, in nats. The test split is not looked at."
-        if "language" not in _task(service, recipe) else
-        "Each layer alone is compressed and the network's predictions on 16 training sequences are compared with the "
-        "uncompressed network's: the mean Kullback-Leibler divergence, in nats. The test split is not looked at."
+        "Each layer alone is compressed, and the network's predictions on samples of the training split are compared "
+        "with the uncompressed network's: the mean Kullback-Leibler divergence, in nats. The higher, the more sensitive."
     )
     if not chosen:
         st.info("Choose one technique or more.", icon=":material/touch_app:")
@@ -73,10 +70,6 @@ def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], 
         return
     every = _POLL if _busy(service, recipe, maps) else None
     st.fragment(_show_map, run_every=every)(service, recipe, wanted, layers, selected, every)
-
-
-def _task(service: "Service", recipe: Recipe) -> str:
-    return next((str(info.task) for info in service.models() if info.name == recipe.model), "")
 
 
 def _maps(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> list[SensitivityMap]:
