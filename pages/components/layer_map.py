@@ -56,7 +56,7 @@ def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], 
     )
     st.caption(
         "Each layer alone is compressed, and the network's predictions on samples of the training split are compared "
-        "with the uncompressed network's: the mean Kullback-Leibler divergence, in nats. The higher, the more sensitive."
+        "with the uncompressed network's: the mean Kullback-Leibler divergence, in nats. Higher is more sensitive."
     )
     if not chosen:
         st.info("Choose one technique or more.", icon=":material/touch_app:")

@@ -65,7 +65,8 @@ def test_the_map_has_a_row_per_layer_and_a_column_per_strength() -> None:
 
 def test_a_map_that_has_not_been_begun_shows_the_models_layers() -> None:
     figure = sensitivity_figure([RANKS], ["x", "y"])
-    assert list(figure.layout.yaxis.ticktext) == ["x", "y"] and [list(row) for row in figure.data[0].z] == [[None], [None]]
+    assert list(figure.layout.yaxis.ticktext) == ["x", "y"]
+    assert [list(row) for row in figure.data[0].z] == [[None], [None]]
 
 
 @pytest.mark.parametrize(("quantity", "total", "largest"), [("bytes", 1000, 500), ("MACs", 90_000, 57_600)])

@@ -34,7 +34,8 @@ class Extras:
         del model, dataset
         rows = tuple(self.rows.get(technique, ()))
         layers = LAYERS if rows or technique in self.gaps else ()
-        return SensitivityMap(technique, layers, strengths(get_technique(technique)), rows, self.gaps.get(technique, {}))
+        values, gaps = strengths(get_technique(technique)), self.gaps.get(technique, {})
+        return SensitivityMap(technique, layers, values, rows, gaps)
 
     def submit_sensitivity(self, model: str, dataset: str, technique: str) -> str:
         self.begun.append(technique)
@@ -97,7 +98,7 @@ def in_view(page: AppTest) -> Recipe:
     return read_recipe_text(text[0] if isinstance(text, list) else text)
 
 
-def test_the_uncompressed_model_is_asked_for_and_the_map_can_be_started(app: AppTest, fake: Any, extras: Extras) -> None:
+def test_the_model_is_measured_and_its_map_can_be_started(app: AppTest, fake: Any, extras: Extras) -> None:
     page = layers_page(app)
     assert [own for own, _ in fake.submitted] == [recipe()]
     assert in_view(page) == recipe()
