@@ -25,6 +25,7 @@ class Knob:
         help: One sentence for the form.
         unit: Unit or meaning of the number ("fraction", "bits").
         advanced: Whether the form folds it away.
+        by_layer: Whether one layer can have a value of its own; otherwise an override of it has no effect.
     """
 
     help: str
@@ -36,6 +37,7 @@ class Knob:
     sweep: tuple[Any, ...] = ()
     unit: str = ""
     advanced: bool = False
+    by_layer: bool = True
 
 
 def knob(default: Any, help: str, **metadata: Any) -> Any:

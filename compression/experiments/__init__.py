@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compression.experiments.store import ResultStore
     from compression.experiments.sweep import vary
     from compression.knobs import Knob, default_of, knobs_of
+    from compression.layers import matches
     from compression.recipe import (
         Recipe,
         Runtime,
@@ -62,6 +63,7 @@ __all__ = [
     "home",
     "knobs_of",
     "list_techniques",
+    "matches",
     "recipe_from_dict",
     "recipe_from_yaml",
     "recipe_hash",
@@ -85,6 +87,7 @@ _MODULES = {
     "compression.experiments.store": ("ResultStore",),
     "compression.experiments.sweep": ("vary",),
     "compression.knobs": ("Knob", "default_of", "knobs_of"),
+    "compression.layers": ("matches",),
     "compression.recipe": (
         "Recipe", "Runtime", "Step", "recipe_from_dict", "recipe_from_yaml", "recipe_hash", "recipe_to_dict",
         "recipe_to_yaml", "step_from_dict",

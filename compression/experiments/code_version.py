@@ -15,7 +15,7 @@ _PRESENTATION = (
     "downloads.py", "cores.py",
     "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
     "wording.py", "pace.py",
-    "sensitivity.py", "probing.py",
+    "sensitivity.py", "probing.py", "distribution.py", "distributions.py",
 )
 _PRESENTATION_FOLDERS = ("reports", "runtimes", "search")
 

@@ -183,7 +183,7 @@ def _matrix(model: nn.Module, fqn: str) -> Tensor | None:
     except AttributeError:
         return None
     if isinstance(layer, Factorized):
-        return _product(layer)
+        return multiplied_out(layer)
     rows = layer.weight.detach().flatten(1)  # type: ignore[union-attr,operator]
     kept = state_of(model).kept.get(fqn)
     if kept is None:
@@ -193,7 +193,8 @@ def _matrix(model: nn.Module, fqn: str) -> Tensor | None:
     return whole
 
 
-def _product(layer: nn.Sequential) -> Tensor:
+def multiplied_out(layer: nn.Sequential) -> Tensor:
+    """The weight that a split layer stands for, as (outputs, inputs)."""
     first, *rest = [part.weight.detach() for part in layer]  # type: ignore[union-attr]
     if len(rest) == 2:  # Tucker-2: inward (i, in), core (o, i, k, k), outward (out, o)
         core, outward = rest[0], rest[1].flatten(1)

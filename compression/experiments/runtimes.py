@@ -129,7 +129,7 @@ def export_program(store: ResultStore, key: str, progress: Progress, cancelled: 
     """
     own = _subject(store, key)
     progress(0.1, "reading the packed weights")
-    model = _unpacked(own)
+    model = unpacked_model(own.recipe, own.task, own.folder / PACKED_NAME)
     progress(0.3, "exporting the program")
     path = own.folder / RUNTIMES["torch"].file_name
     size = write_program(model, own.task.example_input(), path)
@@ -155,14 +155,18 @@ def export_program(store: ResultStore, key: str, progress: Progress, cancelled: 
     return record
 
 
-def _unpacked(own: _Subject) -> nn.Module:
-    """The compressed network with the weights of its packed file."""
-    packed = unpack_model(own.folder / PACKED_NAME)
-    model = own.task.load_model()
-    for step in own.recipe.steps:
+def unpacked_model(recipe: Recipe, task: Task, path: Path) -> nn.Module:
+    """The compressed network of a recipe with the weights of its packed file, in eval mode.
+
+    Raises:
+        InputError: if the file is damaged or is another network's.
+    """
+    packed = unpack_model(path)
+    model = task.load_model()
+    for step in recipe.steps:
         student = getattr(step.config, "student", None)
-        if student in registry.students_of(own.task.info.name):
-            model = registry.students_of(own.task.info.name)[student]()
+        if student in registry.students_of(task.info.name):
+            model = registry.students_of(task.info.name)[student]()
     rebuild(model, packed.tensors, packed.shared)
     load_packed(model, packed)
     return model.eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.experiments import stages
+from compression.experiments.distributions import Distributions
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
 from compression.experiments.exports import Exports
@@ -52,6 +53,7 @@ class Service:
         self._known: dict[str, ExperimentResult] = {}
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
         self.exports = Exports(self.store, self._engine, self._lost)
+        self.distributions = Distributions(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
         self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
@@ -151,6 +153,14 @@ class Service:
     def sensitivity_map(self, model: str, dataset: str, technique: str) -> SensitivityMap:
         """Layers, strengths and what is measured so far of a technique's sensitivities."""
         return read_map(self.store, sensitivity_key(model, dataset, technique), technique)
+
+    def sensitivity_job(self, model: str, dataset: str, technique: str) -> str:
+        """Key of the job that measures a technique's sensitivities, whether there is one or not.
+
+        Raises:
+            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+        """
+        return sensitivity_key(model, dataset, technique)
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> list[Sensitivity]:
         """What is measured so far, in the order of the layers, of each the weakest strength first."""

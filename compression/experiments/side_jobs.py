@@ -1,4 +1,4 @@
-"""Functions that worker processes run beside experiments: further runtimes, and pictures of techniques."""
+"""Functions that worker processes run beside experiments: other runtimes, pictures of techniques, layers' values."""
 
 from compression.experiments.jobs import side_stage
 
@@ -39,4 +39,13 @@ def illustrate(root: str, job: str, model: str, technique: str, before: bool = T
     return before and side_stage(
         root, job,
         lambda store, progress, cancelled: illustration.illustrate(store, model, technique, progress, cancelled),
+    )
+
+
+def distribute(root: str, job: str, key: str, before: bool = True) -> bool:
+    """Look at the values in the layers of a result and of its original."""
+    from compression.experiments import distribution
+
+    return before and side_stage(
+        root, job, lambda store, progress, cancelled: distribution.distribute(store, key, progress, cancelled)
     )

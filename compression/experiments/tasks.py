@@ -120,7 +120,7 @@ class Task:
         cancelled: Callable[[], bool],
     ) -> CompressionContext:
         """What the techniques are given. `model` is the untouched original."""
-        calibration = self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], _CALIBRATION_SEED)
+        calibration = self.calibration_split
         layers = [fqn for fqn, _ in weight_layers(model)]
         held_out, training = self._training_splits
         return CompressionContext(
@@ -141,6 +141,11 @@ class Task:
             progress=progress,
             cancelled=cancelled,
         )
+
+    @property
+    def calibration_split(self) -> datasets.Split:
+        """A fixed sample of the training split that techniques calibrate on."""
+        return self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], _CALIBRATION_SEED)
 
     @property
     def selection_split(self) -> datasets.Split:

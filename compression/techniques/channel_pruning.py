@@ -37,11 +37,11 @@ class ChannelPruningConfig:
     )
     scope: str = knob(
         "global", "Remove where it costs least, or the same fraction of each group.", choices=("global", "layer"),
-        advanced=True,
+        advanced=True, by_layer=False,
     )
     target: str = knob(
         "units", "What a ratio that is spread over groups is a fraction of: units, or multiply-accumulates.",
-        choices=("units", "macs"), advanced=True,
+        choices=("units", "macs"), advanced=True, by_layer=False,
     )
     reconstruct: bool = knob(
         True, "Refit the layers behind, so that they make up for the removed inputs.", advanced=True
@@ -86,7 +86,7 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     chosen = [g for g in groups if _selected(g, config, context)]
     if not chosen:
         raise NotApplicableError("no channels, neurons or heads were found that can be removed on their own")
-    plans = [_plan(model, group, config_for(group.name, config, context), context) for group in chosen]
+    plans = [_plan(model, group, _config_of(group, config, context), context) for group in chosen]
     shares = _spread([p for p in plans if p.config == config and config.scope == "global"], model, config, context)
     removed = 0
     for plan in plans:
@@ -97,6 +97,12 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
         context.report.notes.append(f"{removed} of {total} channels, neurons and heads removed")
         finish_step(model, context)
     return model
+
+
+def _config_of(group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext) -> ChannelPruningConfig:
+    """The knobs of a group: those that an override gives to any of the layers whose outputs it is."""
+    own = (config_for(name, config, context) for name in group.producers())
+    return next((changed for changed in own if changed != config), config)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
-from compression.layers import selected_layers
+from compression.layers import config_for, selected_layers
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
 from compression.solvers.tucker import tucker2, tucker2_factors
 from compression.state import state_of
@@ -63,10 +63,11 @@ class _Option:
 
 @dataclass
 class _Candidate:
-    """A layer, its Hessian (not damped), its SVD and what can be made of it; the last option leaves it whole."""
+    """A layer, its knobs, Hessian (not damped) and SVD, and what can be made of it; the last option leaves it whole."""
 
     fqn: str
     layer: nn.Conv2d | nn.Linear
+    config: LowRankConfig
     hessian: Tensor | None
     svd: tuple[Tensor, Tensor, Tensor]
     options: list[_Option]
@@ -97,14 +98,16 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     Raises:
         NotApplicableError: if no layer can be split with a gain.
     """
-    if config.rank_ratio >= 1.0 and config.allocation != "energy":
+    if _keeps_all(config) and not context.overrides:
         return model
     split = tuple(f"{fqn}." for fqn in factorized_layers(model))
     candidates = []
     for fqn, layer in selected_layers(model, context):
         if split and fqn.startswith(split):
             context.report.skipped[fqn] = "part of a layer that was split before"
-        elif candidate := _candidate(fqn, layer, model, config, context):
+        elif _keeps_all(own := config_for(fqn, config, context)):
+            context.report.skipped[fqn] = "all its weights are to be kept"
+        elif candidate := _candidate(fqn, layer, model, own, context):
             candidates.append(candidate)
     if not candidates:
         raise NotApplicableError("no layer is large enough to gain from a split")
@@ -112,7 +115,7 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     for candidate, option in zip(candidates, _choose(candidates, config), strict=True):
         whole, kept = whole + candidate.options[-1].cost, kept + option.cost
         if not option.ranks:
-            context.report.skipped[candidate.fqn] = _WHOLE[config.allocation]
+            context.report.skipped[candidate.fqn] = _WHOLE[candidate.config.allocation]
             continue
         context.check_cancelled()
         _split(model, candidate, option.ranks)
@@ -123,6 +126,10 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
         context.report.notes.append("ranks: " + ", ".join(ranks))
         finish_step(model, context)
     return model
+
+
+def _keeps_all(config: LowRankConfig) -> bool:
+    return config.rank_ratio >= 1.0 and config.allocation != "energy"
 
 
 def _candidate(
@@ -144,7 +151,7 @@ def _candidate(
     if not options:
         context.report.skipped[fqn] = "too small: the factors would be larger than the layer"
         return None
-    return _Candidate(fqn, layer, hessian, svd, [*options, _Option((), 0.0, float(weight.numel()))])
+    return _Candidate(fqn, layer, config, hessian, svd, [*options, _Option((), 0.0, float(weight.numel()))])
 
 
 def _svd_options(values: Tensor, outputs: int, inputs: int) -> list[_Option]:
@@ -187,7 +194,16 @@ def _metric(hessian: Tensor | None) -> Tensor | None:
 
 
 def _choose(candidates: list[_Candidate], config: LowRankConfig) -> list[_Option]:
+    """Option per layer; those with knobs of their own are left out of the common budget."""
+    together = [c for c in candidates if c.config == config]
+    chosen = {c.fqn: option for c, option in zip(together, _share_out(together, config), strict=True)}
+    return [chosen[c.fqn] if c.fqn in chosen else _share_out([c], c.config)[0] for c in candidates]
+
+
+def _share_out(candidates: list[_Candidate], config: LowRankConfig) -> list[_Option]:
     """Option per layer; errors relative to the layer's output make layers comparable."""
+    if not candidates:
+        return []
     if config.allocation == "dynamic":
         budget = config.rank_ratio * sum(c.options[-1].cost for c in candidates)
         errors = [np.array([option.error for option in c.options]) for c in candidates]

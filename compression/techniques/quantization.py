@@ -11,7 +11,7 @@ from compression.calibration.smoothing import smooth
 from compression.context import CompressionContext
 from compression.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
-from compression.knobs import knob, validate
+from compression.knobs import knob, knobs_of, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers
 from compression.metrics.environment import int8_weight_bits
 from compression.solvers.adaround import fit_with_adaround
@@ -24,7 +24,6 @@ _PROTECTED_BITS = 8
 _REDUCED_RANGE = (
     "weights meant for 8 bits have 7: this processor's integer kernels (x86 without VNNI) overflow with 8-bit weights"
 )
-_COMMON = ("equalize", "smoothing", "activation_range", "linear_kernel")
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,15 @@ class QuantizationConfig:
     )
     activation_range: str = knob(
         "percentile", "How the range of an activation is chosen.", choices=("minmax", "percentile", "mse"),
-        advanced=True,
+        advanced=True, by_layer=False,
     )
     equalize: bool = knob(
         False, "First rescale channels so that ranges match, across layers joined by ReLU and before batch norms; what "
-        "the network computes stays the same.", advanced=True,
+        "the network computes stays the same.", advanced=True, by_layer=False,
     )
     smoothing: float = knob(
         0.0, "With 8-bit activations: how much of the activations' range goes into the weights behind a layer norm; 0 "
-        "leaves them as they are.", low=0.0, high=1.0, step=0.05, advanced=True,
+        "leaves them as they are.", low=0.0, high=1.0, step=0.05, advanced=True, by_layer=False,
     )
     protect_first_last: bool = knob(
         True, "Keep the first and the last layer at 8 bits where fewer are asked for.", advanced=True
@@ -74,7 +73,7 @@ class QuantizationConfig:
     linear_kernel: str = knob(
         "float", "What multiplies linear layers with float activations: float32, or integers, on weights that stay "
         "packed in memory and activations that are rounded to 8 bits as they come.",
-        choices=("float", "integer"), advanced=True,
+        choices=("float", "integer"), advanced=True, by_layer=False,
     )
 
     def __post_init__(self) -> None:
@@ -145,7 +144,9 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
 
 def _note_common_knobs(config: QuantizationConfig, context: CompressionContext) -> None:
     """Say which overrides have no effect, because the knob is one of the whole step."""
-    common = _COMMON if config.activation_bits == _PROTECTED_BITS else (*_COMMON, "activation_bits")
+    common = [name for name, own in knobs_of(type(config)).items() if not own.by_layer]
+    if config.activation_bits != _PROTECTED_BITS:
+        common.append("activation_bits")
     given = {name for changes in context.overrides.values() for name in changes}
     told = [f"{name} is one for all layers: its override has no effect" for name in common if name in given]
     context.report.notes += told

@@ -37,7 +37,8 @@ class WeightPruningConfig:
         choices=("magnitude", "wanda", "sparsegpt"), advanced=True,
     )
     scope: str = knob(
-        "global", "Rank all weights together, or within each layer.", choices=("global", "layer"), advanced=True
+        "global", "Rank all weights together, or within each layer.", choices=("global", "layer"), advanced=True,
+        by_layer=False,
     )
     pattern: str = knob(
         "none", "Keep 2 of 4 or 4 of 8 consecutive inputs instead of a free choice; sets the sparsity to one half.",

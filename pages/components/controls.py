@@ -44,17 +44,33 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
     return values
 
 
+def knob_label(name: str, knob: Knob) -> str:
+    """A knob's name for people, with its unit."""
+    label = name.replace("_", " ").capitalize()
+    return f"{label} ({knob.unit})" if knob.unit and knob.unit not in name else label
+
+
 def _widget(technique: Technique, name: str, knob: Knob, further: Further) -> Any:
     key, default = knob_key(technique.key, name), default_of(technique.config_type, name)
-    label = name.replace("_", " ").capitalize()
-    if knob.unit and knob.unit not in name:
-        label += f" ({knob.unit})"
     common: dict[str, Any] = {
-        "label": label, "key": key, "help": knob.help, "bind": "query-params", "persist_state": "session",
+        "label": knob_label(name, knob), "key": key, "help": knob.help, "bind": "query-params",
+        "persist_state": "session",
     }
+    return knob_widget(knob, default, common, further)
+
+
+def knob_widget(knob: Knob, value: Any, common: dict[str, Any], further: Further) -> Any:
+    """One knob's widget, at a value.
+
+    Args:
+        knob: The knob.
+        value: What it shows first.
+        common: Arguments of every widget: "label", "key", "help" and so on.
+        further: What the model at hand adds to the choices of knobs, by kind.
+    """
     if knob.choices is None:
-        return _range(knob, default, common)
-    return _choice([*knob.choices, *further.get(knob.further, ())], default, common)
+        return _range(knob, value, common)
+    return _choice([*knob.choices, *further.get(knob.further, ())], value, common)
 
 
 def _choice(options: list[Any], default: Any, common: dict[str, Any]) -> Any:

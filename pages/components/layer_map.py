@@ -1,0 +1,157 @@
+"""The sensitivity map on the Layers page: which techniques, start, progress, cancel, and the map as it fills."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
+from pages.components.formats import knob_value
+from pages.components.layer_charts import sensitivity_figure
+from pages.components.palette import Theme
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+LAYER = "layer"
+_TECHNIQUES, _FIRST = "map", ("quantization", "weight_pruning")
+_POLL = 1.0
+_CLICKED = "layer-clicked"
+_UNFINISHED = ("queued", "running")
+
+
+def theme() -> Theme:
+    """The theme that the page is drawn in."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def select_layer(fqn: str) -> None:
+    """Put a layer in focus; it is part of the address."""
+    st.query_params[LAYER] = fqn
+
+
+def take_click(key: str, layer_of: Callable[[dict[str, object]], object]) -> None:
+    """Put the layer that was clicked in a plot in focus, and have the whole page drawn anew."""
+    points = st.session_state[key].selection.points
+    fqn = layer_of(points[0]) if points else None
+    if fqn:
+        select_layer(str(fqn[0] if isinstance(fqn, list) else fqn))
+        st.session_state[_CLICKED] = True
+
+
+def follow_click() -> None:
+    """Within a fragment: draw the whole page anew if a layer was clicked."""
+    if st.session_state.pop(_CLICKED, False):
+        st.rerun()
+
+
+def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], selected: str | None) -> None:
+    """Choose techniques, and below them the map."""
+    keys = [technique.key for technique in service.techniques() if technique.by_layer]
+    chosen = st.pills(
+        "Techniques", keys, selection_mode="multi", default=[key for key in _FIRST if key in keys], key=_TECHNIQUES,
+        format_func=lambda key: get_technique(key).title, bind="query-params",
+    )
+    st.caption(
+        "Each layer alone is compressed, and the network's predictions on samples of the training split are compared "
+        "with the uncompressed network's: the mean Kullback-Leibler divergence, in nats. Higher is more sensitive."
+    )
+    if not chosen:
+        st.info("Choose one technique or more.", icon=":material/touch_app:")
+        return
+    wanted = [key for key in keys if key in chosen]
+    try:
+        with st.spinner("Reading model and data ..."):
+            maps = _maps(service, recipe, wanted)
+    except InputError as error:
+        st.error(str(error))
+        return
+    every = _POLL if _busy(service, recipe, maps) else None
+    st.fragment(_show_map, run_every=every)(service, recipe, wanted, layers, selected, every)
+
+
+def _maps(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> list[SensitivityMap]:
+    return [service.sensitivity_map(str(recipe.model), recipe.dataset, key) for key in techniques]
+
+
+def _statuses(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> dict[str, JobStatus]:
+    """State of each technique's job, where it has one."""
+    ids = {key: service.sensitivity_job(str(recipe.model), recipe.dataset, key) for key in techniques}
+    found = service.status(ids.values())
+    return {key: found[job] for key, job in ids.items() if job in found}
+
+
+def _busy(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap]) -> bool:
+    states = _statuses(service, recipe, [own.technique for own in maps])
+    return any(status.state in _UNFINISHED for status in states.values())
+
+
+def _show_map(
+    service: "Service", recipe: Recipe, techniques: Sequence[str], layers: Sequence[str], selected: str | None,
+    every: float | None,
+) -> None:
+    """Progress and the map as far as it is measured; a fragment's body."""
+    follow_click()
+    maps = _maps(service, recipe, techniques)
+    if _busy(service, recipe, maps) != (every is not None):
+        st.rerun()
+    _show_jobs(service, recipe, maps)
+    if not any(own.layers for own in maps) and not layers:
+        st.caption("The layers appear once the uncompressed model has been measured.")
+        return
+    st.plotly_chart(
+        sensitivity_figure(maps, layers, selected, theme()), key="sensitivity", selection_mode="points",
+        on_select=partial(take_click, "sensitivity", lambda point: point.get("customdata")),
+        config={"displayModeBar": False},
+        alt="Error of the network when one layer alone is compressed; the table below has the numbers",
+    )
+    with st.expander("The map as a table", key="map-table"):
+        st.dataframe(map_table(maps), alt="Error in nats per layer, technique and strength")
+    reasons = sorted({reason for own in maps for reason in own.gaps.values()})
+    if reasons:
+        st.caption("A cross: the technique cannot act on this layer alone. " + "; ".join(reasons[:4]) + ".")
+
+
+def _show_jobs(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap]) -> None:
+    statuses = _statuses(service, recipe, [own.technique for own in maps])
+    busy = [status.id for status in statuses.values() if status.state in _UNFINISHED]
+    measured = sum(own.measured for own in maps) / len(maps)
+    with st.container(horizontal=True, vertical_alignment="center", key="map-job"):
+        if busy:
+            st.button("Cancel", key="cancel-map", icon=":material/stop:", on_click=partial(service.cancel, busy))
+            doing = next((s.message for s in statuses.values() if s.state == "running" and s.message), "waiting")
+            st.progress(min(1.0, measured), text=f"{100 * measured:.0f} % measured: {doing}")
+        elif measured < 1.0:
+            techniques = [own.technique for own in maps if not own.complete]
+            st.button(
+                "Go on" if measured else "Measure the sensitivities", key="start-map", icon=":material/play_arrow:",
+                on_click=partial(_start, service, recipe, techniques),
+            )
+            cancelled = any(status.state == "cancelled" for status in statuses.values())
+            told = f"{100 * measured:.0f} % measured. What is measured stays." if measured else "Nothing measured yet."
+            st.caption(("Cancelled. " if cancelled else "") + told, width="content")
+    for error in sorted({status.error for status in statuses.values() if status.error}):
+        st.error(error)
+
+
+def _start(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> None:
+    try:
+        for key in techniques:
+            service.submit_sensitivity(str(recipe.model), recipe.dataset, key)
+    except InputError as error:
+        st.toast(str(error), icon=":material/error:")
+
+
+def map_table(maps: Sequence[SensitivityMap]) -> pd.DataFrame:
+    """Errors as numbers: a row per layer, a column per technique and strength; gaps and what is to come are empty."""
+    columns: dict[str, dict[str, float]] = {}
+    for own in maps:
+        title = get_technique(own.technique).title
+        cells = {(row.fqn, row.value): row.error for row in own.rows}
+        for value in own.strengths:
+            column = {fqn: cells[fqn, value] for fqn in own.layers if (fqn, value) in cells}
+            columns[f"{title} {knob_value(value)}"] = column
+    order = list(dict.fromkeys(fqn for own in maps for fqn in own.layers))
+    return pd.DataFrame(columns).reindex(order)

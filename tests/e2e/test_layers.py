@@ -1,0 +1,39 @@
+"""What a person does on the Layers page, in a real browser against the real workers."""
+
+import json
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, quote, urlparse
+
+from playwright.sync_api import Page, expect
+
+Visit = Callable[..., Page]
+RECIPE = {"model": "digits_resnet", "dataset": "digits", "steps": [{"technique": "weight_pruning", "sparsity": 0.8}]}
+FIRST_POINT = 120_000
+
+
+def address_of(page: Page, name: str) -> str:
+    return parse_qs(urlparse(page.url).query).get(name, [""])[0]
+
+
+def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit) -> None:
+    page = visit(f"/layers?map=binarization&recipe={quote(json.dumps(RECIPE))}")
+    expect(page.get_by_role("combobox", name="Layer")).to_be_visible(timeout=FIRST_POINT)
+    page.get_by_role("button", name="Measure the sensitivities").click()
+    expect(page.get_by_text(re.compile(r"\d+ % measured"))).to_be_visible(timeout=FIRST_POINT)
+    page.get_by_role("button", name="Cancel").first.click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible(timeout=FIRST_POINT)
+
+    page.get_by_text("Share", exact=True).click()
+    tile = page.locator(".stPlotlyChart .slicetext").filter(has_text="conv2").last
+    tile.click()
+    expect(page.get_by_text("What it is", exact=True)).to_be_visible()
+    chosen = address_of(page, "layer")
+    assert chosen.endswith("conv2")
+    page.get_by_role("button", name="Protect", exact=True).click()
+    expect(page.get_by_text("protected here")).to_be_visible()
+    assert json.loads(address_of(page, "recipe"))["steps"][0]["layers"] == {"exclude": [chosen]}
+
+    page.get_by_role("button", name="Open in Explore").click()
+    expect(page).to_have_url(re.compile(r"weight_pruning\.sparsity=0\.8"))
+    assert json.loads(address_of(page, "extra")) == {"weight_pruning": {"layers": {"exclude": [chosen]}}}
