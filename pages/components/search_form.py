@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 MODEL, DATASET, TECHNIQUES, STRATEGY, SEED = "for-model", "for-data", "use", "strategy", "sampler-seed"
 _FIRST_MODEL, _FIRST_DROP, _FIRST_TRIALS = "digits_resnet", 1.0, 30
-_STRATEGY_TITLES = {
-    "planned": "Plans from the layers' sensitivities, then TPE", "tpe": "TPE alone", "random": "Random",
-}
+_STRATEGY_HELP = (
+    "planned: plans from the layers' sensitivities first, then Optuna's TPE sampler; tpe: that sampler alone; random: "
+    "without any learning, to compare with"
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
     )
     with st.expander("How it searches", key="how"):
         strategy = st.selectbox(
-            "Strategy", STRATEGIES, key=STRATEGY, format_func=_STRATEGY_TITLES.__getitem__, bind="query-params",
-            persist_state="session",
+            "Strategy", STRATEGIES, key=STRATEGY, bind="query-params", persist_state="session", help=_STRATEGY_HELP,
         )
         seed = st.number_input(
             "Seed of the sampler", 0, 2**31 - 1, 0, key=SEED, bind="query-params", persist_state="session"
@@ -104,12 +104,8 @@ def _pick_model(service: "Service", models: Sequence[ModelInfo]) -> ModelInfo:
     if wanted is not None and wanted not in names:
         st.warning(f"model: {wanted!r} is not here; allowed: {', '.join(names)}")
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
-    by_name = {info.name: info for info in models}
-    name = st.selectbox(
-        "Model", names, index=first, key=MODEL, bind="query-params", persist_state="session",
-        format_func=lambda own: by_name[own].title,
-    )
-    info = by_name[name]
+    name = st.selectbox("Model", names, index=first, key=MODEL, bind="query-params", persist_state="session")
+    info = next(info for info in models if info.name == name)
     _show_baseline(service, info)
     return info
 

@@ -48,14 +48,14 @@ def shown(page: AppTest) -> AppTest:
 
 def finished(searches: Searches, spec: SearchSpec = SPEC) -> SearchRecord:
     name = searches.start(spec)
-    searches.wait(name, 60)
+    searches.wait(name, 300)
     record = searches.read(name)
     assert record is not None
     return record
 
 
 def until(searches: Searches, name: str, reached: Callable[[SearchRecord], bool]) -> SearchRecord:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         record = searches.read(name)
         if record is not None and reached(record):
@@ -115,7 +115,7 @@ def test_a_started_search_is_the_address_and_is_shown_when_done(app: AppTest, se
     shown(page.button(key="start").click().run())
     name = page.query_params["search"]
     assert searches.read(name).spec == replace(SPEC, limits=Limits(1.0, 500_000.0))  # type: ignore[union-attr]
-    searches.wait(name, 60)
+    searches.wait(name, 300)
     shown(page.run())
     assert any("keep the limits" in own.value for own in page.success)
     assert page.metric[0].value == "8 of 8"
@@ -161,7 +161,7 @@ def test_a_search_goes_on_after_a_restart(
     assert any("server stopped" in warning.value for warning in page.warning)
     laboratory.open = True
     shown(page.button(key="search-resume").click().run())
-    again.wait(name, 60)
+    again.wait(name, 300)
     assert any("The budget is used" in own.value for own in shown(page.run()).success)
     again.close()
 

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from compression.experiments import recipe_from_dict, recipe_to_dict
 from compression.experiments.pareto import Measured
-from compression.experiments.search.records import SearchRecord
-from compression.experiments.search.searches import Searches
+from compression.experiments.search.outcomes import appraise
+from compression.experiments.search.records import SearchRecord, TrialRecord
 from compression.experiments.search.spec import Limits, SearchSpec
 from pages.components.palette import origin_color
 from pages.components.search_charts import (
@@ -20,20 +21,33 @@ from pages.components.search_charts import (
     volume_figure,
 )
 from pages.components.search_words import ago, asked, duration, front_table, trial_table, verdict
-from tests.experiments.search.laboratories import FakeLaboratory
+from tests.experiments.search.laboratories import BASELINE, made_up
 
 LIMITS = Limits(max_accuracy_drop=1.0, max_size_bytes=250_000, min_speedup=1.1)
 
 
+def quantized(number: int, weight_bits: int, pruning_ratio: float = 0.0) -> TrialRecord:
+    steps: list[dict[str, Any]] = [{"technique": "quantization", "weight_bits": weight_bits}]
+    if pruning_ratio:
+        steps.insert(0, {"technique": "channel_pruning", "pruning_ratio": pruning_ratio})
+    recipe = recipe_from_dict({"model": "digits_resnet", "dataset": "digits", "steps": steps})
+    outcome, origin = made_up(recipe), ("probe", "plan", "sampler")[number % 3]
+    data = recipe_to_dict(recipe)
+    return TrialRecord(number, outcome.key, origin, data, "done", outcome)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> SearchRecord:
-    searches = Searches(Path(tmp_path_factory.mktemp("searches")), FakeLaboratory())
-    name = searches.start(SearchSpec("m", "d", ("channel_pruning", "quantization"), LIMITS, trials=14))
-    searches.wait(name, 60)
-    found = searches.read(name)
-    searches.close()
-    assert found is not None and found.front
-    return found
+def record() -> SearchRecord:
+    """A search of fourteen trials, judged as one on disk is."""
+    spec = SearchSpec("digits_resnet", "digits", ("channel_pruning", "quantization"), LIMITS, trials=14)
+    settings = [(bits, ratio) for bits in (8, 5, 4, 3, 2) for ratio in (0.0, 0.15, 0.9)][:14]
+    trials = [quantized(number, *own) for number, own in enumerate(settings)]
+    ended = tuple((trial.number, trial.outcome) for trial in trials if trial.outcome is not None)
+    judged = appraise(BASELINE, ended, LIMITS)
+    judged_trials = tuple(replace(trial, standing=judged.standings[trial.number]) for trial in trials)
+    return SearchRecord(
+        "name", spec, "done", "The budget is used.", "", 60.0, BASELINE, judged_trials, volumes=judged.volumes
+    )
 
 
 def test_every_trial_is_drawn_once_by_origin_and_faded_beyond_a_limit(record: SearchRecord) -> None:
