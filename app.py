@@ -21,6 +21,7 @@ pages = [
     st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
     st.Page("pages/layers.py", title="Layers", icon=":material/layers:"),
+    st.Page("pages/search.py", title="Search", icon=":material/travel_explore:"),
     st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
 ]
 st.navigation(pages, position="top").run()

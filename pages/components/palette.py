@@ -29,6 +29,11 @@ _SYMBOLS = {
 }
 _SPARE = ("#4477AA", "#AA3377", "#228833", "#CCBB44")
 VARIANTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+_ORIGINS = {  # of a search's trials: Paul Tol's bright colours, which no technique has
+    "light": {"probe": "#8A8F98", "plan": "#4477AA", "sampler": "#AA3377"},
+    "dark": {"probe": "#9AA0AA", "plan": "#7FB2E5", "sampler": "#EE88BB"},
+}
+ORIGIN_SYMBOLS = {"probe": "triangle-up", "plan": "square", "sampler": "circle"}
 BADGE_COLORS = {"measured": "green", "simulated": "orange", "estimated": "gray"}
 
 
@@ -42,6 +47,11 @@ def technique_color(key: str, theme: Theme = "light") -> str:
 def technique_symbol(key: str) -> str:
     """Plotly marker symbol of a technique."""
     return _SYMBOLS.get(key, "diamond-tall")
+
+
+def origin_color(origin: str, theme: Theme) -> str:
+    """Colour of a search's trials of one origin."""
+    return _ORIGINS[theme][origin]
 
 
 def ink(theme: Theme) -> str:

@@ -7,11 +7,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 from pages.components.namesake import join_compression
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
 
 join_compression()
 # A folder named pages is taken for Streamlit's older kind of application until app.py has run once: without this, a
@@ -23,11 +27,18 @@ PagesManager.uses_pages_directory = False
 async def workers(app: st.App) -> AsyncIterator[None]:
     """Start the service that all sessions share, off the server's own thread, and close it at the end."""
     del app
-    from pages.components import backend
-
-    starting = asyncio.create_task(asyncio.to_thread(backend.service))
+    starting = asyncio.create_task(asyncio.to_thread(_started))
     yield
     (await starting).close()
+
+
+def _started() -> "Service":
+    """The service; opening the searches that there are takes a second, which no page should wait for."""
+    from pages.components import backend
+
+    service = backend.service()
+    service.searches.names()
+    return service
 
 
 app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=workers)

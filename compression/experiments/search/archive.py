@@ -9,13 +9,15 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from compression.experiments.search.outcomes import Outcome, Standard
-from compression.experiments.search.records import SearchRecord, TrialRecord
+from compression.experiments.search.outcomes import Appraisal, Outcome, appraise
+from compression.experiments.search.records import SearchRecord, SearchState, SearchSummary, TrialRecord
 from compression.experiments.search.spec import SearchSpec, spec_from_dict
 from compression.experiments.store import now
 
@@ -74,13 +76,32 @@ class Archive:
         studies.sort(key=lambda study: study.user_attrs.get(CREATED, ""), reverse=True)
         return [study.study_name for study in studies]
 
-    def specs(self) -> dict[str, tuple[SearchSpec, str]]:
-        """What each search was asked for and when it was begun, the newest first."""
-        found = {}
+    def summaries(self) -> list[SearchSummary]:
+        """All searches in short, the newest first."""
+        found = []
         for name in self.names():
             attributes = self._reader(name).user_attrs
-            found[name] = (spec_from_dict(attributes[SPEC]), str(attributes.get(CREATED, "")))
+            spec, created = spec_from_dict(attributes[SPEC]), str(attributes.get(CREATED, ""))
+            found.append(SearchSummary(name, spec, _state(attributes), created))
         return found
+
+    def specs(self) -> dict[str, tuple[SearchSpec, str]]:
+        """What each search was asked for and when it was begun, the newest first."""
+        return {own.id: (own.spec, own.created) for own in self.summaries()}
+
+    def hand_on(self, name: str, trials: Collection[int], to: str) -> None:
+        """Queue some trials of one search first in another."""
+        other = self.study(to)
+        for trial in self.study(name).get_trials(deepcopy=False):
+            if trial.number in trials and trial.params:
+                other.enqueue_trial(dict(trial.params), user_attrs={ORIGIN: "probe"})
+
+    def delete(self, name: str) -> None:
+        """Forget a search; what it measured stays among the results."""
+        import optuna
+
+        self._studies.pop(name, None)
+        optuna.delete_study(study_name=name, storage=self._opened())
 
     def read(self, name: str) -> SearchRecord | None:
         """A search so far, or None if there is none of that name."""
@@ -134,26 +155,28 @@ def _lives(owner: dict[str, float] | None) -> bool:
 def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]") -> SearchRecord:
     """A study as a record."""
     spec = spec_from_dict(attributes[SPEC])
-    state = attributes.get(STATE, {"state": "running", "message": "", "seconds": 0.0})
-    running = state["state"] == "running"
-    interrupted = running and not _lives(attributes.get(OWNER))
+    told, now_in = attributes.get(STATE, {}), _state(attributes)
+    since = time.time() - told["at"] if now_in == "running" and "at" in told else 0.0
     baseline = Outcome(**attributes[BASELINE]) if BASELINE in attributes else None
     shown = [trial for trial in trials if _counts(trial)]
     outcomes = {t.number: _outcome(t, attributes.get(CONFIRMED, {})) for t in shown if OUTCOME in t.user_attrs}
     ended = [(t.datetime_complete, t.number) for t in shown if t.number in outcomes and t.datetime_complete]
-    told = [outcomes[number] for _, number in sorted(ended)]
-    standard = None if baseline is None else Standard(baseline)
-    standings = {} if standard is None else standard.standings(outcomes, spec.limits)
-    feasible = any(standing != "infeasible" for standing in standings.values())
+    in_order = tuple((number, outcomes[number]) for _, number in sorted(ended))
+    judged = Appraisal({}, ()) if baseline is None else appraise(baseline, in_order, spec.limits)
     return SearchRecord(
-        id=name, spec=spec, state="interrupted" if interrupted else state["state"],
-        message="" if interrupted else state["message"], created=str(attributes.get(CREATED, "")),
-        seconds=float(state["seconds"]), baseline=baseline, notes=tuple(attributes.get(NOTES, ())),
-        trials=tuple(_trial(t, outcomes.get(t.number), standings.get(t.number)) for t in shown),
-        confirmed=frozenset(attributes.get(CONFIRMED, {})),
-        volumes=() if standard is None else tuple(standard.volumes(told, spec.limits)),
-        nearest=None if standard is None or feasible else standard.nearest(told, spec.limits),
+        id=name, spec=spec, state=now_in, message="" if now_in == "interrupted" else told.get("message", ""),
+        created=str(attributes.get(CREATED, "")), seconds=told.get("seconds", 0.0) + since, baseline=baseline,
+        notes=tuple(attributes.get(NOTES, ())),
+        trials=tuple(_trial(t, outcomes.get(t.number), judged.standings.get(t.number)) for t in shown),
+        confirmed=frozenset(attributes.get(CONFIRMED, {})), volumes=judged.volumes, nearest=judged.nearest,
+        reachable=judged.reachable,
     )
+
+
+def _state(attributes: dict[str, Any]) -> SearchState:
+    """What its thread wrote last, unless that thread is gone."""
+    state: SearchState = attributes.get(STATE, {}).get("state", "running")
+    return "interrupted" if state == "running" and not _lives(attributes.get(OWNER)) else state
 
 
 def _outcome(trial: "FrozenTrial", confirmed: dict[str, Any]) -> Outcome:

@@ -1,7 +1,9 @@
 """What a trial measured, and how it stands to the limits and to the other trials."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from compression.experiments.pareto import Measured, frontier
@@ -11,6 +13,7 @@ from compression.experiments.search.spec import Limits
 Standing = Literal["front", "dominated", "infeasible"]
 REFERENCE_DROP, REFERENCE_SIZE, REFERENCE_LATENCY = 10.0, 1.0, 2.0
 _ROUNDING = 1e-9
+_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,60 @@ class Standard:
             for name, excess in self.violations(own, limits).items()
         ]
         return max(excesses, default=0.0), sum(excesses)
+
+    def reachable(self, outcomes: Sequence[Outcome], limits: Limits) -> Limits | None:
+        """The nearest limits that one of these outcomes keeps, where none keeps those given.
+
+        Accuracy is what people give up last, so its limit is only eased where nothing measured keeps it.
+        """
+        bound = Limits(max_accuracy_drop=limits.max_accuracy_drop)
+        accurate = [own for own in outcomes if self.feasible(own, bound)]
+        nearest = self.nearest(accurate or outcomes, limits)
+        if nearest is None:
+            return None
+        measured, excesses = self.measured(nearest), self.violations(nearest, limits)
+        eased = {name: _eased(name, measured[name]) for name, excess in excesses.items() if excess > 0}
+        return replace(limits, **eased)
+
+
+def _eased(name: str, value: float) -> float:
+    """A measured value as a limit that it keeps, in few digits."""
+    if value <= 0:
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)
+    whole = math.floor(value / unit) if name == "min_speedup" else math.ceil(value / unit)
+    return float(f"{whole * unit:.{_DIGITS}g}")
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """How the outcomes of one search stand.
+
+    Attributes:
+        standings: By trial.
+        volumes: See `Standard.volumes`.
+        nearest: See `Standard.nearest`; None where one keeps the limits.
+        reachable: See `Standard.reachable`; None where one keeps the limits.
+    """
+
+    standings: Mapping[int, Standing]
+    volumes: tuple[float, ...]
+    nearest: Outcome | None = None
+    reachable: Limits | None = None
+
+
+@lru_cache(maxsize=16)
+def appraise(baseline: Outcome, ended: tuple[tuple[int, Outcome], ...], limits: Limits) -> Appraisal:
+    """Judge outcomes, kept until there are others: a page looks once a second, and a thousand trials take a while.
+
+    Args:
+        baseline: The uncompressed model.
+        ended: Number and outcome of each trial, in the order in which they ended.
+        limits: What is asked for.
+    """
+    standard, told = Standard(baseline), [own for _, own in ended]
+    standings = standard.standings(dict(ended), limits)
+    volumes = tuple(standard.volumes(told, limits))
+    if any(standing != "infeasible" for standing in standings.values()):
+        return Appraisal(standings, volumes)
+    return Appraisal(standings, volumes, standard.nearest(told, limits), standard.reachable(told, limits))

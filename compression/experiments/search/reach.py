@@ -30,6 +30,15 @@ def _strongest(dimension: Dimension) -> Params:
     return dimension.uniform(0) if trains else dimension.strongest()
 
 
+def partway(space: Space, share: float) -> Params:
+    """All techniques together at a share of the way to their strongest settings; those that train are off."""
+    found: Params = space.only({})
+    for dimension in space.dimensions:
+        if "training" not in dimension.technique.needs:
+            found |= dimension.uniform(round(share * (len(dimension.levels) - 1)), **dimension.least_sides())
+    return found
+
+
 def needed(limits: Limits) -> bool:
     """Whether there is a limit that probes can find out of reach."""
     return any(name in limits.given() for name in _COSTS)
@@ -63,10 +72,20 @@ def told(values: Mapping[str, float], limits: Limits) -> list[str]:
     ]
 
 
+def told_nearest(limits: Limits | None) -> list[str]:
+    """The nearest limits that something keeps, in words."""
+    return [] if limits is None else [f"The nearest that something measured keeps: {show_all(limits)}."]
+
+
+def show_all(limits: Limits) -> str:
+    """All limits in words, in one line; that there are none if so."""
+    return ", ".join(show(name, value) for name, value in limits.given().items()) or "no limits"
+
+
 def show(name: str, value: float, *, bare: bool = False) -> str:
     """A limit, or a value of what it limits, in words."""
     head, text = {
-        "max_accuracy_drop": ("at most ", f"{value:.2g} points lost"),
+        "max_accuracy_drop": ("at most ", f"{value:.3g} point{'' if value == 1 else 's'} lost"),
         "max_size_bytes": ("at most ", format_bytes(round(value))),
         "max_latency_ms": ("at most ", f"{value:.3g} ms"),
         "min_speedup": ("at least ", f"{value:.3g} times as fast"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compression.experiments.search.outcomes import Outcome, Standard, Standing
-from compression.experiments.search.spec import SearchSpec
+from compression.experiments.search.spec import Limits, SearchSpec
 
 SearchState = Literal["running", "paused", "stopped", "infeasible", "interrupted", "failed", "done"]
 Origin = Literal["probe", "plan", "sampler"]
@@ -37,6 +37,23 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class SearchSummary:
+    """One search in a list.
+
+    Attributes:
+        id: Its name.
+        spec: What was asked for.
+        state: See `SearchRecord`.
+        created: ISO date and time.
+    """
+
+    id: str
+    spec: SearchSpec
+    state: SearchState
+    created: str
+
+
+@dataclass(frozen=True)
 class SearchRecord:
     """One search so far.
 
@@ -53,6 +70,7 @@ class SearchRecord:
         volumes: Hypervolume after each finished trial, in the order in which they finished.
         confirmed: Keys of trials that were measured in full, with many timings.
         nearest: Where no trial keeps the limits, the one that exceeds them the least.
+        reachable: Where no trial keeps the limits, the nearest limits that one does keep.
     """
 
     id: str
@@ -67,6 +85,7 @@ class SearchRecord:
     volumes: tuple[float, ...] = ()
     confirmed: frozenset[str] = frozenset()
     nearest: Outcome | None = None
+    reachable: Limits | None = None
 
     @property
     def finished(self) -> list[TrialRecord]:

@@ -15,7 +15,7 @@ from compression.experiments.search.records import SearchRecord
 from compression.experiments.search.sampling import open_study
 from compression.experiments.search.seeds import seeds
 from compression.experiments.search.space import Space, make_space
-from compression.experiments.search.spec import SearchSpec, spec_from_dict
+from compression.experiments.search.spec import Limits, SearchSpec, spec_from_dict
 from compression.recipe import Recipe, recipe_from_dict
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ _MOST_REPEATS = 60
 _MOST_FINALISTS = 20
 _PLANNING_SHARE = 1 / 3
 _SEED_SHARE, _MOST_SEEDS = 0.4, 12
+_HALVINGS = 3
+_HALTING = {"paused": "Pausing: what is under way is measured first", "stopped": "Stopping"}
 
 
 class _HaltedError(Exception):
@@ -64,8 +66,8 @@ class SearchThread(threading.Thread):
         self._halting = state
         self._wake.set()
         with self._lock:
-            if state == "paused" and not self._over:
-                self._put_state("running", "Pausing: what is under way is measured first")
+            if state in _HALTING and not self._over:
+                self._put_state("running", _HALTING[state])
 
     def run(self) -> None:
         """Search until the budget is used, a limit turns out to be out of reach, or somebody halts it."""
@@ -132,10 +134,24 @@ class SearchThread(threading.Thread):
             if not beyond:
                 break
         if beyond and ANYWAY not in self._stages():
-            sentences = reach.told(beyond, limits)
+            if limits.max_accuracy_drop is not None:
+                self._come_near(space, standard)
+            sentences = [*reach.told(beyond, limits), *reach.told_nearest(self._record().reachable)]
             self._note(sentences)
             raise _EndedError("infeasible", " ".join(sentences))
         self._passed(PROBED)
+
+    def _come_near(self, space: Space, standard: Standard) -> None:
+        """Halve the way to the strongest settings until what keeps the limit of accuracy is near its end."""
+        bound = Limits(max_accuracy_drop=self._spec.limits.max_accuracy_drop)
+        weaker, stronger = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            share = (weaker + stronger) / 2
+            self._attempts.queue([reach.partway(space, share)], "probe")
+            self._carry_out(space, standard, "Looking for the nearest limits", queued_only=True)
+            last = max(self._record().finished, key=lambda trial: trial.number).outcome
+            kept = last is not None and standard.feasible(last, bound)
+            weaker, stronger = (share, stronger) if kept else (weaker, share)
 
     def _planners(self, space: Space) -> dict[str, Planner]:
         """What plans the techniques whose layers can have settings of their own; waits until it is measured."""
@@ -240,7 +256,7 @@ class SearchThread(threading.Thread):
         self._study.set_user_attr(archive.NOTES, [*kept, *(own for own in sentences if own not in kept)])
 
     def _put_state(self, state: str, message: str) -> None:
-        data = {"state": state, "message": message, "seconds": self._seconds()}
+        data = {"state": state, "message": message, "seconds": self._seconds(), "at": time.time()}
         self._study.set_user_attr(archive.STATE, data)
 
     def _seconds(self) -> float:

@@ -1,13 +1,14 @@
 """All searches of a service: begin, follow, pause, go on, stop."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from compression.errors import InputError
 from compression.experiments.search import archive
 from compression.experiments.search.archive import Archive
 from compression.experiments.search.laboratory import Laboratory
-from compression.experiments.search.records import SearchRecord
+from compression.experiments.search.records import SearchRecord, SearchSummary
 from compression.experiments.search.runner import ANYWAY, PROBED, SearchThread
 from compression.experiments.search.spec import SearchSpec
 
@@ -39,6 +40,22 @@ class Searches:
         self._run(name)
         return name
 
+    def ease(self, name: str) -> str:
+        """Begin a search with the nearest limits that a trial of another keeps, from that trial on; returns its name.
+
+        Raises:
+            InputError: if there is no such search, or if it knows no such limits.
+        """
+        record = self.read(name)
+        if record is None or record.reachable is None or record.standard is None:
+            raise InputError("search", name, "one is needed of which no trial keeps the limits")
+        limits, standard = record.reachable, record.standard
+        kept = {t.number for t in record.trials if t.outcome is not None and standard.feasible(t.outcome, limits)}
+        eased = self._archive.create(replace(record.spec, limits=limits))
+        self._archive.hand_on(name, kept, eased)
+        self._run(eased)
+        return eased
+
     def names(self) -> list[str]:
         """Names of all searches, the newest first."""
         return self._archive.names()
@@ -46,6 +63,28 @@ class Searches:
     def specs(self) -> dict[str, tuple[SearchSpec, str]]:
         """What each search was asked for and when it was begun, the newest first."""
         return self._archive.specs()
+
+    def summaries(self) -> list[SearchSummary]:
+        """All searches in short, the newest first."""
+        return self._archive.summaries()
+
+    def here(self, name: str) -> bool:
+        """Whether a search runs in this process, so that it can be paused and stopped from here."""
+        thread = self._threads.get(name)
+        return thread is not None and thread.is_alive()
+
+    def delete(self, name: str) -> None:
+        """Forget a search that does not run; what it measured stays among the results.
+
+        Raises:
+            InputError: if there is no such search, or if it runs.
+        """
+        record = self.read(name)
+        if record is None:
+            raise InputError("search", name, "the name of a search is needed")
+        if record.state == "running" or self.here(name):
+            raise InputError("search", name, "it runs: stop it first")
+        self._archive.delete(name)
 
     def read(self, name: str) -> SearchRecord | None:
         """A search so far, or None if there is none of that name."""
@@ -63,11 +102,13 @@ class Searches:
         """Let a search go on that has not used its budget; one that found a limit out of reach searches anyway.
 
         Raises:
-            InputError: if there is no such search.
+            InputError: if there is no such search, or if another process runs it.
         """
         record = self.read(name)
         if record is None:
             raise InputError("search", name, "the name of a search is needed")
+        if record.state == "running" and name not in self._threads:
+            raise InputError("search", name, "it runs already, in another process")
         running = self._threads.get(name)
         if running is not None and running.is_alive():
             running.join(_PATIENCE_SECONDS)

@@ -227,3 +227,52 @@ def test_searches_are_listed_newest_first_and_unknown_ones_refused(opened: Open)
     with pytest.raises(InputError, match="model"):
         searches.start(spec(model="nothing"))
     assert len(searches.names()) == 2
+
+
+def test_out_of_reach_with_a_limit_of_accuracy_names_limits_that_something_keeps(opened: Open) -> None:
+    searches = opened()
+    limits = Limits(max_accuracy_drop=1.0, max_size_bytes=3_000)
+    record = finished(searches, spec(limits=limits, trials=200))
+    assert record.state == "infeasible" and len(record.trials) == 6, "three more, halving the way"
+    near = record.reachable
+    assert near is not None and near.max_accuracy_drop == 1.0
+    assert near.max_size_bytes is not None and 3_000 < near.max_size_bytes < 500_000
+    assert record.standard is not None
+    assert any(record.standard.feasible(t.outcome, near) for t in record.trials if t.outcome)
+    assert "The nearest that something measured keeps: at most 1 point lost" in record.message
+    name = searches.ease(record.id)
+    searches.wait(name, 60)
+    again = read(searches, name)
+    assert again.spec.limits == near and again.feasible[0].number == 0, "it begins with what keeps them"
+    with pytest.raises(InputError, match="no trial keeps"):
+        searches.ease(name)
+
+
+def test_a_search_that_does_not_run_can_be_forgotten(opened: Open, laboratory: FakeLaboratory) -> None:
+    searches = opened()
+    record = finished(searches, spec(trials=2))
+    laboratory.open = False
+    running = searches.start(spec())
+    until(searches, running, lambda own: bool(own.running))
+    assert [(own.id, own.state) for own in searches.summaries()] == [(running, "running"), (record.id, "done")]
+    assert searches.here(running) and not searches.here(record.id)
+    with pytest.raises(InputError, match="stop it first"):
+        searches.delete(running)
+    searches.delete(record.id)
+    assert searches.names() == [running] and searches.read(record.id) is None
+    with pytest.raises(InputError, match="name of a search"):
+        searches.delete(record.id)
+    searches.stop(running)
+
+
+def test_a_search_of_another_process_is_not_carried_on_twice(opened: Open, laboratory: FakeLaboratory) -> None:
+    first, second = opened(), opened()
+    laboratory.open = False
+    name = first.start(spec())
+    begun = until(first, name, lambda own: bool(own.running))
+    assert not second.here(name)
+    with pytest.raises(InputError, match="another process"):
+        second.resume(name)
+    time.sleep(0.05)
+    assert read(second, name).seconds > begun.seconds, "the time goes on between two trials"
+    first.stop(name)

@@ -1,0 +1,154 @@
+"""A search in words and tables. Records in, text and data frames out."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import pandas as pd
+
+from compression.experiments import ExperimentResult
+from compression.experiments.search.outcomes import Outcome, Standard
+from compression.experiments.search.reach import show_all
+from compression.experiments.search.records import SearchRecord, SearchState, TrialRecord
+from compression.experiments.search.spec import SearchSpec
+from pages.components.formats import recipe_label
+from pages.components.search_charts import ORIGIN_TITLES
+
+SAMPLE_REMARK = (
+    "Trials are compared by their accuracy on {n}samples of the training split that neither calibration nor training "
+    "sees, and by a short timing; the test split chooses nothing. At the end the front is measured in full: the whole "
+    "test split and a long timing."
+)
+STATE_LOOKS: Mapping[SearchState, tuple[str, str]] = {
+    "running": ("blue", ":material/sync:"),
+    "paused": ("orange", ":material/pause:"),
+    "stopped": ("gray", ":material/stop:"),
+    "infeasible": ("orange", ":material/block:"),
+    "interrupted": ("orange", ":material/power_off:"),
+    "failed": ("red", ":material/error:"),
+    "done": ("green", ":material/check:"),
+}
+STATE_TITLES: Mapping[SearchState, str] = {
+    "running": "running", "paused": "paused", "stopped": "stopped", "infeasible": "out of reach",
+    "interrupted": "interrupted", "failed": "failed", "done": "done",
+}
+
+
+def asked(spec: SearchSpec) -> str:
+    """Limits and budget in one line."""
+    return f"{show_all(spec.limits)}; {budget(spec)}"
+
+
+def trials(count: int) -> str:
+    """"1 trial", "20 trials"."""
+    return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def budget(spec: SearchSpec) -> str:
+    """"20 trials or 5 minutes"."""
+    parts = []
+    if spec.trials is not None:
+        parts.append(trials(spec.trials))
+    if spec.minutes is not None:
+        parts.append(f"{spec.minutes:g} minute{'' if spec.minutes == 1 else 's'}")
+    return " or ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """"45 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ago(created: str, now: datetime) -> str:
+    """When something was begun, seen from now: "just now", "5 min ago", else the day."""
+    try:
+        begun = datetime.fromisoformat(created)
+    except ValueError:
+        return ""
+    seconds = (now - begun).total_seconds()
+    if seconds < 60:
+        return "just now"
+    return f"{duration(seconds - seconds % 60).removesuffix(' 0 s')} ago" if seconds < 86_400 else created[:10]
+
+
+def verdict(record: SearchRecord) -> str:
+    """How many trials keep the limits, in one sentence."""
+    count = len(record.finished)
+    if not record.spec.limits.given():
+        return f"{trials(count)} measured; {len(record.front)} are on the front."
+    kept = len(record.feasible)
+    keep = "keeps" if kept == 1 else "keep"
+    return f"{kept or 'None'} of {trials(count)} {keep} the limits" + (
+        f"; {len(record.front)} {'is' if len(record.front) == 1 else 'are'} on the front." if kept else "."
+    )
+
+
+def front_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -> pd.DataFrame:
+    """The front, the smallest first, its results' keys as index.
+
+    Args:
+        record: The search.
+        results: Of its trials, by key, as far as they are there.
+    """
+    standard = record.standard
+    rows = [] if standard is None else [
+        {
+            "trial": trial.number, "recipe": recipe_label(trial.recipe), **_figures(trial.outcome, standard),
+            **_measured(results.get(trial.key), trial.key in record.confirmed), "key": trial.key,
+        }
+        for trial in record.front if trial.outcome is not None
+    ]
+    return pd.DataFrame(rows).set_index("key") if rows else pd.DataFrame()
+
+
+def _figures(own: Outcome, standard: Standard) -> dict[str, object]:
+    latency = standard.latency_ms(own)
+    return {
+        "packed kB": own.size_bytes / 1000, "points lost": standard.drop(own), "accuracy %": 100 * own.accuracy,
+        "accuracy, 95 %": f"{100 * own.accuracy_low:.2f} to {100 * own.accuracy_high:.2f}", "latency ms": latency,
+        "speed-up": own.speedup, "speed-up, 95 %": f"{own.speedup_low:.2f} to {own.speedup_high:.2f}",
+    }
+
+
+def _measured(result: ExperimentResult | None, confirmed: bool) -> dict[str, object]:
+    if result is None:
+        return {"test accuracy %": None, "test accuracy, 95 %": "", "badges": "", "measured": "first figures"}
+    own = result.figures
+    badges = sorted({result.badges.get(name, "measured") for name in ("accuracy", "size_bytes", "latency_ms_p50")})
+    return {
+        "test accuracy %": 100 * own.accuracy,
+        "test accuracy, 95 %": f"{100 * own.accuracy_low:.2f} to {100 * own.accuracy_high:.2f}, n = {own.n_samples}",
+        "badges": ", ".join(badges), "measured": "in full" if confirmed else "first figures",
+    }
+
+
+def trial_table(record: SearchRecord) -> pd.DataFrame:
+    """All trials in the order in which they were begun; the text alternative of the plots."""
+    standard = record.standard
+    return pd.DataFrame([
+        {
+            "trial": trial.number, "origin": ORIGIN_TITLES[trial.origin].lower(), "state": _standing(trial),
+            "recipe": recipe_label(trial.recipe),
+            **(_figures(trial.outcome, standard) if trial.outcome is not None and standard is not None else {}),
+            "error": trial.error or "",
+        }
+        for trial in record.trials
+    ])
+
+
+def _standing(trial: TrialRecord) -> str:
+    names = {"front": "on the front", "dominated": "keeps the limits", "infeasible": "beyond a limit"}
+    return names[trial.standing] if trial.standing is not None else trial.state
+
+
+def running_lines(trials: Sequence[TrialRecord], doing: Mapping[str, str]) -> list[str]:
+    """What is being tried now: origin, recipe and what its job is at."""
+    return [
+        f"**{ORIGIN_TITLES[trial.origin]}** {recipe_label(trial.recipe)}"
+        + (f" \u2014 {doing[trial.key]}" if doing.get(trial.key) else "")
+        for trial in trials
+    ]

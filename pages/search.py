@@ -1,0 +1,87 @@
+"""Search: say what a model must keep, and have the recipes found that keep it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from compression.experiments import InputError, ModelInfo, has_weights
+from compression.experiments.search.records import SearchSummary
+from pages.components import backend
+from pages.components.search_form import show_form, worded
+from pages.components.search_view import SEARCH, go_on_to_explore, open_search, pace_of, show_search
+from pages.components.search_words import STATE_LOOKS, STATE_TITLES, ago, asked
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_LISTED, _MORE = "searches-listed", 8
+
+
+def page() -> None:
+    """Draw the page."""
+    st.subheader("Search", anchor=False)
+    service = backend.service()
+    go_on_to_explore()
+    name = st.query_params.get(SEARCH) or st.session_state.get(SEARCH, "")
+    record = service.searches.read(name) if name else None
+    if record is not None:
+        st.session_state[SEARCH] = st.query_params[SEARCH] = name
+        every = pace_of(record)
+        st.fragment(show_search, run_every=every)(service, name, every)
+        return
+    if name:
+        st.warning(f"search: {name!r} is not here; it may have been deleted.")
+        st.session_state[SEARCH] = ""
+        st.query_params.pop(SEARCH, None)
+    models = [info for info in service.models() if has_weights(info.name)]
+    if not models:
+        st.error("No model can be loaded: train one with `python -m models.train digits_resnet`.")
+        return
+    _show_start(service, models)
+
+
+def _show_start(service: "Service", models: Sequence[ModelInfo]) -> None:
+    """The form beside the searches so far."""
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        spec = show_form(service, models)
+    if spec is not None:
+        try:
+            with st.spinner("Reading model and data ..."):
+                name = service.searches.start(spec)
+        except InputError as error:
+            left.error(worded(error))
+        else:
+            open_search(name)
+            st.rerun()
+    with right:
+        _show_list(service.searches.summaries())
+
+
+def _show_list(searches: Sequence[SearchSummary]) -> None:
+    st.markdown("**Earlier searches**")
+    if not searches:
+        st.caption("None yet. What you start is kept here, with all that it measures, also after a restart.")
+        return
+    shown = st.session_state.get(_LISTED, _MORE)
+    now = datetime.now(UTC)
+    for own in searches[:shown]:
+        color, icon = STATE_LOOKS[own.state]
+        with st.container(border=True, gap="small", key=f"search-{own.id}"):
+            st.button(
+                f"**{own.spec.model}**: {asked(own.spec)}", key=f"open-{own.id}", type="tertiary",
+                on_click=partial(open_search, own.id), width="stretch",
+            )
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.badge(STATE_TITLES[own.state], icon=icon, color=color)
+                st.caption(ago(own.created, now), width="content")
+    if len(searches) > shown:
+        more = partial(st.session_state.update, {_LISTED: shown + _MORE})
+        st.button(f"Show more of {len(searches)}", key="more-searches", on_click=more)
+
+
+backend.enter_by_app()
+page()
