@@ -16,6 +16,7 @@ _PRESENTATION = (
     "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
     "wording.py", "pace.py",
     "sensitivity.py", "probing.py",
+    "own.py", "own_file.py", "own_jobs.py", "own_commands.py", "own_checks.py",
 )
 _PRESENTATION_FOLDERS = ("reports", "runtimes", "search")
 

@@ -13,6 +13,7 @@ from compression.experiments.exports import Exports
 from compression.experiments.illustrations import Illustrations
 from compression.experiments.jobs import CURVE, ENOUGH, measure_sensitivity
 from compression.experiments.locations import home
+from compression.experiments.own import Own
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.search.laboratory import ServiceLaboratory
 from compression.experiments.search.searches import Searches
@@ -41,6 +42,7 @@ class Service:
     Attributes:
         store: Where results are kept.
         searches: Its searches.
+        own: The user's own models and data sets.
     """
 
     def __init__(self, root: Path | None = None, engine: Engine | None = None) -> None:
@@ -53,6 +55,7 @@ class Service:
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
         self.exports = Exports(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
+        self.own = Own(self.store, self._engine, self._lost)
         self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
     def models(self) -> list[registry.ModelInfo]:

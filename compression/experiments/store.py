@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from compression.experiments.graphs import seed_graphs
-from compression.experiments.results import ExperimentResult, result_from_dict
+from compression.experiments.results import ExperimentResult, plain_model, result_from_dict
 
 
 class _Base(DeclarativeBase):
@@ -86,7 +86,7 @@ class ResultStore:
     def put_result(self, result: ExperimentResult) -> None:
         """Insert or replace a result."""
         values = {
-            "key": result.key, "model": _model_name(result), "dataset": str(result.recipe["dataset"]),
+            "key": result.key, "model": plain_model(result.recipe["model"]), "dataset": str(result.recipe["dataset"]),
             "created": result.created, "data": result.to_dict(),
         }
         self._upsert(_ResultRow, values, ("key",))
@@ -174,11 +174,6 @@ class ResultStore:
         statement = statement.on_conflict_do_update(index_elements=list(primary), set_=rest)
         with Session(self._engine) as session, session.begin():
             session.execute(statement)
-
-
-def _model_name(result: ExperimentResult) -> str:
-    model = result.recipe["model"]
-    return model if isinstance(model, str) else str(model.get("architecture"))
 
 
 def now() -> str:

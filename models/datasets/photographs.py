@@ -31,6 +31,11 @@ class PhotographDataset(Dataset):
         self._lock = threading.Lock()
 
     @property
+    def listings(self) -> tuple[ImageListing, ImageListing]:
+        """Files for training and for scoring."""
+        return self._listings
+
+    @property
     def train(self) -> Split:  # type: ignore[override]
         """Images for training; decoded on first use."""
         return self._split(0)
