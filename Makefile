@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 
 .PHONY: run test lint clean
 
+# MODELS=my_models.py adds the models of a Python file of yours
 run: $(VENV)/.run-installed
-	$(BIN)/python -m streamlit run pages/components/server.py --server.port $(PORT)
+	$(BIN)/python -m streamlit run pages/components/server.py --server.port $(PORT) $(if $(MODELS),-- --models $(abspath $(MODELS)))
 
 test: $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -111,9 +111,10 @@ def load_models_file() -> None:
     """Register the models of the Python file that the user has named, if any.
 
     Raises:
-        ModelError: if it fails, or registers a name that there is already.
+        FieldError: if it fails, or registers a name that there is already.
     """
     from models.own import python_file
+    from models.own.keeping import FieldError
 
     _discover()
     path = python_file.named_file()
@@ -124,7 +125,7 @@ def load_models_file() -> None:
         python_file.run_file(path)
         clash = [name for name, entry in before.items() if _MODELS[name] is not entry]
         if clash:
-            raise ModelError(f"--models: {path.name} registers {clash[0]!r}, which there is already")
+            raise FieldError(python_file.OPTION, str(path), f"it registers {clash[0]!r}, which there is already")
     except ModelError:
         _MODELS.clear()
         _MODELS.update(before)

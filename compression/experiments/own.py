@@ -17,12 +17,12 @@ from models.own import kept_data, kept_models
 from models.own.builders import Architecture, architecture, list_architectures
 from models.own.keeping import FieldError, check_name
 from models.own.kept_data import DataReport, KeptData
-from models.own.kept_models import KeptModel
+from models.own.kept_models import KeptModel, find_weights
 
 if TYPE_CHECKING:
     from compression.experiments.engine import Engine
 
-__all__ = ["DataReport", "KeptData", "KeptModel", "Own"]
+__all__ = ["DataReport", "KeptData", "KeptModel", "Own", "find_weights"]
 Progress = Callable[[float, str], None]
 _PRIORITY, _OLD_SECONDS = 80, 86_400
 

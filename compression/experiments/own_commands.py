@@ -82,8 +82,9 @@ def add_model(options: Namespace) -> int:
     given = {name: getattr(options, name) for name in names}
     given |= {name: getattr(options, name) for name in ("mean", "std")}
     own.check_new_name(options.name)
+    weights = None if options.weights is None else own.find_weights(str(options.weights))
     with _bar(options.name) as progress:
-        kept = own.add_model(options.name, given, options.weights, options.dataset, progress=progress)
+        kept = own.add_model(options.name, given, weights, options.dataset, progress=progress)
     if options.json:
         sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info)}) + "\n")
     else:

@@ -24,14 +24,14 @@ def use_models_file(path: Path | None = None) -> None:
     if not os.environ.get(VARIABLE):
         return
     from models import registry
-    from models.errors import ModelError
+    from models.own.keeping import FieldError
 
     if path is not None:
         registry.load_models_file.cache_clear()
     try:
         registry.load_models_file()
-    except ModelError as error:
-        raise InputError("--models", os.environ[VARIABLE], str(error).removeprefix("--models: ")) from None
+    except FieldError as error:
+        raise InputError(error.field, error.value, error.allowed) from None
 
 
 def beside(path: Path, recipe: Recipe) -> Recipe:

@@ -52,8 +52,15 @@ class Task:
     data_hash: str
 
     def load_model(self) -> nn.Module:
-        """A fresh copy of the uncompressed model in eval mode."""
-        return registry.load_model(self.info.name).eval()
+        """A fresh copy of the uncompressed model in eval mode.
+
+        Raises:
+            InputError: if its weights do not fit, saying which and how many.
+        """
+        try:
+            return registry.load_model(self.info.name).eval()
+        except ModelError as error:
+            raise InputError("model", self.info.name, str(error)) from None
 
     def make_ready(self, progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> None:
         """Have the data decoded, where that is still to be done, with progress and cancel.

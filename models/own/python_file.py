@@ -10,9 +10,9 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from models.errors import ModelError
+from models.own.keeping import FieldError
 
-VARIABLE = "COMPRESSION_MODELS"
+VARIABLE, OPTION = "COMPRESSION_MODELS", "--models"
 _MODULE = "models_of_the_user"
 
 
@@ -32,13 +32,13 @@ def run_file(path: Path) -> None:
     """Run a file of models, which registers them.
 
     Raises:
-        ModelError: if it is missing or fails, in one line.
+        FieldError: if it is missing or fails, in one line.
     """
     if path.suffix != ".py" or not path.is_file():
-        raise ModelError(f"--models: {str(path)!r} is not allowed; an existing Python file is needed")
+        raise FieldError(OPTION, str(path), "an existing Python file is needed")
     spec = spec_from_file_location(_MODULE, path)
     if spec is None or spec.loader is None:
-        raise ModelError(f"--models: {str(path)!r} is not allowed; it cannot be loaded as Python")
+        raise FieldError(OPTION, str(path), "it cannot be loaded as Python")
     module = module_from_spec(spec)
     sys.modules[_MODULE] = module
     try:
@@ -46,4 +46,4 @@ def run_file(path: Path) -> None:
     except Exception as error:
         del sys.modules[_MODULE]
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"--models: {path.name} failed: {type(error).__name__}: {reason}") from None
+        raise FieldError(OPTION, str(path), f"it fails with {type(error).__name__}: {reason}") from None
