@@ -17,7 +17,7 @@ _PRESENTATION = (
     "wording.py", "pace.py",
     "sensitivity.py", "probing.py",
 )
-_PRESENTATION_FOLDERS = ("reports", "runtimes", "search")
+_PRESENTATION_FOLDERS = ("reports", "runtimes", "search", "library")
 
 
 @lru_cache(maxsize=1)

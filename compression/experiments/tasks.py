@@ -185,13 +185,21 @@ class Task:
 
 
 def _load(model: str, dataset: str) -> Task:
-    return _load_once(model, dataset, registry.weights_path(model) if registry.has_weights(model) else None)
+    weights = registry.weights_path(model) if registry.has_weights(model) else None
+    return _load_once(model, dataset, weights, _data_paths(dataset))
+
+
+def _data_paths(dataset: str) -> tuple[Path, ...]:
+    try:
+        return datasets.data_paths(dataset)
+    except ModelError:  # told when it is loaded
+        return ()
 
 
 @lru_cache(maxsize=4)
-def _load_once(model: str, dataset: str, weights_path: Path | None) -> Task:
-    """Kept by the file of the weights, too: one that was downloaded meanwhile takes the place of another."""
-    del weights_path
+def _load_once(model: str, dataset: str, weights_path: Path | None, data_paths: tuple[Path, ...]) -> Task:
+    """Kept by where weights and data lie, too: what was downloaded meanwhile takes the place of another."""
+    del weights_path, data_paths
     try:
         info = registry.model_info(model)
         weights = registry.weights_hash(model)
@@ -233,6 +241,21 @@ def dataset_of(model: str) -> str:
         InputError: if there is no such model.
     """
     return _info(model).dataset
+
+
+def fitting_datasets(model: str) -> tuple[str, ...]:
+    """Names of the data sets that a model can be scored on, its own first.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    info = _info(model)
+    others = [
+        data.name for data in datasets.list_datasets()
+        if _fits(data, info) and data.name != info.dataset
+        and (data.resized or data.input_shape == info.input_shape)
+    ]
+    return (info.dataset, *others)
 
 
 def _info(model: str) -> registry.ModelInfo:

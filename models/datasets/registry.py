@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -147,6 +148,11 @@ class Dataset:
         """Do ahead what the first use of a split would otherwise wait for; these samples are in memory already."""
         del progress, cancelled
 
+    def glance(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """A few test samples and their targets, to look at."""
+        few = self.test.subset(n, seed)
+        return few.inputs[:], few.targets
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of both splits; 16 hexadecimal digits."""
@@ -206,8 +212,13 @@ def dataset_info(name: str) -> DatasetInfo:
 
 def has_data(name: str) -> bool:
     """Whether a data set is on this machine."""
-    needs = dataset_info(name).needs
-    return not needs or any(find_data(relative) is not None for relative in needs)
+    return not dataset_info(name).needs or bool(data_paths(name))
+
+
+def data_paths(name: str) -> tuple[Path, ...]:
+    """What is on this machine of the files and folders of which a data set needs one."""
+    found = (find_data(relative) for relative in dataset_info(name).needs)
+    return tuple(path for path in found if path is not None)
 
 
 def dataset_download(name: str) -> Download | None:
@@ -238,10 +249,12 @@ def load_dataset(name: str, view: ImageView | None = None) -> Dataset:
     Raises:
         ModelError: if it is unknown or not on this machine.
     """
-    return _load(name, (view or ImageView()) if dataset_info(name).resized else None)
+    return _load(name, (view or ImageView()) if dataset_info(name).resized else None, data_paths(name))
 
 
 @lru_cache(maxsize=6)
-def _load(name: str, view: ImageView | None) -> Dataset:
+def _load(name: str, view: ImageView | None, paths: tuple[Path, ...]) -> Dataset:
+    """Kept by where it lies, too: it may be removed, or downloaded to another place, while this process runs."""
+    del paths
     loader: Any = _DATASETS[name][1]
     return loader() if view is None else loader(view)
