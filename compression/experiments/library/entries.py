@@ -1,5 +1,6 @@
 """What is known of each model and data set: whose it is, whether it is here, what was measured of it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +148,11 @@ def dataset_entries() -> list[DatasetEntry]:
     return sorted(entries, key=lambda entry: _order(entry.info.task, entry.info.name))
 
 
-def _order(task: str, dataset: str) -> tuple[int, str]:
+def _order(task: str, dataset: str) -> tuple[int, bool, int, str]:
+    """By task; data sets that come along first, then by the size of a sample."""
     tasks = list(TASKS)
-    return tasks.index(task) if task in tasks else len(tasks), dataset
+    info = datasets.dataset_info(dataset)
+    return tasks.index(task) if task in tasks else len(tasks), bool(info.needs), math.prod(info.input_shape), dataset
 
 
 def _model(
