@@ -21,5 +21,6 @@ pages = [
     st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
     st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
+    st.Page("pages/library.py", title="Library", icon=":material/local_library:"),
 ]
 st.navigation(pages, position="top").run()

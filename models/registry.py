@@ -271,11 +271,35 @@ def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
 
 def _count(info: ModelInfo, factory: Factory) -> int:
     """Parameters of a model, built only where neither its record nor its card knows: the first build takes seconds."""
-    known = info.parameters or model_card(info.name).get("parameters")
+    known = _known_count(info)
     if known is not None:
-        return int(known)
+        return known
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in factory().parameters())
+
+
+def _known_count(info: ModelInfo) -> int | None:
+    known = info.parameters or model_card(info.name).get("parameters")
+    return None if known is None else int(known)
+
+
+def known_parameters(name: str) -> int | None:
+    """Number of parameters of a model where its record or card says it; None where it would have to be built.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    return _known_count(model_info(name))
+
+
+@lru_cache(maxsize=256)
+def count_parameters(name: str) -> int:
+    """Number of parameters of a model, tied ones once; the first build of a process takes seconds.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    return _count(*_entry(name))
 
 
 def weights_origin(name: str) -> WeightsOrigin:

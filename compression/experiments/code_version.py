@@ -18,7 +18,7 @@ _PRESENTATION = (
     "sensitivity.py", "probing.py",
     "own.py", "own_file.py", "own_jobs.py", "own_commands.py", "own_checks.py",
 )
-_PRESENTATION_FOLDERS = ("reports", "runtimes", "search")
+_PRESENTATION_FOLDERS = ("reports", "runtimes", "search", "library")
 
 
 @lru_cache(maxsize=1)

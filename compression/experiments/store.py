@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, String, create_engine, delete, event, select
+from sqlalchemy import JSON, String, create_engine, delete, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -107,6 +107,14 @@ class ResultStore:
         with Session(self._engine) as session:
             return [result_from_dict(row.data) for row in session.scalars(query)]
 
+    def baselines(self) -> list[ExperimentResult]:
+        """Results of untouched models on whole test splits, oldest first; of each the last one."""
+        steps, samples = (func.json_extract(_ResultRow.data, path) for path in ("$.recipe.steps", "$.recipe.n_samples"))
+        query = select(_ResultRow).where(steps == "[]", samples.is_(None)).order_by(_ResultRow.created, _ResultRow.key)
+        with Session(self._engine) as session:
+            newest = {(row.model, row.dataset): row for row in session.scalars(query)}
+            return [result_from_dict(row.data) for row in newest.values()]
+
     def put_part(self, key: str, kind: str, data: dict[str, Any]) -> None:
         """Insert or replace one measured part ("artifact", "accuracy", "latency", ...)."""
         plain = json.loads(json.dumps(data))
@@ -163,6 +171,14 @@ class ResultStore:
             for table in (_ResultRow, _PartRow, _JobRow):
                 session.execute(delete(table).where(table.key == key))
         shutil.rmtree(self.root / "artifacts" / key, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Forget all results and their parts; jobs of other kinds stay, and files are left to the caller."""
+        with Session(self._engine) as session, session.begin():
+            keys = list(session.scalars(select(_ResultRow.key)))
+            session.execute(delete(_JobRow).where(_JobRow.key.in_(keys)))
+            for table in (_ResultRow, _PartRow):
+                session.execute(delete(table))
 
     def close(self) -> None:
         """Release the database."""

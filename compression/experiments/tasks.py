@@ -258,6 +258,21 @@ def dataset_of(model: str) -> str:
     return _info(model).dataset
 
 
+def fitting_datasets(model: str) -> tuple[str, ...]:
+    """Names of the data sets that a model can be scored on, its own first.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    info = _info(model)
+    others = [
+        data.name for data in datasets.list_datasets()
+        if _fits(data, info) and data.name != info.dataset
+        and (data.resized or data.input_shape == info.input_shape)
+    ]
+    return (info.dataset, *others)
+
+
 def _info(model: str) -> registry.ModelInfo:
     try:
         return registry.model_info(model)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -147,6 +148,11 @@ class Dataset:
         """Do ahead what the first use of a split would otherwise wait for; these samples are in memory already."""
         del progress, cancelled
 
+    def glance(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """A few test samples and their targets, to look at."""
+        few = self.test.subset(n, seed)
+        return few.inputs[:], few.targets
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of both splits; 16 hexadecimal digits."""
@@ -233,10 +239,10 @@ def is_registered(name: str) -> bool:
 
 
 def data_identity(name: str) -> str:
-    """Changes when a user replaces a data set by another one of the same name; empty for those in code."""
+    """Changes when a data set is removed, comes to lie elsewhere, or is replaced by another one of the same name."""
     from models.own import kept_data
 
-    return "" if is_registered(name) else kept_data.identity(name)
+    return "|".join(map(str, data_paths(name))) if is_registered(name) else kept_data.identity(name)
 
 
 def has_data(name: str) -> bool:
@@ -245,8 +251,17 @@ def has_data(name: str) -> bool:
 
     if not is_registered(name):
         return kept_data.is_here(name)
-    needs = dataset_info(name).needs
-    return not needs or any(find_data(relative) is not None for relative in needs)
+    return not dataset_info(name).needs or bool(data_paths(name))
+
+
+def data_paths(name: str) -> tuple[Path, ...]:
+    """What is on this machine of the files and folders of which a data set needs one; of a user's its folder."""
+    from models.own import kept_data
+
+    if not is_registered(name):
+        return kept_data.paths(name)
+    found = (find_data(relative) for relative in dataset_info(name).needs)
+    return tuple(path for path in found if path is not None)
 
 
 def dataset_download(name: str) -> Download | None:

@@ -20,7 +20,7 @@ INFO = DatasetInfo(
     name="sst2", title="SST-2", task="text_classification", num_classes=2, input_shape=(LENGTH,), n_train=67_349,
     n_test=872, license="see its home page, nlp.stanford.edu/sentiment",
     source="Stanford Sentiment Treebank as in GLUE; the 872 sentences of its dev split are scored",
-    class_names=("negative", "positive"),
+    class_names=("negative", "positive"), needs=(f"text/sst2/{_DEV}",),
 )
 
 

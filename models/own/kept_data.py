@@ -236,10 +236,16 @@ def identity(name: str) -> str:
     return "" if kept is None else f"{kept.report.identity}-{kept.report.created}"
 
 
+def paths(name: str) -> tuple[Path, ...]:
+    """The folder of its images; empty where it is gone."""
+    kept = SHELF.get(name)
+    folder = None if kept is None else Path(kept.report.folder)
+    return () if folder is None or not folder.is_dir() else (folder,)
+
+
 def is_here(name: str) -> bool:
     """Whether its images are there."""
-    kept = SHELF.get(name)
-    return kept is not None and Path(kept.report.folder).is_dir()
+    return bool(paths(name))
 
 
 def remove_data(name: str) -> bool:
