@@ -11,6 +11,8 @@ from pages.components import backend
 from pages.components.library_details import show_dataset, show_model
 from pages.components.library_disk import show_disk, show_folder
 from pages.components.library_tables import dataset_table, model_table, task_title
+from pages.components.own_data import show_own_data
+from pages.components.own_model import show_own_model
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -37,7 +39,9 @@ def page() -> None:
         _show(service, shown, kept, models, data, disk)
     else:
         st.info("Nothing fits these filters.")
-    # Own models and own data are mounted here: show_own_model(service) and show_own_data(service).
+    st.markdown("##### Your own")
+    show_own_model(service)
+    show_own_data(service)
     st.markdown("##### Data folder")
     show_folder(service)
     st.markdown("##### Disk")
