@@ -142,7 +142,9 @@ def _whole(field: str, value: object, low: int, high: int) -> int:
 
 
 def _numbers(field: str, value: object, count: int, *, positive: bool = False) -> tuple[float, ...]:
-    """As many numbers; a single one counts for every channel."""
+    """As many numbers; a single one counts for every channel, and none at all means no normalisation."""
+    if value in ([], ()):
+        return ()
     listed = list(value) if isinstance(value, list | tuple) else [value]
     fine = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in listed)
     if not fine or len(listed) not in (1, count) or (positive and any(v <= 0 for v in listed)):

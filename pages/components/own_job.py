@@ -94,10 +94,10 @@ def _short(text: str) -> str:
 
 def show_removal(service: "Service", kind: str, name: str) -> None:
     """A button that asks once more before something is removed."""
-    with st.popover("Remove", icon=":material/delete:", key=f"ask-remove-{name}"):
+    with st.popover(f"Remove {name}", icon=":material/delete:", key=f"ask-remove-{name}"):
         st.caption(f"{name} is removed from the lists. Results measured with it stay.")
         st.button(
-            f"Remove {name}", key=f"remove-own-{name}", type="primary", on_click=_remove, args=(service, kind, name)
+            "Yes, remove it", key=f"remove-own-{name}", type="primary", on_click=_remove, args=(service, kind, name)
         )
 
 

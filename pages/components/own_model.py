@@ -71,9 +71,7 @@ def show_own_model(service: "Service") -> None:
             _submit(service, wanted, upload)
             st.rerun()
     show_job(service, KIND, lambda name: _tell(service, name))
-    _show_mine(service.own.models())
-    for name in service.own.models():
-        show_removal(service, KIND, name)
+    _show_mine(service)
 
 
 def _form(service: "Service") -> Wanted | None:
@@ -131,13 +129,11 @@ def _preprocessing(kind: "Architecture") -> dict[str, Any]:
         key=f"own-resize-{kind.name}-{own_size}",
         help="Shorter side of a photograph before its centre is cut, pixels; of no meaning to small images",
     )
-    mean_text = mean.text_input("Mean", numbers_text(kind.mean), key=f"own-mean-{kind.name}", help="Of values 0 to 1")
-    std_text = std.text_input("Deviation", numbers_text(kind.std), key=f"own-std-{kind.name}", help="Of values 0 to 1")
+    told = "Of values from 0 to 1, one per channel or one for all; empty for none"
+    mean_text = mean.text_input("Mean", numbers_text(kind.mean), key=f"own-mean-{kind.name}", help=told)
+    std_text = std.text_input("Deviation", numbers_text(kind.std), key=f"own-std-{kind.name}", help=told)
     given: dict[str, Any] = {"input_size": int(own_size), "resize_size": int(own_resize)}
-    for field, text in (("mean", mean_text), ("std", std_text)):
-        if text.strip():
-            given[field] = numbers_of(field, text)
-    return given
+    return given | {"mean": numbers_of("mean", mean_text), "std": numbers_of("std", std_text)}
 
 
 def _submit(service: "Service", wanted: Wanted, upload: Any) -> None:
@@ -170,6 +166,10 @@ def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
     ]
 
 
-def _show_mine(models: "dict[str, KeptModel]") -> None:
+def _show_mine(service: "Service") -> None:
+    models = service.own.models()
     if models:
         st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} models that you have added")
+        with st.container(horizontal=True, key="own-model-removals"):
+            for name in models:
+                show_removal(service, KIND, name)
