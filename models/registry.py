@@ -82,6 +82,7 @@ _MODELS: dict[str, tuple[ModelInfo, Factory]] = {}
 _STUDENTS: dict[str, dict[str, Factory]] = {}
 _DESCRIBED: dict[str, tuple[ModelInfo, Factory]] = {}
 _OF_FILE: set[str] = set()
+_RUNNING: set[Path] = set()
 
 
 def register_model(info: ModelInfo, **students: Factory) -> Callable[[Factory], Factory]:
@@ -106,13 +107,24 @@ def _discover() -> None:
         import_module(f"models.architectures.{module.name}")
 
 
-@lru_cache(maxsize=1)
-def load_models_file() -> None:
-    """Register the models of the Python file that the user has named, if any.
+def load_models_file(*, anew: bool = False) -> None:
+    """Register the models of the Python file that the user has named, if any; once in a process.
+
+    Args:
+        anew: Whether another file may have been named since.
 
     Raises:
         FieldError: if it fails, or registers a name that there is already.
     """
+    if _RUNNING:  # the file itself looks models up
+        return
+    if anew:
+        _load_file.cache_clear()
+    _load_file()
+
+
+@lru_cache(maxsize=1)
+def _load_file() -> None:
     from models.own import python_file
     from models.own.keeping import FieldError
 
@@ -121,6 +133,7 @@ def load_models_file() -> None:
     if path is None:
         return
     before = dict(_MODELS)
+    _RUNNING.add(path)
     try:
         python_file.run_file(path)
         clash = [name for name, entry in before.items() if _MODELS[name] is not entry]
@@ -130,6 +143,8 @@ def load_models_file() -> None:
         _MODELS.clear()
         _MODELS.update(before)
         raise
+    finally:
+        _RUNNING.clear()
     for name in _MODELS.keys() - before.keys():
         info, factory = _MODELS[name]
         _MODELS[name] = (_of_file(info, path), factory)

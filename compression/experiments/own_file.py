@@ -26,10 +26,8 @@ def use_models_file(path: Path | None = None) -> None:
     from models import registry
     from models.own.keeping import FieldError
 
-    if path is not None:
-        registry.load_models_file.cache_clear()
     try:
-        registry.load_models_file()
+        registry.load_models_file(anew=path is not None)
     except FieldError as error:
         raise InputError(error.field, error.value, error.allowed) from None
 

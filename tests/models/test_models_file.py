@@ -16,12 +16,14 @@ SOURCE = '''
 from models.own.builders import architecture, build
 from models.registry import ModelInfo, register_model
 
+KIND = architecture("cifar_resnet8")
+
 @register_model(ModelInfo(
     name="{name}", title="Mine", task="image_classification", dataset="digits", input_shape=(3, 32, 32),
     num_classes=10, family="cnn", description="x", weights={weights!r},
 ))
 def mine():
-    return build(architecture("cifar_resnet8"), 10, 32)
+    return build(KIND, 10, 32)
 '''
 
 
@@ -29,11 +31,11 @@ def mine():
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("COMPRESSION_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(VARIABLE, "")
-    registry.load_models_file.cache_clear()
+    registry._load_file.cache_clear()
     before, of_file = dict(registry._MODELS), set(registry._OF_FILE)
     yield tmp_path
     monkeypatch.delenv(VARIABLE, raising=False)
-    registry.load_models_file.cache_clear()
+    registry._load_file.cache_clear()
     registry._MODELS.clear()
     registry._MODELS.update(before)
     registry._OF_FILE.clear()

@@ -1,8 +1,7 @@
 """A user's own models: checked from end to end, kept as a whole or not at all, seen by every process at once."""
 
 import json
-import subprocess
-import sys
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from models.own.keeping import FieldError, own_folder
 from models.own.kept_models import add_model
 from tests.models.own_things import KIND, network, weights_of
 
-ROOT = Path(__file__).resolve().parents[2]
 GIVEN = {"architecture": KIND, "num_classes": 10}
 WHEN = "2026-01-01T00:00:00+00:00"
 
@@ -59,17 +57,19 @@ def test_the_description_is_part_of_the_identity_and_the_name_alone_is_not(tmp_p
     assert registry.weights_hash("mine") == registry.weights_hash("other")
 
 
-def test_another_process_sees_a_model_at_once_and_its_removal(tmp_path: Path) -> None:
+def test_what_another_process_has_added_is_seen_at_once_and_its_removal_too(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "mine" not in [info.name for info in registry.list_models()]
     file = weights_of(tmp_path / "w.safetensors", network(10))
-    program = (
-        "import sys; from pathlib import Path; from models.own.kept_models import add_model\n"
-        f"add_model('mine', {GIVEN!r}, Path(sys.argv[1]), 'digits', {WHEN!r})"
-    )
-    subprocess.run([sys.executable, "-c", program, str(file)], cwd=ROOT, check=True)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("COMPRESSION_HOME", str(tmp_path / "elsewhere"))
+        add_model("mine", GIVEN, file, "digits", WHEN)
+    assert not registry.has_weights("mine")
+    shutil.copytree(tmp_path / "elsewhere" / "own", home / "own")
     assert registry.load_model("mine") is not None
     assert "mine" in [info.name for info in registry.list_models()]
-    kept_models.remove_model("mine")
+    shutil.rmtree(home / "own" / "models" / "mine")
     with pytest.raises(ModelError, match="no model 'mine'"):
         registry.model_info("mine")
 
