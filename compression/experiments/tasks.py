@@ -138,7 +138,7 @@ class Task:
             calibration_inputs=self.prepare(calibration.inputs[:]),
             calibration_targets=calibration.targets,
             training_batches=self._training_batches(training, seed),
-            held_out=(self.prepare(held_out.inputs[:]), held_out.targets),
+            held_out=(self.prepare(held_out.inputs[:]), held_out.targets) if len(held_out) else None,
             students=registry.students_of(self.info.name),
             task=self.info.task,
             model_key=self.model_hash,

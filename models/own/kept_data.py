@@ -20,6 +20,7 @@ from models.own.survey import samples, survey
 from models.unpacking import ZipLimits, unpack_zip
 
 _SHOWN_SKIPPED = 200
+_LEAST_TRAIN, _LEAST_TEST = 3, 5
 _IMAGES, _SAMPLES = "images", "samples"
 
 
@@ -145,6 +146,9 @@ def add_data(
             report, pictures = _examined(folder, created, partial(_share, progress, 0.3, 1.0), cancelled)
         except ModelError as error:
             raise ModelError(str(error).replace(str(folder), shown)) from None
+        if report.n_train < _LEAST_TRAIN or report.n_test < _LEAST_TEST:
+            least = f"at least {_LEAST_TRAIN} to calibrate on and {_LEAST_TEST} to score are needed"
+            raise ModelError(f"{shown} has {report.n_train} and {report.n_test} readable images; {least}")
         if copied:
             report = replace(report, folder=str(folder.relative_to(draft)), copied=True)
         _write_samples(draft, pictures)

@@ -86,7 +86,7 @@ def test_another_data_set_of_the_name_is_another_one(tmp_path: Path) -> None:
 
 
 def test_imagenets_names_give_its_labels(tmp_path: Path) -> None:
-    report = add_data("mine", class_folders(tmp_path / "a", names=("n01440764", "n02102040")), WHEN).report
+    report = add_data("mine", class_folders(tmp_path / "a", 10, ("n01440764", "n02102040")), WHEN).report
     assert report.imagenet and report.class_names == ("tench", "English springer")
     assert dataset_info("mine").num_classes == 1000
     assert not any(remark.serious for remark in remarks_on_pair(report, registry.model_info("resnet18")))
@@ -97,9 +97,10 @@ def test_imagenets_names_give_its_labels(tmp_path: Path) -> None:
     [
         (lambda folder: class_folders(folder, names=("one",)), "at least two folders"),
         (lambda folder: (folder / "cats").mkdir(parents=True) or (folder / "dogs").mkdir(), "hold no images"),
+        (lambda folder: class_folders(folder, 2), "1 and 5 readable images; at least 3 to calibrate on"),
         (lambda folder: folder / "gone", "existing zip file or folder"),
     ],
-    ids=["one class", "empty", "missing"],
+    ids=["one class", "empty", "few", "missing"],
 )
 def test_other_folders_are_refused(make: object, words: str, tmp_path: Path) -> None:
     made = make(tmp_path / "a")  # type: ignore[operator]
