@@ -23,5 +23,6 @@ pages = [
     st.Page("pages/layers.py", title="Layers", icon=":material/layers:"),
     st.Page("pages/search.py", title="Search", icon=":material/travel_explore:"),
     st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
+    st.Page("pages/library.py", title="Library", icon=":material/local_library:"),
 ]
 st.navigation(pages, position="top").run()

@@ -13,16 +13,20 @@ from compression.errors import CancelledError, InputError
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compression", description="Compress and measure neural networks.")
+    models_help = "Python file with models of your own (the registry's decorator); it is run"
+    parser.add_argument("--models", type=Path, metavar="FILE", help=models_help)
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         own = commands.add_parser(name, help=text, description=text)
         own.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         own.add_argument("--store", type=Path, help="folder of results (default: the user's cache folder)")
+        own.add_argument("--models", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=models_help)
         own.set_defaults(run=run)
         return own
 
     from compression.experiments import commands as actions
+    from compression.experiments import own_commands as owning
     from compression.experiments.search import command as searching
 
     for name in ("models", "techniques", "datasets"):
@@ -31,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
             actions.export_shipped_graphs)
     download = command("download", "fetch a model's weights or a data set from its public home", actions.download)
     download.add_argument("name", help="model or data set")
+    owning.add_commands(command)
     run = command("run", "measure one recipe", actions.run_recipe)
     run.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
     run.add_argument("--out", type=Path, help="write the bundle (zip) here")
@@ -63,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 2 wrong input, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     options: Any = _parser().parse_args(arguments)
+    from compression.experiments.own_file import use_models_file
+
     try:
+        use_models_file(options.models)
         return int(options.run(options))
     except InputError as error:
         return _complain(options, str(error), 2)

@@ -59,6 +59,7 @@ class Download:
         license: Under which licence.
         unpack: Called when all files are there.
         done: Whether all of it is there, unpacked; by default whether the files are.
+        kept: What stays of it once it is unpacked; by default the files.
     """
 
     name: str
@@ -67,6 +68,17 @@ class Download:
     license: str
     unpack: Callable[[], None] | None = None
     done: Callable[[], bool] | None = None
+    kept: tuple[Path, ...] = ()
+
+    def places(self) -> list[Path]:
+        """All that it may leave on the disk: files, unfinished files and what was unpacked."""
+        files = [file.path for file in self.files]
+        return list(dict.fromkeys([*files, *map(part_of, files), *self.kept]))
+
+    def about_bytes(self) -> int | None:
+        """Its size as far as it is known without asking anybody."""
+        sizes = [file.size_bytes for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def is_here(self) -> bool:
         """Whether nothing is left to be fetched."""
@@ -88,15 +100,23 @@ class Download:
             ModelError: if a file cannot be had, does not fit on the disk or is not what it should be.
             InterruptedWorkError: if `cancelled` became true; the next run goes on where this one was.
         """
+        known = self.about_bytes() is not None
+        sizes = [float(file.size_bytes or 1) if known else 1.0 for file in self.files]
         for number, file in enumerate(self.files):
-            fetch(file, _part_of(progress, number, len(self.files)), cancelled)
+            before, whole = sum(sizes[:number]), sum(sizes)
+            fetch(file, _share_of(progress, before / whole, sizes[number] / whole), cancelled)
         if self.unpack is not None:
             progress(1.0, "unpacking")
             self.unpack()
 
 
-def _part_of(progress: Progress, number: int, count: int) -> Progress:
-    return lambda fraction, message: progress((number + fraction) / count, message)
+def _share_of(progress: Progress, before: float, share: float) -> Progress:
+    return lambda fraction, message: progress(min(1.0, before + share * fraction), message)
+
+
+def part_of(path: Path) -> Path:
+    """Where the part of a file lies that is here so far."""
+    return path.with_name(path.name + ".part")
 
 
 def fetch(file: RemoteFile, progress: Progress = unreported, cancelled: Callable[[], bool] = bool) -> Path:
@@ -104,7 +124,7 @@ def fetch(file: RemoteFile, progress: Progress = unreported, cancelled: Callable
     if file.is_here():
         return file.path
     file.path.parent.mkdir(parents=True, exist_ok=True)
-    part = file.path.with_name(file.path.name + ".part")
+    part = part_of(file.path)
     with _told_in_one_line(file):
         _receive(file, part, progress, cancelled)
     if not _agrees(part, file.digest):
@@ -149,9 +169,13 @@ def _receive(file: RemoteFile, part: Path, progress: Progress, cancelled: Callab
                 target.write(chunk)
                 done += len(chunk)
                 known = whole or file.size_bytes
-                progress(min(1.0, done / known) if known else 0.0, f"{file.path.name}: {done / 1e6:.1f} MB")
+                progress(min(1.0, done / known) if known else 0.0, _amount(file, done, known))
     if whole is not None and done < whole:
         raise OSError(f"the connection ended after {done} of {whole} bytes")
+
+
+def _amount(file: RemoteFile, done: int, known: int | None) -> str:
+    return f"{file.path.name}: {done / 1e6:.1f}" + (f" of {known / 1e6:.1f} MB" if known else " MB")
 
 
 def _check_room(file: RemoteFile, folder: Path, whole: int | None, done: int) -> None:

@@ -33,7 +33,7 @@ class WeightsOrigin:
 
 
 def find_origin(info: "ModelInfo", shipped: Path) -> WeightsOrigin:
-    """The shipped file, else a downloaded release, else the user's own file.
+    """The file that a user's model names; of others the shipped file, else a downloaded release, else the user's.
 
     Args:
         info: The model.
@@ -42,6 +42,8 @@ def find_origin(info: "ModelInfo", shipped: Path) -> WeightsOrigin:
     Raises:
         ModelError: if there is none of them.
     """
+    if info.weights is not None:
+        return _named(info, Path(info.weights).expanduser())
     if shipped.is_file():
         return WeightsOrigin(shipped, info.source, info.license, info.published_accuracy, ours=True)
     release = info.release
@@ -55,6 +57,12 @@ def find_origin(info: "ModelInfo", shipped: Path) -> WeightsOrigin:
     return WeightsOrigin(
         found, told.get("source", info.source), told.get("license", info.license), stated, ours=False
     )
+
+
+def _named(info: "ModelInfo", path: Path) -> WeightsOrigin:
+    if not path.is_file():
+        raise ModelError(f"the weights of {info.name!r} are not here; its record names {str(path)!r}, which is missing")
+    return WeightsOrigin(path, info.source, info.license, info.published_accuracy, ours=False)
 
 
 def _told_by(path: Path) -> dict[str, str]:

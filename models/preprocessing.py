@@ -9,9 +9,11 @@ from models.registry import ModelInfo
 
 
 def image_view(info: ModelInfo) -> ImageView | None:
-    """How photographs are resized and cut for a model; None where it takes no photographs."""
-    if info.resize_size is None:
+    """How photographs are resized and cut for a model: small ones are taken whole; None where it takes no images."""
+    if info.input_dtype == "int64":
         return None
+    if info.resize_size is None:
+        return ImageView(info.input_shape[-1], info.input_shape[-1], info.interpolation)
     return ImageView(info.resize_size, info.input_shape[-1], info.interpolation)
 
 

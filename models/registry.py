@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +49,9 @@ class ModelInfo:
         resize_size: Of photographs: their shorter side before `input_shape` is cut from the middle, pixels.
         interpolation: How they are resized, "bilinear" or "bicubic".
         parameters: Number of parameters where it is known without building the model.
+        weights: Path of a weights file that a user has named; of a relative one, below the folder of the user's
+            Python file.
+        architecture: Name of the architecture of a model that a user has described; None of one in code.
     """
 
     name: str
@@ -71,10 +74,15 @@ class ModelInfo:
     resize_size: int | None = None
     interpolation: str = "bilinear"
     parameters: int | None = None
+    weights: str | None = None
+    architecture: str | None = None
 
 
 _MODELS: dict[str, tuple[ModelInfo, Factory]] = {}
 _STUDENTS: dict[str, dict[str, Factory]] = {}
+_DESCRIBED: dict[str, tuple[ModelInfo, Factory]] = {}
+_OF_FILE: set[str] = set()
+_RUNNING: set[Path] = set()
 
 
 def register_model(info: ModelInfo, **students: Factory) -> Callable[[Factory], Factory]:
@@ -99,17 +107,122 @@ def _discover() -> None:
         import_module(f"models.architectures.{module.name}")
 
 
-def list_models() -> list[ModelInfo]:
-    """All models in registration order; those whose weights are not at hand included."""
+def load_models_file(*, anew: bool = False) -> None:
+    """Register the models of the Python file that the user has named, if any; once in a process.
+
+    Args:
+        anew: Whether another file may have been named since.
+
+    Raises:
+        FieldError: if it fails, or registers a name that there is already.
+    """
+    if _RUNNING:  # the file itself looks models up
+        return
+    if anew:
+        _load_file.cache_clear()
+    _load_file()
+
+
+@lru_cache(maxsize=1)
+def _load_file() -> None:
+    from models.own import python_file
+    from models.own.keeping import FieldError
+
     _discover()
+    path = python_file.named_file()
+    if path is None:
+        return
+    before = dict(_MODELS)
+    _RUNNING.add(path)
+    try:
+        python_file.run_file(path)
+        clash = [name for name, entry in before.items() if _MODELS[name] is not entry]
+        if clash:
+            raise FieldError(python_file.OPTION, str(path), f"it registers {clash[0]!r}, which there is already")
+    except ModelError:
+        _MODELS.clear()
+        _MODELS.update(before)
+        raise
+    finally:
+        _RUNNING.clear()
+    for name in _MODELS.keys() - before.keys():
+        info, factory = _MODELS[name]
+        _MODELS[name] = (_of_file(info, path), factory)
+        _OF_FILE.add(name)
+
+
+def _of_file(info: ModelInfo, path: Path) -> ModelInfo:
+    """What a user's file leaves open is the user's."""
+    weights = path.parent / Path(info.weights or f"{info.name}.safetensors").expanduser()
+    ours = info.source == ModelInfo.source
+    said = ("" if ours else info.source) or f"the user's file {path.name}", "the user's" if ours else info.license
+    return replace(info, weights=str(weights), source=said[0], license=said[1])
+
+
+def registered_models() -> list[ModelInfo]:
+    """Models in code, in registration order; those that users have added through a page or a command left out."""
+    load_models_file()
     return [info for info, _ in _MODELS.values()]
 
 
+def registered(name: str) -> ModelInfo | None:
+    """Record of a model in code, or None."""
+    load_models_file()
+    return _MODELS[name][0] if name in _MODELS else None
+
+
+def list_models() -> list[ModelInfo]:
+    """All models, the users' own last; those whose weights are not at hand included."""
+    return [info for info, _ in _all().values()]
+
+
+def _all() -> dict[str, tuple[ModelInfo, Factory]]:
+    from models.own import kept_models
+
+    load_models_file()
+    return _MODELS | kept_models.entries()
+
+
 def _entry(name: str) -> tuple[ModelInfo, Factory]:
-    _discover()
-    if name not in _MODELS:
-        raise ModelError(f"there is no model {name!r}; allowed: " + ", ".join(sorted(_MODELS)))
-    return _MODELS[name]
+    """A model in code, else one that a user has added, perhaps in another process and just now."""
+    from models.own import kept_models
+
+    load_models_file()
+    found = _MODELS.get(name) or _DESCRIBED.get(name) or kept_models.entry(name)
+    if found is None:
+        raise ModelError(f"there is no model {name!r}; allowed: " + ", ".join(sorted(_all())))
+    return found
+
+
+def register_described(given: Mapping[str, Any], dataset: str) -> str:
+    """Make a model known in this process that a recipe describes; returns its name.
+
+    Args:
+        given: Fields of `models.own.description.FIELDS`.
+        dataset: Data set it is scored on.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed.
+    """
+    from models.own import kept_models
+
+    info, factory = kept_models.described(given, dataset)
+    _DESCRIBED[info.name] = (info, factory)
+    return info.name
+
+
+def is_taken(name: str) -> bool:
+    """Whether there is a model or data set of a name."""
+    from models.datasets import list_datasets
+
+    return name in _all() or any(data.name == name for data in list_datasets())
+
+
+def is_own(name: str) -> bool:
+    """Whether a user has added a model through a page or a command, so that it can be removed there."""
+    from models.own import kept_models
+
+    return kept_models.entry(name) is not None
 
 
 def model_info(name: str) -> ModelInfo:
@@ -126,19 +239,44 @@ def build_model(name: str) -> nn.Module:
     return _entry(name)[1]()
 
 
-@lru_cache(maxsize=64)
 def students_of(name: str) -> Mapping[str, Factory]:
     """Smaller architectures that may learn from a model: ``name -> factory``, the weights untrained.
 
-    Its own variants, and the registered models of the same task, input and classes with fewer parameters.
+    Its own variants, and the models of the same task, input and classes with fewer parameters.
 
     Raises:
         ModelError: if there is no such model.
     """
+    from models.own import kept_models
+
+    return _students_of(name, kept_models.SHELF.signature())
+
+
+@lru_cache(maxsize=64)
+def _students_of(name: str, own_models: tuple[tuple[str, int], ...]) -> Mapping[str, Factory]:
+    """Kept until a user adds or removes a model."""
+    del own_models
     info, factory = _entry(name)
-    own, size = _STUDENTS[name], _count(info, factory)
-    others = {i.name: (i, f) for i, f in _MODELS.values() if _sees_the_same(i, info) and i.name != name}
+    own, size = _variants(info), _count(info, factory)
+    others = {i.name: (i, f) for i, f in _all().values() if _sees_the_same(i, info) and i.name != name}
     return MappingProxyType(own | {n: f for n, (i, f) in others.items() if n not in own and _count(i, f) < size})
+
+
+def _variants(info: ModelInfo) -> dict[str, Factory]:
+    """Smaller variants of an architecture, for a user's model with as many classes as that has."""
+    if info.architecture is None:
+        return _STUDENTS[info.name]
+    if info.architecture not in _MODELS:
+        return {}
+    usual = _MODELS[info.architecture][0]
+    return {name: _with_classes(usual, factory, info) for name, factory in _STUDENTS[info.architecture].items()
+            if usual.input_shape == info.input_shape}
+
+
+def _with_classes(usual: ModelInfo, factory: Factory, info: ModelInfo) -> Factory:
+    from models.own.builders import with_classes
+
+    return lambda: with_classes(factory(), usual.num_classes, info.num_classes)
 
 
 def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
@@ -148,11 +286,35 @@ def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
 
 def _count(info: ModelInfo, factory: Factory) -> int:
     """Parameters of a model, built only where neither its record nor its card knows: the first build takes seconds."""
-    known = info.parameters or model_card(info.name).get("parameters")
+    known = _known_count(info)
     if known is not None:
-        return int(known)
+        return known
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in factory().parameters())
+
+
+def _known_count(info: ModelInfo) -> int | None:
+    known = info.parameters or model_card(info.name).get("parameters")
+    return None if known is None else int(known)
+
+
+def known_parameters(name: str) -> int | None:
+    """Number of parameters of a model where its record or card says it; None where it would have to be built.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    return _known_count(model_info(name))
+
+
+@lru_cache(maxsize=256)
+def count_parameters(name: str) -> int:
+    """Number of parameters of a model, tied ones once; the first build of a process takes seconds.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    return _count(*_entry(name))
 
 
 def weights_origin(name: str) -> WeightsOrigin:
@@ -184,11 +346,30 @@ def has_weights(name: str) -> bool:
 
 def weights_hash(name: str) -> str:
     """SHA-256 of a model's weights file."""
-    return _file_hash(weights_path(name))
+    path = weights_path(name)
+    known = path.stat()
+    return _file_hash(path, known.st_mtime_ns, known.st_size)
+
+
+def model_identity(name: str) -> str:
+    """What results of a model depend on: the hash of its weights, and of a user's model of its description and code.
+
+    Raises:
+        ModelError: if there is no such model, or its weights are not here.
+    """
+    info, weights = model_info(name), weights_hash(name)
+    if info.architecture is None and name not in _OF_FILE:
+        return weights
+    from models.own.python_file import file_digest
+
+    plain = replace(info, name="", title="", description="", source="", weights=None)
+    parts = (weights, repr(plain), file_digest() if name in _OF_FILE else "")
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _file_hash(path: Path) -> str:
+def _file_hash(path: Path, changed: int, size: int) -> str:
+    del changed, size  # a file that has changed is another one
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

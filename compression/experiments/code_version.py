@@ -16,8 +16,9 @@ _PRESENTATION = (
     "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
     "wording.py", "pace.py",
     "sensitivity.py", "probing.py", "distribution.py", "distributions.py",
+    "own.py", "own_file.py", "own_jobs.py", "own_commands.py", "own_checks.py",
 )
-_PRESENTATION_FOLDERS = ("reports", "runtimes", "search")
+_PRESENTATION_FOLDERS = ("reports", "runtimes", "search", "library")
 
 
 @lru_cache(maxsize=1)

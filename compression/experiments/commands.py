@@ -17,6 +17,7 @@ from compression.experiments.downloads import find_download, is_here, run_downlo
 from compression.experiments.export import export_bundle
 from compression.experiments.graphs import export_graphs
 from compression.experiments.locations import home
+from compression.experiments.own_file import beside
 from compression.experiments.report import (
     figure_rows,
     format_accuracy,
@@ -111,7 +112,7 @@ def export_shipped_graphs(options: Namespace) -> int:
 
 def _read_recipe(path: Path) -> Recipe:
     try:
-        return recipe_from_yaml(path.read_bytes())
+        return beside(path, recipe_from_yaml(path.read_bytes()))
     except OSError as error:
         raise InputError("recipe", str(path), f"a readable file is needed ({error.strerror})") from None
 

@@ -190,6 +190,10 @@ class Engine:
         """Whether any stage of a job is still to end."""
         return any(not future.done() for future in self._futures.get(key, []))
 
+    def busy(self) -> bool:
+        """Whether any job is under way."""
+        return any(self.has(key) for key in list(self._futures))
+
     def wait(self, key: str, timeout: float | None = None) -> None:
         """Block until a job's last stage has ended."""
         for future in self._futures.get(key, [])[-1:]:

@@ -70,6 +70,8 @@ class _Watch:
 
 def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> bool:
     """Run one stage; errors become the job's state. Returns whether the next stage may follow."""
+    from models.errors import ModelError
+
     watch = _Watch(store, key)
     if watch.cancelled():
         return False
@@ -77,7 +79,7 @@ def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> 
         work(watch)
     except CancelledError:  # its state says so already, or it has been asked for again meanwhile
         return False
-    except InputError as error:
+    except (InputError, ModelError) as error:
         _put(store, key, "failed", error=str(error))
         return False
     except Exception as error:

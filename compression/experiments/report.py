@@ -8,9 +8,11 @@ _KILO = 1000
 
 
 def format_bytes(size: int) -> str:
-    """Bytes in kB or MB (powers of 1000), three digits."""
+    """Bytes in kB, MB or GB (powers of 1000), three digits."""
     if size < _KILO:
         return f"{size} B"
+    if size >= _KILO**3:
+        return f"{size / _KILO**3:.2f} GB"
     return f"{size / _KILO:.1f} kB" if size < _KILO**2 else f"{size / _KILO**2:.2f} MB"
 
 

@@ -114,6 +114,11 @@ def training_from_dict(data: dict[str, Any]) -> TrainingRecord:
     return TrainingRecord(**{**data, "history": tuple(dict(record) for record in data["history"])})
 
 
+def plain_model(model: Any) -> str:
+    """A recipe's model in one word: its name, or of one that the recipe describes the architecture's."""
+    return model if isinstance(model, str) else str(model.get("architecture"))
+
+
 @dataclass(frozen=True)
 class ExperimentResult:
     """One artifact with its figures, its baseline's, and all that reproduces it.

@@ -13,7 +13,9 @@ from compression.experiments.export import export_bundle
 from compression.experiments.exports import Exports
 from compression.experiments.illustrations import Illustrations
 from compression.experiments.jobs import CURVE, ENOUGH, measure_sensitivity
+from compression.experiments.library import Library
 from compression.experiments.locations import home
+from compression.experiments.own import Own
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.search.laboratory import ServiceLaboratory
 from compression.experiments.search.searches import Searches
@@ -42,6 +44,8 @@ class Service:
     Attributes:
         store: Where results are kept.
         searches: Its searches.
+        own: The user's own models and data sets.
+        library: What models and data there are, and downloads.
     """
 
     def __init__(self, root: Path | None = None, engine: Engine | None = None) -> None:
@@ -55,6 +59,8 @@ class Service:
         self.exports = Exports(self.store, self._engine, self._lost)
         self.distributions = Distributions(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
+        self.own = Own(self.store, self._engine, self._lost)
+        self.library = Library(self.store, self._engine, self.submit, self._lost, self._forget)
         self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
     def models(self) -> list[registry.ModelInfo]:
@@ -253,10 +259,17 @@ class Service:
         return path
 
     def close(self) -> None:
-        """Stop the searches and the workers."""
+        """Stop the searches, the downloads and the workers."""
+        self.library.close()
         self.searches.close()
         self._engine.close()
         self.store.close()
+
+    def _forget(self) -> None:
+        """Results have been cleared."""
+        self._known.clear()
+        self._bundles.clear()
+        self._coarse.clear()
 
     def _lost(self, key: str, reason: str) -> None:
         logger.error("job %s: %s", key, reason)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, String, create_engine, delete, event, select
+from sqlalchemy import JSON, String, create_engine, delete, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from compression.experiments.graphs import seed_graphs
-from compression.experiments.results import ExperimentResult, result_from_dict
+from compression.experiments.results import ExperimentResult, plain_model, result_from_dict
 
 
 class _Base(DeclarativeBase):
@@ -86,7 +86,7 @@ class ResultStore:
     def put_result(self, result: ExperimentResult) -> None:
         """Insert or replace a result."""
         values = {
-            "key": result.key, "model": _model_name(result), "dataset": str(result.recipe["dataset"]),
+            "key": result.key, "model": plain_model(result.recipe["model"]), "dataset": str(result.recipe["dataset"]),
             "created": result.created, "data": result.to_dict(),
         }
         self._upsert(_ResultRow, values, ("key",))
@@ -106,6 +106,14 @@ class ResultStore:
             query = query.where(_ResultRow.dataset == dataset)
         with Session(self._engine) as session:
             return [result_from_dict(row.data) for row in session.scalars(query)]
+
+    def baselines(self) -> list[ExperimentResult]:
+        """Results of untouched models on whole test splits, oldest first; of each the last one."""
+        steps, samples = (func.json_extract(_ResultRow.data, path) for path in ("$.recipe.steps", "$.recipe.n_samples"))
+        query = select(_ResultRow).where(steps == "[]", samples.is_(None)).order_by(_ResultRow.created, _ResultRow.key)
+        with Session(self._engine) as session:
+            newest = {(row.model, row.dataset): row for row in session.scalars(query)}
+            return [result_from_dict(row.data) for row in newest.values()]
 
     def put_part(self, key: str, kind: str, data: dict[str, Any]) -> None:
         """Insert or replace one measured part ("artifact", "accuracy", "latency", ...)."""
@@ -164,6 +172,14 @@ class ResultStore:
                 session.execute(delete(table).where(table.key == key))
         shutil.rmtree(self.root / "artifacts" / key, ignore_errors=True)
 
+    def clear(self) -> None:
+        """Forget all results and their parts; jobs of other kinds stay, and files are left to the caller."""
+        with Session(self._engine) as session, session.begin():
+            keys = list(session.scalars(select(_ResultRow.key)))
+            session.execute(delete(_JobRow).where(_JobRow.key.in_(keys)))
+            for table in (_ResultRow, _PartRow):
+                session.execute(delete(table))
+
     def close(self) -> None:
         """Release the database."""
         self._engine.dispose()
@@ -174,11 +190,6 @@ class ResultStore:
         statement = statement.on_conflict_do_update(index_elements=list(primary), set_=rest)
         with Session(self._engine) as session, session.begin():
             session.execute(statement)
-
-
-def _model_name(result: ExperimentResult) -> str:
-    model = result.recipe["model"]
-    return model if isinstance(model, str) else str(model.get("architecture"))
 
 
 def now() -> str:

@@ -1,10 +1,11 @@
 """A recipe's model and data, made ready for compression and scoring."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from compression.layers import weight_layers
 from compression.recipe import Recipe
 from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
+from models.own.keeping import FieldError
 from models.preprocessing import image_view, prepare_inputs
 
 STUDENTS = "students"
@@ -50,8 +52,15 @@ class Task:
     data_hash: str
 
     def load_model(self) -> nn.Module:
-        """A fresh copy of the uncompressed model in eval mode."""
-        return registry.load_model(self.info.name).eval()
+        """A fresh copy of the uncompressed model in eval mode.
+
+        Raises:
+            InputError: if its weights do not fit, saying which and how many.
+        """
+        try:
+            return registry.load_model(self.info.name).eval()
+        except ModelError as error:
+            raise InputError("model", self.info.name, str(error)) from None
 
     def make_ready(self, progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> None:
         """Have the data decoded, where that is still to be done, with progress and cancel.
@@ -129,7 +138,7 @@ class Task:
             calibration_inputs=self.prepare(calibration.inputs[:]),
             calibration_targets=calibration.targets,
             training_batches=self._training_batches(training, seed),
-            held_out=(self.prepare(held_out.inputs[:]), held_out.targets),
+            held_out=(self.prepare(held_out.inputs[:]), held_out.targets) if len(held_out) else None,
             students=registry.students_of(self.info.name),
             task=self.info.task,
             model_key=self.model_hash,
@@ -190,27 +199,29 @@ class Task:
 
 
 def _load(model: str, dataset: str) -> Task:
-    return _load_once(model, dataset, registry.weights_path(model) if registry.has_weights(model) else None)
-
-
-@lru_cache(maxsize=4)
-def _load_once(model: str, dataset: str, weights_path: Path | None) -> Task:
-    """Kept by the file of the weights, too: one that was downloaded meanwhile takes the place of another."""
-    del weights_path
     try:
-        info = registry.model_info(model)
-        weights = registry.weights_hash(model)
+        identity = registry.model_identity(model)
     except ModelError as error:
         raise InputError("model", model, str(error)) from None
     try:
-        data_info = datasets.dataset_info(dataset)
-        if not _fits(data_info, info):
-            fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
-            raise InputError("dataset", dataset, f"allowed for {model}: " + ", ".join(fitting))
-        data = datasets.load_dataset(dataset, image_view(info))
+        return _load_once(model, dataset, identity, datasets.data_identity(dataset))
     except ModelError as error:
         raise InputError("dataset", dataset, str(error)) from None
-    return Task(info, data, weights, data.content_hash)
+
+
+@lru_cache(maxsize=4)
+def _load_once(model: str, dataset: str, model_identity: str, data_identity: str) -> Task:
+    """Kept by identities, too: what was downloaded or replaced meanwhile takes the place of another."""
+    del data_identity
+    info, data_info = registry.model_info(model), datasets.dataset_info(dataset)
+    if not _fits(data_info, info):
+        fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
+        told = f"it has {data_info.num_classes} classes, {model} has {info.num_classes}; "
+        told = told if data_info.task == info.task else ""
+        allowed = f"{told}allowed for {model}: " + (", ".join(fitting) or "none that is here")
+        raise InputError("dataset", dataset, allowed)
+    data = datasets.load_dataset(dataset, image_view(info))
+    return Task(info, data, model_identity, data.content_hash)
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
@@ -224,11 +235,23 @@ def load_task(recipe: Recipe) -> Task:
         InputError: if the model or data set is unknown or unavailable, they do not belong together, or the model has
             no student of the name that a step gives.
     """
-    if not isinstance(recipe.model, str):
-        raise InputError("model", dict(recipe.model), "a model's name is needed")
-    task = _load(recipe.model, recipe.dataset)
+    task = _load(model_name(recipe.model, recipe.dataset), recipe.dataset)
     _check_students(recipe, task.info.name)
     return task
+
+
+def model_name(model: str | Mapping[str, Any], dataset: str) -> str:
+    """Name of a recipe's model in the registry; one that the recipe describes is made known there.
+
+    Raises:
+        InputError: if a description cannot be used.
+    """
+    if isinstance(model, str):
+        return model
+    try:
+        return registry.register_described(model, dataset)
+    except FieldError as error:
+        raise InputError(f"model.{error.field}", error.value, error.allowed) from None
 
 
 def dataset_of(model: str) -> str:
@@ -238,6 +261,21 @@ def dataset_of(model: str) -> str:
         InputError: if there is no such model.
     """
     return _info(model).dataset
+
+
+def fitting_datasets(model: str) -> tuple[str, ...]:
+    """Names of the data sets that a model can be scored on, its own first.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    info = _info(model)
+    others = [
+        data.name for data in datasets.list_datasets()
+        if _fits(data, info) and data.name != info.dataset
+        and (data.resized or data.input_shape == info.input_shape)
+    ]
+    return (info.dataset, *others)
 
 
 def _info(model: str) -> registry.ModelInfo:

@@ -22,7 +22,7 @@ from models.errors import InterruptedWorkError, ModelError
 from models.locations import cache_folder
 
 _CHUNK = 32
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _decode_all(
         try:
             with Image.open(listing.root / listing.names[row]) as image:
                 pixels[row] = view.apply(image)
-        except _UNREADABLE:
+        except UNREADABLE:
             return listing.names[row]
         return None
 

@@ -12,7 +12,7 @@ from models.datasets.registry import DatasetInfo, Split
 from models.datasets.views import ImageView
 from models.errors import ModelError
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
 _TRAIN, _TEST = ("train", "training"), ("val", "valid", "validation", "test")
 _CALIBRATION_SHARE, _MOST_FOR_CALIBRATION = 0.2, 2048
 
@@ -72,11 +72,11 @@ def _listed(folder: Path, labels: dict[str, int]) -> ImageListing:
     names, targets = [], []
     for child in sorted(_class_folders(folder)):
         for file in sorted(child.rglob("*")):
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.is_file():
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file():
                 names.append(file.relative_to(folder).as_posix())
                 targets.append(labels[child.name])
     if not names:
-        raise ModelError(f"{folder}: its class folders hold no images ({', '.join(sorted(_SUFFIXES))})")
+        raise ModelError(f"{folder}: its class folders hold no images ({', '.join(sorted(SUFFIXES))})")
     return ImageListing(folder, tuple(names), tuple(targets))
 
 

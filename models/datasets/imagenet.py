@@ -17,6 +17,7 @@ from models.unpacking import unpack_tar
 _CALIBRATION = 200
 _IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"  # as in torchvision.datasets
 _IMAGENETTE_MD5 = "3df6f0d01a2c9592104656642f5e78a3"
+_IMAGENETTE_SIZE = 341_663_724
 _IMAGENETTE_FOLDER = "imagenette2-320"
 
 SAMPLE_INFO = DatasetInfo(
@@ -53,11 +54,12 @@ def imagenet_sample(view: ImageView) -> Dataset:
 
 def _imagenette_download() -> Download:
     archive = download_folder() / _IMAGENETTE_URL.rpartition("/")[2]
-    file = RemoteFile(_IMAGENETTE_URL, archive, f"md5:{_IMAGENETTE_MD5}")
+    file = RemoteFile(_IMAGENETTE_URL, archive, f"md5:{_IMAGENETTE_MD5}", _IMAGENETTE_SIZE)
     return Download(
         "imagenette", (file,), IMAGENETTE_INFO.source, IMAGENETTE_INFO.license,
         lambda: unpack_tar(archive, _IMAGENETTE_FOLDER),
         lambda: any(find_data(name) is not None for name in IMAGENETTE_INFO.needs),
+        (archive.with_name(_IMAGENETTE_FOLDER),),
     )
 
 

@@ -4,13 +4,19 @@ import hashlib
 import threading
 from collections.abc import Callable
 
+import torch
+from PIL import Image
+from torch import Tensor
+
 from models.datasets.augmentation import shift_and_flip
-from models.datasets.decoded import Decoded, ImageListing, decode
+from models.datasets.decoded import UNREADABLE, Decoded, ImageListing, decode
 from models.datasets.registry import Dataset, DatasetInfo, Split
 from models.datasets.views import ImageView
 from models.downloads import Progress, unreported
+from models.errors import ModelError
 
 _SHIFT_SHARE = 8
+_SMALL = ImageView(112, 96)
 
 
 class PhotographDataset(Dataset):
@@ -29,6 +35,11 @@ class PhotographDataset(Dataset):
         self._listings, self._view = (train, test), view
         self._decoded: list[Decoded] = []
         self._lock = threading.Lock()
+
+    @property
+    def listings(self) -> tuple[ImageListing, ImageListing]:
+        """Files for training and for scoring."""
+        return self._listings
 
     @property
     def train(self) -> Split:  # type: ignore[override]
@@ -51,6 +62,22 @@ class PhotographDataset(Dataset):
         """Hash of the files' names, sizes, times and classes and of the view; 16 hexadecimal digits."""
         parts = [*(listing.identity for listing in self._listings), str(self._view)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+    def glance(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """A few test images, small; only these are decoded. Those that cannot be read are left out."""
+        listing = self._listings[1]
+        targets = torch.tensor(listing.targets, dtype=torch.int64)
+        images, kept = [], []
+        for row in Split(torch.arange(len(targets)), targets).subset(n, seed).inputs[:].tolist():
+            try:
+                with Image.open(listing.root / listing.names[row]) as image:
+                    images.append(torch.from_numpy(_SMALL.apply(image).copy()))
+            except UNREADABLE:
+                continue
+            kept.append(row)
+        if not images:
+            raise ModelError(f"none of {n} files below {listing.root} can be read as an image")
+        return torch.stack(images), targets[kept]
 
     def make_ready(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
         """Decode both splits, or map what was decoded before.

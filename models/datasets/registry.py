@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -147,6 +148,11 @@ class Dataset:
         """Do ahead what the first use of a split would otherwise wait for; these samples are in memory already."""
         del progress, cancelled
 
+    def glance(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """A few test samples and their targets, to look at."""
+        few = self.test.subset(n, seed)
+        return few.inputs[:], few.targets
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of both splits; 16 hexadecimal digits."""
@@ -187,9 +193,34 @@ def _discover() -> None:
 
 
 def list_datasets() -> list[DatasetInfo]:
-    """All data sets, at hand or not."""
+    """All data sets, at hand or not, the users' own last."""
+    return [info for info, _ in _all().values()]
+
+
+def _all() -> dict[str, tuple[DatasetInfo, Loader]]:
+    from models.own import kept_data
+
+    _find_registered()
+    return _DATASETS | kept_data.entries()
+
+
+def _entry(name: str) -> tuple[DatasetInfo, Loader]:
+    """A data set in code, else one that a user has added, perhaps in another process and just now."""
+    from models.own import kept_data
+
+    _find_registered()
+    found = _DATASETS.get(name) or kept_data.entry(name)
+    if found is None:
+        raise ModelError(f"there is no data set {name!r}; allowed: " + ", ".join(sorted(_all())))
+    return found
+
+
+def _find_registered() -> None:
+    """Data sets in code; a user's Python file may register some, too."""
+    from models.registry import load_models_file
+
     _discover()
-    return [info for info, _ in _DATASETS.values()]
+    load_models_file()
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -198,16 +229,39 @@ def dataset_info(name: str) -> DatasetInfo:
     Raises:
         ModelError: if there is none of that name.
     """
-    _discover()
-    if name not in _DATASETS:
-        raise ModelError(f"there is no data set {name!r}; allowed: " + ", ".join(sorted(_DATASETS)))
-    return _DATASETS[name][0]
+    return _entry(name)[0]
+
+
+def is_registered(name: str) -> bool:
+    """Whether a data set is one in code, rather than one that a user has added."""
+    _find_registered()
+    return name in _DATASETS
+
+
+def data_identity(name: str) -> str:
+    """Changes when a data set is removed, comes to lie elsewhere, or is replaced by another one of the same name."""
+    from models.own import kept_data
+
+    return "|".join(map(str, data_paths(name))) if is_registered(name) else kept_data.identity(name)
 
 
 def has_data(name: str) -> bool:
     """Whether a data set is on this machine."""
-    needs = dataset_info(name).needs
-    return not needs or any(find_data(relative) is not None for relative in needs)
+    from models.own import kept_data
+
+    if not is_registered(name):
+        return kept_data.is_here(name)
+    return not dataset_info(name).needs or bool(data_paths(name))
+
+
+def data_paths(name: str) -> tuple[Path, ...]:
+    """What is on this machine of the files and folders of which a data set needs one; of a user's its folder."""
+    from models.own import kept_data
+
+    if not is_registered(name):
+        return kept_data.paths(name)
+    found = (find_data(relative) for relative in dataset_info(name).needs)
+    return tuple(path for path in found if path is not None)
 
 
 def dataset_download(name: str) -> Download | None:
@@ -238,10 +292,12 @@ def load_dataset(name: str, view: ImageView | None = None) -> Dataset:
     Raises:
         ModelError: if it is unknown or not on this machine.
     """
-    return _load(name, (view or ImageView()) if dataset_info(name).resized else None)
+    resized = dataset_info(name).resized
+    return _load(name, (view or ImageView()) if resized else None, data_identity(name))
 
 
 @lru_cache(maxsize=6)
-def _load(name: str, view: ImageView | None) -> Dataset:
-    loader: Any = _DATASETS[name][1]
+def _load(name: str, view: ImageView | None, identity: str) -> Dataset:
+    del identity
+    loader: Any = _entry(name)[1]
     return loader() if view is None else loader(view)

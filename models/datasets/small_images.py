@@ -20,8 +20,10 @@ _FASHION_FILES = (  # as in torchvision.datasets.FashionMNIST
     ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
     ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
 )
+_FASHION_SIZES = (26_421_880, 29_515, 4_422_102, 5_148)
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # as in torchvision.datasets.CIFAR10
 _CIFAR_MD5 = "c58f30108f718f92721af3b95e74349a"
+_CIFAR_SIZE = 170_498_071
 _CIFAR_FOLDER = "cifar-10-batches-py"
 
 FASHION_INFO = DatasetInfo(
@@ -41,7 +43,10 @@ CIFAR_INFO = DatasetInfo(
 
 def _fashion_download() -> Download:
     folder = download_folder() / "FashionMNIST" / "raw"
-    files = tuple(RemoteFile(_FASHION_HOME + name, folder / name, f"md5:{md5}") for name, md5 in _FASHION_FILES)
+    files = tuple(
+        RemoteFile(_FASHION_HOME + name, folder / name, f"md5:{md5}", size)
+        for (name, md5), size in zip(_FASHION_FILES, _FASHION_SIZES, strict=True)
+    )
 
     def unpack() -> None:
         for file in files:
@@ -50,15 +55,16 @@ def _fashion_download() -> Download:
     def done() -> bool:
         return find_data(FASHION_INFO.needs[0]) is not None
 
-    return Download("fashion_mnist", files, FASHION_INFO.source, FASHION_INFO.license, unpack, done)
+    kept = tuple(file.path.with_suffix("") for file in files)
+    return Download("fashion_mnist", files, FASHION_INFO.source, FASHION_INFO.license, unpack, done, kept)
 
 
 def _cifar_download() -> Download:
     archive = download_folder() / _CIFAR_URL.rpartition("/")[2]
-    file = RemoteFile(_CIFAR_URL, archive, f"md5:{_CIFAR_MD5}")
+    file = RemoteFile(_CIFAR_URL, archive, f"md5:{_CIFAR_MD5}", _CIFAR_SIZE)
     return Download(
         "cifar10", (file,), CIFAR_INFO.source, CIFAR_INFO.license, lambda: unpack_tar(archive, _CIFAR_FOLDER),
-        lambda: find_data(_CIFAR_FOLDER) is not None,
+        lambda: find_data(_CIFAR_FOLDER) is not None, (archive.with_name(_CIFAR_FOLDER),),
     )
 
 

@@ -20,7 +20,7 @@ INFO = DatasetInfo(
     name="sst2", title="SST-2", task="text_classification", num_classes=2, input_shape=(LENGTH,), n_train=67_349,
     n_test=872, license="see its home page, nlp.stanford.edu/sentiment",
     source="Stanford Sentiment Treebank as in GLUE; the 872 sentences of its dev split are scored",
-    class_names=("negative", "positive"),
+    class_names=("negative", "positive"), needs=(f"text/sst2/{_DEV}",),
 )
 
 
@@ -50,6 +50,15 @@ def training_sentences() -> tuple[list[str], list[int]]:
     return sentences, labels
 
 
+def dev_sentences() -> tuple[list[str], list[int]]:
+    """The sentences that are scored.
+
+    Raises:
+        ModelError: if they are not on this machine.
+    """
+    return read_sentences(_find(_DEV))
+
+
 def _find(name: str) -> Path:
     path = find_data(f"text/sst2/{name}")
     if path is None:
@@ -68,6 +77,6 @@ def sst2() -> Dataset:
     """Token ids (N, 64) of the training phrases and of the dev sentences."""
     tokenizer = read_tokenizer(TOKENIZER)
     splits = []
-    for sentences, labels in (training_sentences(), read_sentences(_find(_DEV))):
+    for sentences, labels in (training_sentences(), dev_sentences()):
         splits.append(Split(encode(tokenizer, sentences, LENGTH), torch.tensor(labels, dtype=torch.int64)))
     return Dataset(INFO, splits[0], splits[1], drop_words)

@@ -7,6 +7,8 @@ from PIL import Image
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
+LONGEST = 64
+
 
 @dataclass(frozen=True)
 class ImageView:
@@ -29,8 +31,14 @@ class ImageView:
             raise ValueError(f"interpolation {self.interpolation!r}: allowed: " + ", ".join(_FILTERS))
 
     def apply(self, image: Image.Image) -> np.ndarray:
-        """uint8 (3, crop_size, crop_size) of an image; equal to torchvision's transform before normalisation."""
+        """uint8 (3, crop_size, crop_size) of an image; equal to torchvision's transform before normalisation.
+
+        Raises:
+            ValueError: if the image is so long and thin that resizing it would fill the memory.
+        """
         width, height = image.size
+        if max(width, height) > LONGEST * min(width, height):
+            raise ValueError(f"an image of {width} x {height} pixels")
         if width <= height:
             size = (self.resize_size, int(self.resize_size * height / width))
         else:

@@ -1,9 +1,13 @@
 """What ``make run`` starts: the dashboard of ``app.py`` with its workers, which start with the server.
 
-A worker's imports take seconds; started here, they are over before the first page is asked for.
+A worker's imports take seconds; started here, they are over before the first page is asked for. Behind ``--`` it takes
+``--models FILE``, a Python file with models of the person who starts it; workers load it too.
 """
 
+import argparse
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +25,25 @@ join_compression()
 # A folder named pages is taken for Streamlit's older kind of application until app.py has run once: without this, a
 # page that is asked for by its address before any other would be shown without the application around it.
 PagesManager.uses_pages_directory = False
+
+
+def use_models() -> None:
+    """Run the Python file of models that is named at the start, if any; where it fails, nothing is started."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--models", type=Path)
+    chosen: Path | None = parser.parse_known_args(sys.argv[1:])[0].models
+    if chosen is None and not os.environ.get("COMPRESSION_MODELS"):
+        return
+    from compression.experiments import InputError
+    from compression.experiments.own_file import use_models_file
+
+    try:
+        use_models_file(chosen)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+use_models()
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import pprint
 
 from compression.experiments.reports.subject import file_stem
-from compression.experiments.results import ExperimentResult
+from compression.experiments.results import ExperimentResult, plain_model
 from compression.recipe import recipe_from_dict, recipe_to_dict
 from models.registry import ModelInfo
 
@@ -11,7 +11,7 @@ from models.registry import ModelInfo
 def python_snippet(result: ExperimentResult) -> str:
     """A script that compresses the model by the recipe and measures it; to be run in the project's folder."""
     recipe = pprint.pformat(recipe_to_dict(recipe_from_dict(result.recipe)), sort_dicts=False, width=100)
-    return f'''"""Compresses {result.recipe["model"]} and measures it; run it in the project's folder."""
+    return f'''"""Compresses {plain_model(result.recipe["model"])} and measures it; run it in the project's folder."""
 
 from compression.experiments import ResultStore, home, recipe_from_dict, run_experiment
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from compression.errors import InputError
 from compression.experiments.pace import at_pace_of
-from compression.experiments.results import ExperimentResult
+from compression.experiments.results import ExperimentResult, plain_model
 from compression.experiments.runtime_records import RuntimeRecord, read_records
+from compression.experiments.tasks import model_name
 from models import datasets, registry
 from models.errors import ModelError
 
@@ -45,7 +46,7 @@ class Subject:
 
 def file_stem(result: ExperimentResult) -> str:
     """What a result's exported files are called, without an ending."""
-    return f"{result.recipe['model']}-{result.key[:8]}"
+    return f"{plain_model(result.recipe['model'])}-{result.key[:8]}"
 
 
 def subject_of(store: "ResultStore", key: str) -> Subject:
@@ -57,13 +58,13 @@ def subject_of(store: "ResultStore", key: str) -> Subject:
     result = store.get_result(key)
     if result is None:
         raise InputError("result", key, "the key of a stored result is needed")
-    name = str(result.recipe["model"])
+    name = model_name(result.recipe["model"], str(result.recipe["dataset"]))
     try:
         info, data = registry.model_info(name), datasets.dataset_info(str(result.recipe["dataset"]))
     except ModelError as error:
         raise InputError("model", name, str(error)) from None
     weights = registry.weights_hash(name) if registry.has_weights(name) else ""
-    others = comparable(result, store.results(model=name))
+    others = comparable(result, store.results(model=plain_model(result.recipe["model"])))
     return Subject(result, others, tuple(read_records(store, key)), info, data, weights)
 
 

@@ -1,0 +1,248 @@
+"""What models and data sets there are, where they come from, what they take on the disk; part of the service."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compression.errors import InputError
+from compression.experiments.downloads import find_download, removable, remove_download, run_download
+from compression.experiments.library.disk import CLEARABLE, DiskUse, clear, measure_disk
+from compression.experiments.library.entries import (
+    TASKS,
+    DatasetEntry,
+    Fetchable,
+    ModelEntry,
+    dataset_entries,
+    model_entries,
+)
+from compression.experiments.library.errands import UNFINISHED, Errands
+from compression.experiments.library.samples import Sample, read_samples, samples_job, show_samples
+from compression.experiments.store import ResultStore
+from compression.recipe import Recipe
+from models import datasets, registry
+from models.errors import ModelError
+from models.locations import choose_data_folder, chosen_data_folder
+
+if TYPE_CHECKING:
+    from compression.experiments.engine import Engine
+
+__all__ = [
+    "CLEARABLE", "TASKS", "UNFINISHED", "DatasetEntry", "DiskUse", "Fetchable", "Library", "ModelEntry", "Sample",
+    "clear_job", "download_job", "removal_job",
+]
+_PRIORITY = 50
+_FRESH_SECONDS = 20.0
+
+
+def download_job(name: str) -> str:
+    """Key of the job that downloads a model or data set."""
+    return f"download-{name}"
+
+
+def removal_job(name: str) -> str:
+    """Key of the job that removes what was downloaded."""
+    return f"removal-{name}"
+
+
+def clear_job(kind: str) -> str:
+    """Key of the job that clears one kind of files."""
+    return f"clear-{kind}"
+
+
+class Library:
+    """Models and data sets of this machine. Safe to use from several threads.
+
+    Args:
+        store: The results.
+        engine: The workers.
+        submit: Has a recipe measured and returns its key.
+        lost: Called with a job's key and a reason if a worker was lost.
+        forget: Called when results have been cleared.
+    """
+
+    def __init__(
+        self, store: ResultStore, engine: "Engine", submit: Callable[[Recipe], str], lost: Callable[[str, str], None],
+        forget: Callable[[], None],
+    ) -> None:
+        self._store, self._engine, self._submit, self._lost, self._forget = store, engine, submit, lost, forget
+        self.errands = Errands(store)
+        self._measuring: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+        self._disk: tuple[float, DiskUse] | None = None
+        self._counting: threading.Thread | None = None
+        self._counted: dict[str, int] = {}
+        self._counter: threading.Thread | None = None
+
+    def models(self) -> list[ModelEntry]:
+        """All models, ordered by task and data set."""
+        return model_entries(self._store.baselines(), self._parameters)
+
+    def _parameters(self, name: str) -> int | None:
+        """Counted in a thread where neither record nor card knows it: the first build of a model takes seconds."""
+        known = registry.known_parameters(name) or self._counted.get(name)
+        if known is None and (self._counter is None or not self._counter.is_alive()):
+            self._counter = threading.Thread(target=self._count_parameters, name="parameters", daemon=True)
+            self._counter.start()
+        return known
+
+    def _count_parameters(self) -> None:
+        for info in registry.list_models():
+            self._counted[info.name] = registry.count_parameters(info.name)
+
+    def datasets(self) -> list[DatasetEntry]:
+        """All data sets, ordered by task."""
+        return dataset_entries()
+
+    def download(self, name: str) -> str:
+        """Have weights or a data set fetched, in a thread of this process; returns the job's key at once.
+
+        Raises:
+            InputError: if nothing of that name can be fetched, or it is just being removed.
+        """
+        download = find_download(name)
+        if self._under_way(removal_job(name)):
+            raise InputError("download", name, "it is just being removed; ask again in a moment")
+        self.errands.start(
+            download_job(name), self._noticed(lambda progress, cancelled: run_download(download, progress, cancelled))
+        )
+        return download_job(name)
+
+    def remove(self, name: str) -> str:
+        """Have what was downloaded removed; returns the job's key at once.
+
+        Raises:
+            InputError: if there is nothing that may be removed, or it is just being downloaded.
+        """
+        download = find_download(name)
+        if self._under_way(download_job(name)):
+            raise InputError("remove", name, "it is just being downloaded; cancel that first")
+        if not removable(download):
+            raise InputError("remove", name, "only what was downloaded here can be removed; nothing of it was")
+        self.errands.start(removal_job(name), self._noticed(lambda progress, cancelled: remove_download(download)))
+        return removal_job(name)
+
+    def clear(self, kind: str) -> str:
+        """Have what can be made again deleted; returns the job's key at once.
+
+        Raises:
+            InputError: if there is no such kind, or something is being measured.
+        """
+        if kind not in CLEARABLE:
+            raise InputError("clear", kind, "allowed: " + ", ".join(CLEARABLE))
+        if self._engine.busy():
+            raise InputError("clear", kind, "measurements are under way that use these files; cancel or await them")
+        if kind == "results":
+            self._measuring.clear()
+
+        def work(progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> None:
+            clear(kind, self._store, progress, cancelled)
+            if kind == "results":
+                self._forget()
+
+        self.errands.start(clear_job(kind), self._noticed(work))
+        return clear_job(kind)
+
+    def _under_way(self, job: str) -> bool:
+        return self._store.jobs([job]).get(job, {}).get("state") in UNFINISHED
+
+    def _noticed(
+        self, work: Callable[[Callable[[float, str], None], Callable[[], bool]], object]
+    ) -> Callable[[Callable[[float, str], None], Callable[[], bool]], object]:
+        """Work after which the disk is counted anew, whatever came of it."""
+
+        def run(progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> object:
+            try:
+                return work(progress, cancelled)
+            finally:
+                self._disk = None
+
+        return run
+
+    def measure(self, model: str, dataset: str) -> str:
+        """Have the untouched model measured on a data set; returns the job's key at once.
+
+        Raises:
+            InputError: if either is not at hand, or they do not fit.
+        """
+        key = self._submit(Recipe(model=model, dataset=dataset))
+        self._measuring[model, dataset] = key
+        return key
+
+    def measuring(self, model: str, dataset: str) -> str | None:
+        """Key of the job that was last asked to measure the untouched model, if any."""
+        return self._measuring.get((model, dataset))
+
+    def samples(self, name: str) -> tuple[Sample, ...] | None:
+        """A few images of a data set, or None while there are none."""
+        return read_samples(self._store, name)
+
+    def samples_job(self, name: str) -> str:
+        """Key of the job that makes them."""
+        return samples_job(name)
+
+    def submit_samples(self, name: str) -> str:
+        """Have a few images of a data set made unless they are there; returns the job's key at once.
+
+        Raises:
+            InputError: if the data set is not at hand.
+        """
+        if not datasets.has_data(name):
+            raise InputError("dataset", name, "it is not on this machine")
+        job = samples_job(name)
+        if not self._under_way(job) and self.samples(name) is None:
+            self._store.put_job(job, "queued", 0.0, "waiting")
+            self._engine.submit_stages(job, ((show_samples, False),), (name,), _PRIORITY, self._lost)
+        return job
+
+    def disk(self) -> DiskUse | None:
+        """What is used of the disk, None while it is counted; counted anew where the last count is old."""
+        with self._lock:
+            counted = self._disk
+            stale = counted is None or time.monotonic() - counted[0] > _FRESH_SECONDS
+            if stale and (self._counting is None or not self._counting.is_alive()):
+                self._counting = threading.Thread(target=self._count, name="disk", daemon=True)
+                self._counting.start()
+        return None if counted is None else counted[1]
+
+    def _count(self) -> None:
+        found = measure_disk(self._store)
+        self._disk = (time.monotonic(), found)
+
+    def folder(self) -> Path | None:
+        """The data folder that the user chose."""
+        return chosen_data_folder()
+
+    def choose_folder(self, text: str) -> list[str]:
+        """Have data looked for in a folder of this machine, too; an empty text drops the choice.
+
+        Returns:
+            Names of the data sets and weights that are found there.
+
+        Raises:
+            InputError: if it is no folder that can be read, or holds nothing that is looked for; the old choice stays.
+        """
+        folder = Path(text.strip()).expanduser() if text.strip() else None
+        found = [] if folder is None else _found_in(folder)
+        try:
+            if folder is not None and folder.is_absolute() and folder.is_dir() and not found:
+                wanted = ", ".join(sorted({need for info in datasets.list_datasets() for need in info.needs}))
+                raise ModelError(f"{str(folder)!r} holds nothing that is looked for: {wanted}, weights/*.safetensors")
+            choose_data_folder(folder)
+        except ModelError as error:
+            raise InputError("data folder", text.strip(), str(error)) from None
+        self._disk = None
+        return found
+
+    def close(self) -> None:
+        """Stop downloads; they go on from there another time."""
+        self.errands.close()
+
+
+def _found_in(folder: Path) -> list[str]:
+    try:
+        names = [info.name for info in datasets.list_datasets() if any((folder / need).exists() for need in info.needs)]
+        return names + sorted(path.stem for path in (folder / "weights").glob("*.safetensors"))
+    except OSError:
+        return []

@@ -1,0 +1,186 @@
+"""A user's own models and data sets: added, looked up and removed; for the command line and the service."""
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from compression.errors import CancelledError, InputError
+from compression.experiments import own_jobs
+from compression.experiments.store import ResultStore, now
+from models import registry
+from models.errors import InterruptedWorkError, ModelError
+from models.own import kept_data, kept_models
+from models.own.builders import Architecture, architecture, list_architectures
+from models.own.keeping import FieldError, check_name
+from models.own.kept_data import DataReport, KeptData
+from models.own.kept_models import KeptModel, find_weights
+
+if TYPE_CHECKING:
+    from compression.experiments.engine import Engine
+
+__all__ = ["DataReport", "KeptData", "KeptModel", "Own", "find_weights"]
+Progress = Callable[[float, str], None]
+_PRIORITY, _OLD_SECONDS = 80, 86_400
+
+
+def _unreported(fraction: float, message: str) -> None:
+    del fraction, message
+
+
+@contextmanager
+def _in_our_words(field: str, value: str) -> Iterator[None]:
+    """Errors of the models' side as those of wrong input."""
+    try:
+        yield
+    except FieldError as error:
+        raise InputError(error.field, error.value, error.allowed) from None
+    except ModelError as error:
+        raise InputError(field, value, str(error)) from None
+    except InterruptedWorkError:
+        raise CancelledError("cancelled") from None
+
+
+def check_new_name(name: str) -> None:
+    """Raises an InputError where a name cannot be given to something new."""
+    with _in_our_words("name", name):
+        check_name(name, registry.is_taken)
+
+
+def add_model(
+    name: str, given: Mapping[str, Any], weights: Path | None, dataset: str | None, *, file_name: str | None = None,
+    progress: Progress = _unreported, cancelled: Callable[[], bool] = bool,
+) -> KeptModel:
+    """Check and keep a model; see `models.own.kept_models.add_model`.
+
+    Raises:
+        InputError: naming the field, the value and what is allowed; nothing is kept.
+        CancelledError: if `cancelled` became true.
+    """
+    shown = file_name or (weights.name if weights is not None else "none")
+    with _in_our_words("weights", shown):
+        return kept_models.add_model(
+            name, given, weights, dataset, now(), file_name=file_name, progress=progress, cancelled=cancelled
+        )
+
+
+def add_data(
+    name: str, path: Path, *, shown: str | None = None, progress: Progress = _unreported,
+    cancelled: Callable[[], bool] = bool,
+) -> KeptData:
+    """Survey and keep a data set; see `models.own.kept_data.add_data`. Raises what `add_model` does."""
+    with _in_our_words("path", shown or path.name):
+        return kept_data.add_data(name, path, now(), shown=shown, progress=progress, cancelled=cancelled)
+
+
+def remove(name: str) -> None:
+    """Remove a model or data set that the user has added; results stay.
+
+    Raises:
+        InputError: if there is none of that name, or models are scored on it.
+    """
+    with _in_our_words("name", name):
+        if not kept_models.remove_model(name) and not kept_data.remove_data(name):
+            mine = [*kept_models.SHELF.all(), *kept_data.SHELF.all()]
+            raise InputError("name", name, "allowed, as added by you: " + (", ".join(mine) or "none so far"))
+
+
+class Own:
+    """A user's own things; part of the service.
+
+    Args:
+        store: Where jobs are kept.
+        engine: Its workers.
+        lost: Called with a job's key and a reason if a worker was lost.
+    """
+
+    def __init__(self, store: ResultStore, engine: "Engine", lost: Callable[[str, str], None]) -> None:
+        self._store, self._engine, self._lost = store, engine, lost
+
+    def architectures(self) -> list[str]:
+        """Names of architectures that can be built."""
+        return list_architectures()
+
+    def architecture(self, name: str) -> Architecture:
+        """What an architecture usually has.
+
+        Raises:
+            InputError: if there is none of that name.
+        """
+        with _in_our_words("architecture", name):
+            return architecture(name)
+
+    def models(self) -> dict[str, KeptModel]:
+        """Models that the user has added, by name."""
+        return dict(kept_models.SHELF.all())
+
+    def datasets(self) -> dict[str, KeptData]:
+        """Data sets that the user has added, by name."""
+        return dict(kept_data.SHELF.all())
+
+    def samples(self, name: str) -> list[tuple[str, Path]]:
+        """Class and file of some small pictures of a data set."""
+        return kept_data.sample_pictures(name)
+
+    def submit_model(
+        self, name: str, given: Mapping[str, Any], weights: BinaryIO | None, file_name: str | None, dataset: str
+    ) -> str:
+        """Have a model checked and kept by a worker; returns the job's key at once.
+
+        Args:
+            name: What it will be called.
+            given: Its description, the weights left out.
+            weights: The uploaded file; None for those of the registered model of the architecture's name.
+            file_name: What the user calls it.
+            dataset: Data set to score on.
+
+        Raises:
+            InputError: if the name, the description or the kind of the file is wrong.
+        """
+        check_new_name(name)
+        with _in_our_words("architecture", str(given.get("architecture"))):
+            kept_models.describe(given, dataset)
+        path = None if weights is None else _received(weights, file_name or "", (".safetensors", ".pth", ".pt", ".th"))
+        return self._submit(own_jobs.add_model, name, (dict(given), path and str(path), file_name, dataset))
+
+    def submit_data(self, name: str, archive: BinaryIO, file_name: str) -> str:
+        """Have a zip surveyed and kept by a worker; returns the job's key at once.
+
+        Raises:
+            InputError: if the name is wrong or the file is no zip.
+        """
+        check_new_name(name)
+        return self._submit(own_jobs.add_data, name, (str(_received(archive, file_name, (".zip",))), file_name))
+
+    def _submit(self, function: Callable[..., bool], name: str, arguments: tuple[Any, ...]) -> str:
+        job = f"own-{name}-{uuid.uuid4().hex[:8]}"
+        self._store.put_job(job, "queued", 0.0, "waiting for a worker")
+        self._engine.submit_stages(job, ((function, False),), (name, *arguments), _PRIORITY, self._lost)
+        return job
+
+    def remove(self, name: str) -> None:
+        """See `remove` of this module."""
+        remove(name)
+
+
+def _received(upload: BinaryIO, file_name: str, suffixes: tuple[str, ...]) -> Path:
+    """An upload written to a file, where workers find it; what earlier ones have left behind is cleared."""
+    suffix = Path(file_name).suffix.lower()
+    if suffix not in suffixes:
+        raise InputError("file", file_name, "allowed: " + ", ".join(suffixes))
+    folder = kept_models.incoming()
+    for old in folder.iterdir():
+        if time.time() - old.stat().st_mtime > _OLD_SECONDS:
+            old.unlink(missing_ok=True)
+    path = folder / f"{uuid.uuid4().hex}{suffix}"
+    upload.seek(0)
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(upload, file)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError("file", file_name, f"it cannot be stored: {error.strerror}") from None
+    return path

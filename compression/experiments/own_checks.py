@@ -1,0 +1,92 @@
+"""What is told of a user's data set before anybody trusts a figure that is measured on it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compression.metrics.accuracy import wilson_interval
+
+if TYPE_CHECKING:
+    from models.own.kept_data import DataReport
+    from models.registry import ModelInfo
+
+FEW_PER_CLASS, FEW_TEST, FEW_TRAINING = 30, 100, 128
+_ASSUMED = 0.9
+_OFF = 0.15
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One remark.
+
+    Attributes:
+        serious: Whether figures cannot be trusted because of it.
+        text: A sentence.
+    """
+
+    serious: bool
+    text: str
+
+
+def remarks_on(report: "DataReport") -> list[Remark]:
+    """What a user should know of the data set, the serious remarks first."""
+    found = [*_few(report), *_gaps(report)]
+    if report.n_skipped:
+        names = ", ".join(report.skipped[:5]) + (" and others" if report.n_skipped > 5 else "")
+        found.append(Remark(False, f"{report.n_skipped} files cannot be read as images and are left out: {names}."))
+    if not report.own_splits:
+        text = "a fixed, stratified fifth of the images calibrates, the others are scored"
+        found.append(Remark(False, f"There are no folders train and val: {text}."))
+    return sorted(found, key=lambda remark: not remark.serious)
+
+
+def _few(report: "DataReport") -> list[Remark]:
+    """Too few images to trust, with the interval that the accuracy will have."""
+    total, smallest = report.n_test, min(report.test_images)
+    found = []
+    if total < FEW_TEST or smallest < FEW_PER_CLASS:
+        how = f"{total} images to score, {smallest} of the smallest class"
+        text = f"Too few to trust: {how}. {interval_words(total)}"
+        found.append(Remark(True, text))
+    if report.n_train < FEW_TRAINING:
+        text = f"Only {report.n_train} images to calibrate and train on: ranges and corrections will be rough."
+        found.append(Remark(False, text))
+    return found
+
+
+def interval_words(n: int) -> str:
+    """How wide the interval of an accuracy is that is measured on so many images."""
+    right = round(_ASSUMED * n)
+    low, high = wilson_interval(right, n)
+    return (
+        f"If {right} of {n} are right, the 95 % interval is {100 * low:.0f} to {100 * high:.0f} %, "
+        f"{100 * (high - low):.0f} points wide."
+    )
+
+
+def _gaps(report: "DataReport") -> list[Remark]:
+    found = []
+    for what, counts in (("to score", report.test_images), ("to calibrate on", report.train_images)):
+        empty = [name for name, count in zip(report.class_names, counts, strict=True) if count == 0]
+        if empty:
+            shown = ", ".join(empty[:5]) + (" and others" if len(empty) > 5 else "")
+            found.append(Remark(what == "to score", f"{len(empty)} classes have no image {what}: {shown}."))
+    return found
+
+
+def remarks_on_pair(report: "DataReport", model: "ModelInfo") -> list[Remark]:
+    """What a user should know of a model on a data set; a serious remark says that they do not fit."""
+    classes = 1000 if report.imagenet else len(report.class_names)
+    if model.task != "image_classification":
+        return [Remark(True, f"{model.name} takes no images.")]
+    found = []
+    if classes != model.num_classes:
+        found.append(Remark(True, f"{model.name} has {model.num_classes} classes, the data set has {classes}."))
+    size = model.input_shape[-1]
+    if report.smallest < size:
+        found.append(Remark(False, f"Images of {report.smallest} pixels are enlarged to the {size} of {model.name}."))
+    if len(model.mean) == len(report.mean):
+        off = max(abs(own - theirs) for own, theirs in zip(model.mean, report.mean, strict=True))
+        if off > _OFF:
+            means = " instead of ".join("(" + ", ".join(f"{v:.2f}" for v in m) + ")" for m in (report.mean, model.mean))
+            found.append(Remark(False, f"The images' mean is {means}: check the normalisation of {model.name}."))
+    return found

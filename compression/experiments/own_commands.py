@@ -1,0 +1,106 @@
+"""Commands that add a user's own models and data sets, and remove them."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from compression.errors import InputError
+from compression.experiments import own
+from compression.experiments.own_checks import remarks_on
+
+_Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
+
+
+def add_commands(command: _Command) -> None:
+    """Add the commands to the parser.
+
+    Args:
+        command: Makes the parser of a command of a name, a help text and a function.
+    """
+    data = command("add-data", "keep a zip or folder of class folders as a data set", add_data)
+    data.add_argument("name", help="what it will be called")
+    data.add_argument("path", type=Path, help="zip file or folder; a folder stays where it is")
+    model = command("add-model", "keep a model of your own: an architecture's name and weights", add_model)
+    model.add_argument("name", help="what it will be called")
+    model.add_argument("--architecture", required=True, help="of this project or one of torchvision's classifiers")
+    model.add_argument("--weights", type=Path, help=".safetensors, .pth or .pt (default: those of the architecture)")
+    model.add_argument("--num-classes", type=int, help="default: the architecture's")
+    model.add_argument("--dataset", help="data set to score on (default: the architecture's)")
+    model.add_argument("--input-size", type=int, help="side of the input, pixels")
+    model.add_argument("--resize-size", type=int, help="shorter side of a photograph before its centre is cut")
+    model.add_argument("--mean", type=float, nargs="+", help="normalisation, one number per channel or one for all")
+    model.add_argument("--std", type=float, nargs="+", help="normalisation, one number per channel or one for all")
+    model.add_argument("--scale", type=float, help="what raw bytes are divided by (default: 255)")
+    model.add_argument("--interpolation", help="bilinear or bicubic")
+    gone = command("remove", "remove a model or data set of your own; images in a folder of yours stay", remove)
+    gone.add_argument("name", help="its name")
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[float, str], None]]:
+    with tqdm(total=100, desc=label, file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
+
+        def progress(fraction: float, message: str) -> None:
+            bar.set_postfix_str(message, refresh=False)
+            bar.update(round(100 * fraction) - bar.n)
+
+        yield progress
+
+
+def add_data(options: Namespace) -> int:
+    """``add-data``: survey and keep a data set."""
+    own.check_new_name(options.name)
+    if not options.path.exists():
+        raise InputError("path", str(options.path), "an existing zip file or folder is needed")
+    with _bar(options.name) as progress:
+        kept = own.add_data(options.name, options.path, progress=progress)
+    remarks = remarks_on(kept.report)
+    if options.json:
+        record = {"name": options.name, **asdict(kept.report), "n_train": kept.report.n_train,
+                  "n_test": kept.report.n_test, "remarks": [remark.text for remark in remarks]}
+        sys.stdout.write(json.dumps(record) + "\n")
+        return 0
+    report = kept.report
+    sys.stdout.write(
+        f"{options.name}: {len(report.class_names)} classes, {report.n_train} images to calibrate and train on, "
+        f"{report.n_test} to score, {report.smallest} to {report.largest} pixels\n"
+    )
+    for remark in remarks:
+        sys.stdout.write(f"- {remark.text}\n")
+    return 0
+
+
+def add_model(options: Namespace) -> int:
+    """``add-model``: check and keep a model."""
+    names = ("architecture", "num_classes", "input_size", "resize_size", "scale", "interpolation")
+    given = {name: getattr(options, name) for name in names}
+    given |= {name: getattr(options, name) for name in ("mean", "std")}
+    own.check_new_name(options.name)
+    weights = None if options.weights is None else own.find_weights(str(options.weights))
+    with _bar(options.name) as progress:
+        kept = own.add_model(options.name, given, weights, options.dataset, progress=progress)
+    if options.json:
+        sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info)}) + "\n")
+    else:
+        info = kept.info
+        sys.stdout.write(
+            f"{info.name}: {info.architecture}, {info.parameters:,} parameters, {info.num_classes} classes, scored on "
+            f"{info.dataset}; measure it with a recipe that says model: {info.name}\n"
+        )
+    return 0
+
+
+def remove(options: Namespace) -> int:
+    """``remove``: forget a model or data set of the user."""
+    own.remove(options.name)
+    if options.json:
+        sys.stdout.write(json.dumps({"removed": options.name}) + "\n")
+    else:
+        sys.stdout.write(f"{options.name} was removed; results measured with it stay\n")
+    return 0

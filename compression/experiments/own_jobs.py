@@ -1,0 +1,39 @@
+"""Functions that worker processes run to check what a user has uploaded."""
+
+from pathlib import Path
+from typing import Any
+
+from compression.experiments.jobs import side_stage
+
+
+def add_model(
+    root: str, job: str, name: str, given: dict[str, Any], path: str | None, file_name: str | None, dataset: str,
+    before: bool = True,
+) -> bool:
+    """Check a model from end to end and keep it; the uploaded file is removed either way."""
+    from compression.experiments import own
+
+    weights = None if path is None else Path(path)
+    try:
+        return before and side_stage(
+            root, job, lambda store, progress, cancelled: own.add_model(
+                name, given, weights, dataset, file_name=file_name, progress=progress, cancelled=cancelled
+            ),
+        )
+    finally:
+        if weights is not None:
+            weights.unlink(missing_ok=True)
+
+
+def add_data(root: str, job: str, name: str, path: str, file_name: str, before: bool = True) -> bool:
+    """Unpack, survey and keep a data set; the uploaded file is removed either way."""
+    from compression.experiments import own
+
+    try:
+        return before and side_stage(
+            root, job, lambda store, progress, cancelled: own.add_data(
+                name, Path(path), shown=file_name, progress=progress, cancelled=cancelled
+            ),
+        )
+    finally:
+        Path(path).unlink(missing_ok=True)

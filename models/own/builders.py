@@ -1,0 +1,168 @@
+"""Architectures by name, with any number of classes: the registered ones, torchvision's, and timm's if it is there."""
+
+import difflib
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from torch import Tensor, nn
+
+from models import registry
+from models.own.keeping import FieldError
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_TORCHVISION = """
+alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169 densenet201
+efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6
+efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s googlenet inception_v3 maxvit_t mnasnet0_5
+mnasnet0_75 mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_16gf regnet_x_1_6gf
+regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf regnet_x_8gf regnet_y_128gf regnet_y_16gf regnet_y_1_6gf
+regnet_y_32gf regnet_y_3_2gf regnet_y_400mf regnet_y_800mf regnet_y_8gf resnet101 resnet152 resnet18 resnet34 resnet50
+resnext101_32x8d resnext101_64x4d resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5
+shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13
+vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
+"""  # copied, so that naming them need not import torchvision; a test compares
+TORCHVISION = tuple(_TORCHVISION.split())
+_OTHER_SIZES = {"inception_v3": 299}
+_WITH_HELPERS = ("inception_v3", "googlenet")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What an architecture expects where a user says nothing else.
+
+    Attributes:
+        name: Its name.
+        task: "image_classification", "language_modeling" or "text_classification".
+        family: "cnn", "transformer" or "mlp".
+        dataset: Usual data set; empty where there is none.
+        input_shape: Without the batch dimension.
+        input_dtype: "float32" or "int64".
+        num_classes: Usual number of classes.
+        mean: Usual normalisation per channel.
+        std: Usual normalisation per channel.
+        scale: What raw bytes are divided by.
+        interpolation: How photographs are resized.
+        resize_size: Their shorter side before the centre is cut; None: in the usual proportion.
+    """
+
+    name: str
+    task: str
+    family: str
+    dataset: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float = 255.0
+    interpolation: str = "bilinear"
+    resize_size: int | None = None
+
+
+def list_architectures() -> list[str]:
+    """Names that can be built here, the registered ones first; timm's are not listed."""
+    return list(dict.fromkeys([*(info.name for info in registry.registered_models()), *TORCHVISION]))
+
+
+def architecture(name: object) -> Architecture:
+    """What is known of an architecture.
+
+    Raises:
+        FieldError: if there is none of that name.
+    """
+    info = registry.registered(name) if isinstance(name, str) else None
+    if info is not None:
+        return Architecture(
+            info.name, info.task, info.family, info.dataset, info.input_shape, info.input_dtype, info.num_classes,
+            info.mean, info.std, info.scale, info.interpolation, info.resize_size,
+        )
+    if not isinstance(name, str) or (name not in TORCHVISION and not _in_timm(name)):
+        raise FieldError("architecture", name, _suggestion(str(name)))
+    size = _OTHER_SIZES.get(name, 224)
+    family = "transformer" if name.startswith(("vit", "swin", "deit", "maxvit")) else "cnn"
+    return Architecture(
+        name, "image_classification", family, "", (3, size, size), "float32", 1000, _IMAGENET_MEAN, _IMAGENET_STD
+    )
+
+
+def _suggestion(name: str) -> str:
+    known = list_architectures()
+    near = difflib.get_close_matches(name, known, 5, 0.5) or known[:5]
+    timm = "" if find_spec("timm") else "; other names need the package timm, which is not installed here"
+    return f"near it: {', '.join(near)}; all {len(known)}: those of this project and torchvision's classifiers{timm}"
+
+
+def _in_timm(name: str) -> bool:
+    if find_spec("timm") is None:
+        return False
+    import timm
+
+    return bool(timm.is_model(name))
+
+
+def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
+    """An architecture with untrained weights.
+
+    Args:
+        kind: Which one.
+        num_classes: Classes of its last layer.
+        size: Side of its input, pixels; None for text.
+
+    Raises:
+        FieldError: if it cannot be built for so many classes.
+    """
+    registered = registry.registered(kind.name)
+    if registered is not None and kind.name not in TORCHVISION:
+        return with_classes(registry.build_model(kind.name), registered.num_classes, num_classes)
+    if kind.name not in TORCHVISION:
+        import timm
+
+        return timm.create_model(kind.name, pretrained=False, num_classes=num_classes)
+    return _from_torchvision(kind.name, num_classes, size)
+
+
+def _from_torchvision(name: str, num_classes: int, size: int | None) -> nn.Module:
+    from torchvision import models
+
+    from models.architectures.attention_blocks import separate_roles
+
+    more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") and size else {}
+    if name in _WITH_HELPERS:
+        more = {"aux_logits": False, "init_weights": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = separate_roles(models.get_model(name, weights=None, num_classes=num_classes, **more))
+    if name in _WITH_HELPERS:
+        model.adapt_state = _without_helpers
+    return model
+
+
+def _without_helpers(state: dict[str, Tensor], prefix: str) -> None:
+    """Classifiers that only help in training are in the files, but not in the network."""
+    for key in [key for key in state if key.startswith((f"{prefix}AuxLogits.", f"{prefix}aux1.", f"{prefix}aux2."))]:
+        del state[key]
+
+
+def with_classes(model: nn.Module, before: int, wanted: int) -> nn.Module:
+    """Give a classifier another number of classes by a new last layer, in place; returns the model.
+
+    Raises:
+        FieldError: if it has no last layer of its own.
+    """
+    if before == wanted:
+        return model
+    fqn = last_layer(model)
+    layer = None if fqn is None else model.get_submodule(fqn)
+    if isinstance(layer, nn.Linear) and layer.out_features == before:
+        model.set_submodule(fqn, nn.Linear(layer.in_features, wanted, layer.bias is not None))
+    else:
+        raise FieldError("num_classes", wanted, f"this architecture has {before}")
+    return model
+
+
+def last_layer(model: nn.Module) -> str | None:
+    """Name of the last linear or convolutional layer."""
+    layers = [fqn for fqn, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return layers[-1] if layers else None

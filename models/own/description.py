@@ -1,0 +1,153 @@
+"""A model as its user describes it: an architecture, weights, classes and preprocessing."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.datasets import dataset_info
+from models.errors import ModelError
+from models.own.builders import Architecture, architecture
+from models.own.keeping import FieldError
+from models.registry import ModelInfo
+
+FIELDS = (
+    "architecture", "weights", "num_classes", "input_size", "mean", "std", "scale", "resize_size", "interpolation",
+)
+_MOST_CLASSES, _LARGEST_SIDE = 10_000, 1024
+_FILTERS = ("bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that is needed to build a model and prepare its inputs; checked.
+
+    Attributes:
+        kind: Its architecture.
+        num_classes: Classes.
+        dataset: Data set it is scored on.
+        input_size: Side of its input, pixels; None for text.
+        mean: Normalisation per channel.
+        std: Normalisation per channel.
+        scale: What raw bytes are divided by.
+        resize_size: Shorter side of a photograph before its centre is cut; None for text.
+        interpolation: How photographs are resized.
+    """
+
+    kind: Architecture
+    num_classes: int
+    dataset: str
+    input_size: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float
+    resize_size: int | None
+    interpolation: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Without the batch dimension."""
+        if self.input_size is None:
+            return self.kind.input_shape
+        return (self.kind.input_shape[0], self.input_size, self.input_size)
+
+    def info(self, name: str, weights: str, file_name: str, parameters: int | None = None) -> ModelInfo:
+        """Its record in the registry."""
+        kind = self.kind
+        return ModelInfo(
+            name=name, title=f"{name} ({kind.name})", task=kind.task, dataset=self.dataset,
+            input_shape=self.input_shape, num_classes=self.num_classes, family=kind.family,
+            description=f"{kind.name} of {self.num_classes} classes with the user's weights ({file_name}).",
+            source=f"the user's file {file_name}", license="the user's", input_dtype=kind.input_dtype, mean=self.mean,
+            std=self.std, scale=self.scale, resize_size=self.resize_size, interpolation=self.interpolation,
+            parameters=parameters, weights=weights, architecture=kind.name,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; inverse of `describe`, but for the data set."""
+        return {
+            "architecture": self.kind.name, "num_classes": self.num_classes, "input_size": self.input_size,
+            "mean": list(self.mean), "std": list(self.std), "scale": self.scale, "resize_size": self.resize_size,
+            "interpolation": self.interpolation,
+        }
+
+
+def describe(given: Mapping[str, Any], dataset: str | None, *, known: bool = True) -> Description:
+    """Check a description and fill in what the architecture usually has.
+
+    Args:
+        given: Fields of `FIELDS`; None counts as not given.
+        dataset: Data set to score on; the architecture's by default.
+        known: Whether the data set must be known and of as many classes.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed.
+    """
+    for name in given:
+        if name not in FIELDS:
+            raise FieldError(str(name), given[name], "allowed fields: " + ", ".join(FIELDS))
+    values = {name: value for name, value in given.items() if value is not None}
+    kind = architecture(values.get("architecture"))
+    classes = _whole("num_classes", values.get("num_classes", kind.num_classes), 2, _MOST_CLASSES)
+    dataset = dataset or kind.dataset
+    if known:
+        _check_dataset(dataset, kind, classes)
+    if kind.task != "image_classification":
+        return _of_text(kind, classes, dataset, values)
+    size = _whole("input_size", values.get("input_size", kind.input_shape[-1]), 8, _LARGEST_SIDE)
+    channels, mean, std = kind.input_shape[0], kind.mean, kind.std
+    mean = _numbers("mean", values["mean"], channels) if "mean" in values else mean
+    std = _numbers("std", values["std"], channels, positive=True) if "std" in values else std
+    if len(mean) != len(std):
+        raise FieldError("std", list(std), "mean and std belong together")
+    scale = _numbers("scale", values.get("scale", kind.scale), 1, positive=True)[0]
+    resize = _whole("resize_size", values.get("resize_size", _usual_resize(kind, size)), size, 2 * _LARGEST_SIDE)
+    interpolation = values.get("interpolation", kind.interpolation)
+    if interpolation not in _FILTERS:
+        raise FieldError("interpolation", interpolation, "allowed: " + ", ".join(_FILTERS))
+    return Description(kind, classes, dataset, size, mean, std, scale, resize, interpolation)
+
+
+def _usual_resize(kind: Architecture, size: int) -> int:
+    """Small images are taken whole; of photographs the centre, in the usual proportion."""
+    if kind.resize_size is not None:
+        return round(size * kind.resize_size / kind.input_shape[-1])
+    return size if size < 160 else round(size * 256 / 224)
+
+
+def _of_text(kind: Architecture, classes: int, dataset: str, values: Mapping[str, Any]) -> Description:
+    for name in ("input_size", "mean", "std", "scale", "resize_size", "interpolation"):
+        if name in values:
+            raise FieldError(name, values[name], f"{kind.name} takes text: it has no such preprocessing")
+    return Description(kind, classes, dataset, None, (), (), kind.scale, None, kind.interpolation)
+
+
+def _check_dataset(dataset: str, kind: Architecture, classes: int) -> None:
+    if not dataset:
+        raise FieldError("dataset", None, "the name of a data set to score on is needed")
+    try:
+        data = dataset_info(dataset)
+    except ModelError as error:
+        raise FieldError("dataset", dataset, str(error)) from None
+    if data.task != kind.task:
+        raise FieldError("dataset", dataset, f"{kind.name} needs one for {kind.task.replace('_', ' ')}")
+    if data.num_classes != classes:
+        raise FieldError("num_classes", classes, f"the data set {dataset!r} has {data.num_classes} classes")
+
+
+def _whole(field: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise FieldError(field, value, f"a whole number from {low} to {high} is needed")
+    return value
+
+
+def _numbers(field: str, value: object, count: int, *, positive: bool = False) -> tuple[float, ...]:
+    """As many numbers; a single one counts for every channel, and none at all means no normalisation."""
+    if value in ([], ()):
+        return ()
+    listed = list(value) if isinstance(value, list | tuple) else [value]
+    fine = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in listed)
+    if not fine or len(listed) not in (1, count) or (positive and any(v <= 0 for v in listed)):
+        kind = "positive numbers" if positive else "numbers"
+        raise FieldError(field, value, f"{count} {kind} are needed, or one for all channels")
+    return tuple(float(v) for v in (listed if len(listed) == count else listed * count))

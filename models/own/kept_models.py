@@ -1,0 +1,223 @@
+"""Models that users have added: a checked description and weights, kept under a name."""
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models import registry
+from models.downloads import Progress, unreported
+from models.errors import InterruptedWorkError, ModelError
+from models.own.builders import build, last_layer
+from models.own.description import Description, describe
+from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
+from models.weights_files import load_weights, read_weights
+
+LARGEST_WEIGHTS = 2_000_000_000
+_WEIGHTS = "weights-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """A model that a user has added.
+
+    Attributes:
+        info: Its record in the registry.
+        description: What it was made of.
+        created: When, ISO form.
+        size_bytes: Its files.
+    """
+
+    info: registry.ModelInfo
+    description: Description
+    created: str
+    size_bytes: int
+
+    def build(self) -> nn.Module:
+        """The architecture with untrained weights."""
+        return build(self.description.kind, self.description.num_classes, self.description.input_size)
+
+
+def _read(data: dict[str, Any], folder: Path) -> KeptModel:
+    description = describe(data["description"], data["dataset"], known=False)
+    info = description.info(folder.name, str(folder / data["file"]), data["file_name"], data["parameters"])
+    return KeptModel(info, description, data["created"], folder_bytes(folder))
+
+
+SHELF = Shelf("models", _read)
+
+
+def add_model(
+    name: str, given: Mapping[str, Any], weights: Path | None, dataset: str | None, created: str, *,
+    file_name: str | None = None, progress: Progress = unreported, cancelled: Callable[[], bool] = bool,
+) -> KeptModel:
+    """Check a model from end to end and keep it; where anything is wrong, nothing is kept.
+
+    Args:
+        name: What it will be called.
+        given: Fields of `models.own.description.FIELDS`, the weights left out.
+        weights: Its file; those of the registered model of the architecture's name by default.
+        dataset: Data set to score on; the architecture's by default.
+        created: Time, ISO form.
+        file_name: What the user calls the file, if not its own name.
+        progress: Called with a fraction and a message.
+        cancelled: Polled between the steps.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed.
+        ModelError: if the weights cannot be read or do not fit, saying which and how many.
+    """
+    def step(fraction: float, message: str) -> None:
+        if cancelled():
+            raise InterruptedWorkError("cancelled")
+        progress(fraction, message)
+
+    check_name(name, registry.is_taken)
+    description = describe(given, dataset)
+    step(0.1, "reading the weights")
+    shown = file_name or (weights.name if weights is not None else f"those of {description.kind.name}")
+    tensors = _tensors_of(description, weights, shown)
+    step(0.4, "building the architecture")
+    model = build(description.kind, description.num_classes, description.input_size)
+    _load(model, tensors, description, shown)
+    step(0.6, "trying it on one input")
+    _try(model, description)
+    step(0.8, "writing")
+    state = {key: value.detach().clone().contiguous() for key, value in model.state_dict().items()}
+    with new_folder("models", name) as draft:
+        save_file(state, draft / "weights")
+        with (draft / "weights").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        final = _WEIGHTS.format(digest[:16])
+        (draft / "weights").rename(draft / final)
+        write_record(draft, {
+            "description": description.to_dict(), "dataset": description.dataset, "file": final, "created": created,
+            "file_name": shown, "parameters": sum(p.numel() for p in model.parameters()),
+        })
+    progress(1.0, "done")
+    return SHELF.all()[name]
+
+
+def _tensors_of(description: Description, weights: Path | None, shown: str) -> dict[str, Tensor]:
+    if weights is None:
+        known = registry.registered(description.kind.name)
+        if known is None or not registry.has_weights(known.name):
+            raise FieldError("weights", None, "a file .safetensors, .pth or .pt is needed")
+        return registry.load_model(known.name).state_dict()
+    check_file(weights, shown)
+    return read_weights(weights)
+
+
+def check_file(path: Path, shown: str) -> None:
+    """Refuse what is missing, too large, or a compressed archive, which could be far larger than it looks.
+
+    Raises:
+        FieldError: saying so.
+    """
+    if not path.is_file():
+        raise FieldError("weights", shown, "there is no such file")
+    size = path.stat().st_size
+    if size > LARGEST_WEIGHTS:
+        raise FieldError("weights", shown, f"it has {size / 1e6:.0f} MB, {LARGEST_WEIGHTS / 1e6:.0f} MB are allowed")
+    if path.suffix != ".safetensors" and zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                inside = sum(entry.file_size for entry in archive.infolist())
+        except (zipfile.BadZipFile, OSError, ValueError):
+            return  # reading it tells more
+        if inside > 2 * size + 1_000_000:
+            raise FieldError("weights", shown, "it is a compressed archive; PyTorch writes none")
+
+
+def _load(model: nn.Module, tensors: Mapping[str, Tensor], description: Description, shown: str) -> None:
+    head = last_layer(model)
+    weight = tensors.get(f"{head}.weight")
+    if weight is not None and weight.ndim in (2, 4) and weight.shape[0] != description.num_classes:
+        others = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{head}.")}
+        if all(key in tensors and tensors[key].shape == value.shape for key, value in others.items()
+               if not key.endswith("num_batches_tracked")):
+            told = f"the weights in {shown} are of {weight.shape[0]} classes"
+            raise FieldError("num_classes", description.num_classes, told)
+    load_weights(model, tensors, shown)
+    strange = [key for key, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if strange:
+        raise ModelError(f"the weights of {shown!r} hold numbers that are not finite: {len(strange)} tensors, "
+                         f"{strange[0]} first")
+
+
+def _try(model: nn.Module, description: Description) -> None:
+    """One input through the network: shapes that do not belong together are told now, not in the first experiment."""
+    text = description.input_size is None
+    example = torch.zeros((1, *description.input_shape), dtype=torch.int64 if text else torch.float32)
+    try:
+        with torch.no_grad():
+            outputs = model.eval()(example)
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise FieldError("input_size", description.input_size, f"the network cannot take it: {reason}") from None
+    if not isinstance(outputs, Tensor) or outputs.shape[-1] != description.num_classes:
+        raise FieldError("architecture", description.kind.name, "it does not give one number per class")
+    if not bool(torch.isfinite(outputs).all()):
+        raise ModelError("the network's outputs are not finite with these weights")
+
+
+def remove_model(name: str) -> bool:
+    """Delete a model that a user has added; False where there is none of that name."""
+    return SHELF.remove(name)
+
+
+def entries() -> dict[str, tuple[registry.ModelInfo, Callable[[], nn.Module]]]:
+    """Records and factories by name, for the registry."""
+    return {name: (kept.info, kept.build) for name, kept in SHELF.all().items()}
+
+
+def entry(name: str) -> tuple[registry.ModelInfo, Callable[[], nn.Module]] | None:
+    """Record and factory of one, or None."""
+    kept = SHELF.get(name)
+    return None if kept is None else (kept.info, kept.build)
+
+
+def described(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInfo, Callable[[], nn.Module]]:
+    """Record and factory of a model that a recipe describes; its name is made of what the description says.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed.
+    """
+    weights = given.get("weights")
+    if not isinstance(weights, str) or not weights:
+        raise FieldError("weights", weights, "the path of a file .safetensors, .pth or .pt is needed")
+    path = find_weights(weights)
+    check_file(path, weights)
+    description = describe({key: value for key, value in given.items() if key != "weights"}, dataset)
+    text = f"{sorted(description.to_dict().items())}|{path}|{path.stat().st_mtime_ns}"
+    name = f"{description.kind.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    maker = partial(build, description.kind, description.num_classes, description.input_size)
+    return description.info(name, str(path), path.name), maker
+
+
+def find_weights(text: str) -> Path:
+    """A path as it is given, else below the data roots' folders of weights."""
+    from models.locations import find_reference_weights
+
+    path = Path(text).expanduser()
+    found = None if path.is_absolute() or path.is_file() else find_reference_weights(text)
+    return (found or path).absolute()
+
+
+def models_on(dataset: str) -> list[str]:
+    """Names of kept models that are scored on a data set by default."""
+    return [name for name, kept in SHELF.all().items() if kept.info.dataset == dataset]
+
+
+def incoming() -> Path:
+    """Folder of files that wait for being checked; made if missing."""
+    folder = own_folder("incoming")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

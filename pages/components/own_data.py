@@ -1,0 +1,155 @@
+"""Bring your own data: a zip or folder of class folders; every image is looked at before it is kept."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import streamlit as st
+
+from compression.experiments import InputError, format_bytes
+from pages.components.own_job import busy, follow, say, show_job, show_removal
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+    from compression.experiments.own import DataReport, KeptData
+
+KIND = "data"
+LARGEST_MEGABYTES = 1000
+_ZIP, _FOLDER = "Zip file", "Folder"
+_IMAGES = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"]
+_MOST_NAMES = 20
+
+
+def zip_of(files: Sequence[Any]) -> BinaryIO:
+    """The files of an uploaded folder as one archive, so that both ways of adding are checked alike."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as held:
+        for file in files:
+            held.writestr(file.name, file.getbuffer())
+    return archive
+
+
+def show_own_data(service: "Service") -> None:
+    """The form, how far the check of an upload is, and the data sets that were added before."""
+    with st.expander("Bring your own data", icon=":material/upload:", key="own-data-form"):
+        st.caption(
+            "One folder of images per class; with folders train and val around them, these are the splits. Files that "
+            "cannot be read are listed and left out. Folders named by ImageNet's ids or classes get its labels, so "
+            "that the ImageNet models can be scored on them."
+        )
+        name = st.text_input(
+            "Name of the data set", key="own-data-name", max_chars=48, placeholder="my_photos",
+            help="Small letters, digits, - and _; a letter first",
+        )
+        upload, shown = _upload()
+        ready = bool(name.strip()) and upload is not None
+        if st.button(
+            "Check and add", key="add-own-data", type="primary", icon=":material/check:",
+            disabled=busy(service, KIND) or not ready, help=None if ready else "A name and images are needed",
+        ) and upload is not None:
+            _submit(service, name.strip(), upload, shown)
+            st.rerun()
+    show_job(service, KIND, lambda added: _tell(service, added))
+    mine = service.own.datasets()
+    if mine:
+        st.dataframe(data_rows(mine), hide_index=True, alt=f"{len(mine)} data sets that you have added")
+    for own, kept in mine.items():
+        with st.expander(f"Your data set {own}", key=f"own-data-{own}"):
+            show_report(service, own, kept.report)
+            show_removal(service, KIND, own)
+
+
+def _upload() -> tuple[Any | None, str]:
+    how = st.segmented_control("As", [_ZIP, _FOLDER], default=_ZIP, required=True, key="own-data-how")
+    if how == _FOLDER:
+        files = st.file_uploader(
+            "Folder of class folders", type=_IMAGES, accept_multiple_files="directory", key="own-data-folder",
+            help="For many images a zip is faster; a folder on this machine can be added in place with "
+            "python -m compression add-data NAME PATH",
+        )
+        return (files or None), "the folder"
+    upload = st.file_uploader(
+        "Zip of class folders", type=["zip"], key="own-data-zip", max_upload_size=LARGEST_MEGABYTES,
+        help=f"At most {LARGEST_MEGABYTES} MB; larger ones: python -m compression add-data NAME PATH",
+    )
+    return upload, "" if upload is None else upload.name
+
+
+def _submit(service: "Service", name: str, upload: Any, shown: str) -> None:
+    try:
+        if isinstance(upload, list):
+            total = sum(file.size for file in upload)
+            if total > LARGEST_MEGABYTES * 1_000_000:
+                raise InputError("folder", format_bytes(total), f"at most {LARGEST_MEGABYTES} MB are taken this way")
+            upload, shown = zip_of(upload), "folder.zip"
+        follow(KIND, service.own.submit_data(name, upload, shown))
+    except InputError as error:
+        say(KIND, error)
+
+
+def _tell(service: "Service", name: str) -> None:
+    kept = service.own.datasets().get(name)
+    if kept is None:
+        st.info(f"{name} was added, and has been removed since.")
+        return
+    report = kept.report
+    st.success(
+        f"{name} was added: {len(report.class_names)} classes, {report.n_train:,} images to calibrate and train on, "
+        f"{report.n_test:,} to score.", icon=":material/check:",
+    )
+
+
+def show_report(service: "Service", name: str, report: "DataReport") -> None:
+    """What was found in a data set: remarks, sample images, images per class and fitting models."""
+    from compression.experiments.own_checks import remarks_on
+
+    for remark in remarks_on(report):
+        (st.warning if remark.serious else st.caption)(_plain(remark.text))
+    pictures = service.own.samples(name)
+    if pictures:
+        st.image([str(path) for _, path in pictures], caption=[label for label, _ in pictures], width=96)
+    means, stds = (", ".join(f"{value:.3f}" for value in values) for values in (report.mean, report.std))
+    st.caption(
+        f"Sides of {report.smallest} to {report.largest} pixels. Mean of the channels {means}; deviation {stds}."
+    )
+    st.dataframe(class_rows(report), hide_index=True, height=220, alt="Images per class")
+    fitting = [model.name for model in service.models() if _fits(report, model)]
+    shown = ", ".join(fitting[:_MOST_NAMES]) + (" and others" if len(fitting) > _MOST_NAMES else "")
+    st.caption(_plain(f"Models of as many classes: {shown}" if fitting else "No model here has as many classes yet."))
+    if report.n_skipped:
+        with st.expander(f"{report.n_skipped} files that cannot be read", key=f"skipped-{name}"):
+            st.code("\n".join(report.skipped), None)
+
+
+def _fits(report: "DataReport", model: Any) -> bool:
+    from compression.experiments.own_checks import remarks_on_pair
+
+    return not any(remark.serious for remark in remarks_on_pair(report, model))
+
+
+def _plain(text: str) -> str:
+    for sign in "\\`*_[]$<>#":
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def class_rows(report: "DataReport") -> list[dict[str, Any]]:
+    """One row per class."""
+    return [
+        {"class": name, "calibrate and train": train, "score": test}
+        for name, train, test in zip(report.class_names, report.train_images, report.test_images, strict=True)
+    ]
+
+
+def data_rows(mine: "dict[str, KeptData]") -> list[dict[str, Any]]:
+    """One row per data set of the user."""
+    return [
+        {
+            "name": name, "classes": len(kept.report.class_names), "train": kept.report.n_train,
+            "score": kept.report.n_test, "skipped": kept.report.n_skipped,
+            "kept": format_bytes(kept.size_bytes) if kept.report.copied else "in your folder",
+            "added": kept.report.created[:16].replace("T", " "),
+        }
+        for name, kept in mine.items()
+    ]

@@ -1,0 +1,175 @@
+"""Bring your own model: an architecture's name, weights, classes and preprocessing; checked before it is kept."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from compression.experiments import InputError, format_bytes
+from pages.components.own_job import busy, follow, say, show_job, show_removal
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+    from compression.experiments.own import Architecture, KeptModel
+
+KIND = "model"
+LARGEST_MEGABYTES = 1000
+_FIRST = "cifar_resnet20"
+_FILTERS = ("bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the form holds.
+
+    Attributes:
+        name: What the model will be called.
+        given: Its description.
+        dataset: Data set to score on; None where there is none that fits.
+    """
+
+    name: str
+    given: dict[str, Any]
+    dataset: str | None
+
+
+def numbers_of(field: str, text: str) -> list[float]:
+    """Numbers from a text field, separated by commas or blanks.
+
+    Raises:
+        InputError: if one is none.
+    """
+    try:
+        return [float(part) for part in text.replace(",", " ").replace(";", " ").split()]
+    except ValueError:
+        raise InputError(field, text, "numbers are needed, one per channel or one for all") from None
+
+
+def numbers_text(values: tuple[float, ...]) -> str:
+    """Inverse of `numbers_of`."""
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def show_own_model(service: "Service") -> None:
+    """The form, how far the check of an upload is, and the models that were added before."""
+    with st.expander("Bring your own model", icon=":material/upload:", key="own-model-form"):
+        st.caption(
+            "An architecture of this project, or one of torchvision's classifiers, with your weights. The file is read "
+            "without executing anything in it; where names or shapes differ, you are told which, and nothing is kept."
+        )
+        wanted = _form(service)
+        upload = st.file_uploader(
+            "Weights", type=["safetensors", "pth", "pt"], key="own-weights", max_upload_size=LARGEST_MEGABYTES,
+            help=f"A state dict, at most {LARGEST_MEGABYTES} MB; larger ones: python -m compression add-model",
+        )
+        running = busy(service, KIND)
+        ready = wanted is not None and bool(wanted.name) and wanted.dataset is not None and upload is not None
+        if st.button(
+            "Check and add", key="add-own-model", type="primary", icon=":material/check:",
+            disabled=running or not ready, help=None if ready else "A name, a data set and a weights file are needed",
+        ) and wanted is not None and upload is not None:
+            _submit(service, wanted, upload)
+            st.rerun()
+    show_job(service, KIND, lambda name: _tell(service, name))
+    _show_mine(service)
+
+
+def _form(service: "Service") -> Wanted | None:
+    left, right = st.columns(2)
+    name = left.text_input(
+        "Name", key="own-model-name", max_chars=48, placeholder="my_resnet",
+        help="Small letters, digits, - and _; a letter first",
+    )
+    names = service.own.architectures()
+    chosen = right.selectbox(
+        "Architecture", names, index=names.index(_FIRST), key="own-architecture", accept_new_options=True,
+        help="Type to search. Names of timm can be typed where that package is installed",
+    )
+    try:
+        kind = service.own.architecture(str(chosen))
+    except InputError as error:
+        st.error(str(error))
+        return None
+    classes = left.number_input(
+        "Number of classes", 2, 10_000, kind.num_classes, key=f"own-classes-{kind.name}"
+    )
+    dataset = _pick_dataset(service, right, kind, int(classes))
+    given: dict[str, Any] = {"architecture": kind.name, "num_classes": int(classes)}
+    if kind.task == "image_classification":
+        try:
+            given |= _preprocessing(kind)
+        except InputError as error:
+            st.error(str(error))
+            return None
+    return Wanted(name.strip(), given, dataset)
+
+
+def _pick_dataset(service: "Service", place: Any, kind: "Architecture", classes: int) -> str | None:
+    fitting = [info for info in service.datasets() if info.task == kind.task and info.num_classes == classes]
+    if not fitting:
+        place.warning(f"No data set here has {classes} classes. Add yours below, then come back.")
+        return None
+    titles = {info.name: info.title for info in fitting}
+    names = list(titles)
+    first = names.index(kind.dataset) if kind.dataset in names else 0
+    return str(place.selectbox(
+        "Scored on", names, index=first, format_func=titles.__getitem__, key=f"own-dataset-{kind.name}-{classes}",
+    ))
+
+
+def _preprocessing(kind: "Architecture") -> dict[str, Any]:
+    """Fields of the preprocessing, with the architecture's usual values."""
+    st.markdown("Preprocessing: it must be that of the training, else the accuracy is lost")
+    size, resize, mean, std = st.columns(4)
+    side = kind.input_shape[-1]
+    own_size = size.number_input("Input size", 8, 1024, side, key=f"own-size-{kind.name}", help="Side, pixels")
+    usual = side if side < 160 else (kind.resize_size or round(side * 256 / 224))
+    own_resize = resize.number_input(
+        "Resize to", 8, 2048, max(int(own_size), round(own_size * usual / side)),
+        key=f"own-resize-{kind.name}-{own_size}",
+        help="Shorter side of a photograph before its centre is cut, pixels; of no meaning to small images",
+    )
+    told = "Of values from 0 to 1, one per channel or one for all; empty for none"
+    mean_text = mean.text_input("Mean", numbers_text(kind.mean), key=f"own-mean-{kind.name}", help=told)
+    std_text = std.text_input("Deviation", numbers_text(kind.std), key=f"own-std-{kind.name}", help=told)
+    given: dict[str, Any] = {"input_size": int(own_size), "resize_size": int(own_resize)}
+    return given | {"mean": numbers_of("mean", mean_text), "std": numbers_of("std", std_text)}
+
+
+def _submit(service: "Service", wanted: Wanted, upload: Any) -> None:
+    try:
+        follow(KIND, service.own.submit_model(wanted.name, wanted.given, upload, upload.name, str(wanted.dataset)))
+    except InputError as error:
+        say(KIND, error)
+
+
+def _tell(service: "Service", name: str) -> None:
+    kept = service.own.models().get(name)
+    if kept is None:
+        st.info(f"{name} was added, and has been removed since.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="own-model-done"):
+        st.success(f"{name} fits and was added: {kept.info.parameters:,} parameters.", icon=":material/check:")
+        st.page_link("pages/explore.py", label="Open it in Explore", icon=":material/explore:",
+                     query_params={"model": name})
+
+
+def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
+    """One row per model of the user."""
+    return [
+        {
+            "name": name, "architecture": kept.info.architecture, "classes": kept.info.num_classes,
+            "data set": kept.info.dataset, "input": kept.info.input_shape[-1], "parameters": kept.info.parameters,
+            "size": format_bytes(kept.size_bytes), "added": kept.created[:16].replace("T", " "),
+        }
+        for name, kept in models.items()
+    ]
+
+
+def _show_mine(service: "Service") -> None:
+    models = service.own.models()
+    if models:
+        st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} models that you have added")
+        with st.container(horizontal=True, key="own-model-removals"):
+            for name in models:
+                show_removal(service, KIND, name)

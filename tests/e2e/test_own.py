@@ -1,0 +1,54 @@
+"""A person brings data and a model through the Library page: real uploads, real workers, one visit."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.models.own_things import class_folders, network, weights_of, zipped
+
+Visit = Callable[..., Page]
+WORKERS = 120_000
+
+
+def pick(page: Page, label: str, option: str) -> None:
+    field = page.get_by_role("combobox", name=re.compile(label))
+    field.fill(option)
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "photos", 8)
+    (folder / "cats" / "broken.png").write_bytes(b"nothing")
+    page = visit("/library")
+    page.get_by_text("Bring your own data", exact=True).click()
+    data = page.locator(".st-key-own-data-form")
+    data.get_by_label("Name of the data set").fill("my_photos")
+    data.locator("input[type=file]").set_input_files(zipped(folder, tmp_path / "photos.zip"))
+    data.get_by_role("button", name="Check and add").click()
+    expect(page.get_by_text("my_photos was added: 3 classes")).to_be_visible(timeout=WORKERS)
+    page.get_by_text("Your data set my_photos").click()
+    expect(page.get_by_text("Too few to trust")).to_be_visible()
+    expect(page.get_by_text("1 files cannot be read as images")).to_be_visible()
+    expect(page.locator(".st-key-own-data-my_photos img").first).to_be_visible()
+
+    page.get_by_text("Bring your own model", exact=True).click()
+    form = page.locator(".st-key-own-model-form")
+    form.get_by_label("Name").fill("my_net")
+    pick(page, "Architecture", "cifar_resnet8")
+    form.get_by_label("Number of classes").fill("3")
+    form.get_by_label("Number of classes").press("Enter")
+    expect(form.get_by_text("my_photos: 3 classes of your own")).to_be_visible()
+    form.locator("input[type=file]").set_input_files(weights_of(tmp_path / "w.safetensors", network(10)))
+    form.get_by_role("button", name="Check and add").click()
+    refusal = re.compile("num_classes: 3 is not allowed.*of 10 classes")
+    expect(page.get_by_text(refusal)).to_be_visible(timeout=WORKERS)
+    form.locator("input[type=file]").set_input_files(weights_of(tmp_path / "w3.pth", network(3)))
+    form.get_by_role("button", name="Check and add").click()
+    expect(page.get_by_text("my_net fits and was added")).to_be_visible(timeout=WORKERS)
+    page.reload()
+    expect(page.get_by_text("my_net fits and was added")).to_be_visible()
+    page.get_by_role("link", name="Open it in Explore").click()
+    expect(page).to_have_url(re.compile("model=my_net"))
+    expect(page.get_by_text(re.compile("fp32: ")).first).to_be_visible(timeout=WORKERS)
