@@ -79,7 +79,7 @@ def place_of(path: Path) -> str:
     for name, folder in user_folders().items():
         if path.is_relative_to(folder):
             return name
-    return "downloaded" if path.is_relative_to(download_folder()) else "the folder shared/data beside the project"
+    return "downloaded" if path.is_relative_to(download_folder()) else "shared/data beside the project"
 
 
 def find_data(relative: str) -> Path | None:

@@ -48,13 +48,15 @@ def _filters(models: Sequence[ModelEntry], data: Sequence[DatasetEntry]) -> tupl
     """What is shown, of which task, and whether at hand; all of it stands in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         shown = st.segmented_control(
-            "Show", [MODELS, DATA], default=MODELS, required=True, key="show", bind="query-params"
+            "Show", [MODELS, DATA], default=MODELS, required=True, key="show", bind="query-params",
+            persist_state="session",
         )
         hand = st.segmented_control(
-            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, key="hand", bind="query-params"
+            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, key="hand", bind="query-params",
+            persist_state="session",
         )
         tasks = dict.fromkeys(task_title(own.info.task) for own in (*models, *data))
-        task = st.selectbox("Task", [_ALL, *tasks], key="task", bind="query-params", width=260)
+        task = st.selectbox("Task", [_ALL, *tasks], key="task", bind="query-params", persist_state="session", width=260)
     return str(shown), str(task), str(hand)
 
 
@@ -75,7 +77,8 @@ def _show(
     with right:
         first = next((entry.info.name for entry in kept if entry.here), names[0])
         name = st.selectbox(
-            "Details of", names, index=names.index(first), key=key, bind="query-params", on_change=_renew_table
+            "Details of", names, index=names.index(first), key=key, bind="query-params", persist_state="session",
+            on_change=_renew_table,
         )
     with left:
         table = model_table(models_of(kept), titles) if shown == MODELS else dataset_table(data_of(kept), disk)
