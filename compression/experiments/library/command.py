@@ -12,6 +12,7 @@ from compression.experiments.library.folder import choose_folder
 from compression.experiments.locations import home
 from compression.experiments.report import format_bytes, text_table
 from compression.experiments.store import ResultStore
+from models import registry
 from models.locations import chosen_data_folder
 
 _DISK = ("shipped", "weights", "data", "unfinished", "decoded", "statistics", "results", "free")
@@ -30,7 +31,7 @@ def show_library(options: Namespace) -> int:
         choose_folder(options.data_folder)
     store, chosen = ResultStore(options.store or home()), chosen_data_folder()
     disk = measure_disk(store)
-    models = [_model(own) for own in model_entries(store.baselines())]
+    models = [_model(own) for own in model_entries(store.baselines(), _parameters)]
     data = [_dataset(own, disk.by_dataset[own.info.name]) for own in dataset_entries()]
     used = {name: getattr(disk, name) for name in _DISK}
     if options.json:
@@ -43,6 +44,12 @@ def show_library(options: Namespace) -> int:
     if chosen is not None:
         _print(f"\nData are looked for below {chosen}, too.")
     return 0
+
+
+def _parameters(name: str) -> int | None:
+    """Counted only of what is here: the first build of a model takes seconds."""
+    known = registry.known_parameters(name)
+    return registry.count_parameters(name) if known is None and registry.has_weights(name) else known
 
 
 def _print(text: str) -> None:
