@@ -1,5 +1,6 @@
 """Library: which models and data there are, whose they are, what is at hand and what that takes."""
 
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,8 @@ def _renew_table() -> None:
 
 
 def _table(table: pd.DataFrame, names: list[str], name: str, key: str) -> None:
-    widget = f"table-{key}-{st.session_state.get(_TABLE_VERSION, 0)}"
+    rows = zlib.crc32(" ".join(names).encode())  # a mark belongs to its rows: others are another table
+    widget = f"table-{key}-{rows:x}-{st.session_state.get(_TABLE_VERSION, 0)}"
 
     def take() -> None:
         rows = st.session_state[widget].selection.rows

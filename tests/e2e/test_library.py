@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
-SLOW = 60_000
+SLOW = 120_000
 
 
 def test_a_model_and_a_data_set_are_looked_at_and_a_folder_is_chosen(visit: Visit, tmp_path: Path) -> None:

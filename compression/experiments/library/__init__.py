@@ -1,5 +1,6 @@
 """What models and data sets there are, where they come from, what they take on the disk; part of the service."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ __all__ = [
     "CLEARABLE", "TASKS", "UNFINISHED", "DatasetEntry", "DiskUse", "Fetchable", "Library", "Look", "ModelEntry",
     "Sample", "clear_job", "download_job", "removal_job",
 ]
+logger = logging.getLogger(__name__)
 _PRIORITY = 50
 _FRESH_SECONDS = 20.0
 
@@ -72,7 +74,7 @@ class Library:
         self._lock = threading.Lock()
         self._disk: tuple[float, DiskUse] | None = None
         self._counting: threading.Thread | None = None
-        self._counted: dict[str, int] = {}
+        self._counted: dict[str, int | None] = {}
         self._counter: threading.Thread | None = None
 
     def models(self) -> list[ModelEntry]:
@@ -81,15 +83,21 @@ class Library:
 
     def _parameters(self, name: str) -> int | None:
         """Counted in a thread where neither record nor card knows it: the first build of a model takes seconds."""
-        known = registry.known_parameters(name) or self._counted.get(name)
-        if known is None and (self._counter is None or not self._counter.is_alive()):
+        known = registry.known_parameters(name)
+        if known is not None or name in self._counted:
+            return known or self._counted[name]
+        if self._counter is None or not self._counter.is_alive():
             self._counter = threading.Thread(target=self._count_parameters, name="parameters", daemon=True)
             self._counter.start()
-        return known
+        return None
 
     def _count_parameters(self) -> None:
         for info in registry.list_models():
-            self._counted[info.name] = registry.count_parameters(info.name)
+            try:
+                self._counted[info.name] = registry.count_parameters(info.name)
+            except Exception:  # a user's own architecture; what is wrong with it is told when it is loaded
+                logger.warning("the parameters of %s could not be counted", info.name, exc_info=True)
+                self._counted[info.name] = None
 
     def datasets(self) -> list[DatasetEntry]:
         """All data sets, ordered by task."""
