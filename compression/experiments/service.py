@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.experiments import stages
+from compression.experiments.comparisons import Comparisons
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
 from compression.experiments.exports import Exports
@@ -53,6 +54,7 @@ class Service:
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
         self.exports = Exports(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
+        self.comparisons = Comparisons(self.store, self._engine, self._lost)
         self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
     def models(self) -> list[registry.ModelInfo]:

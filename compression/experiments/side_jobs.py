@@ -1,4 +1,4 @@
-"""Functions that worker processes run beside experiments: further runtimes, and pictures of techniques."""
+"""Functions that worker processes run beside experiments: further runtimes, pictures of techniques, comparisons."""
 
 from compression.experiments.jobs import side_stage
 
@@ -39,4 +39,24 @@ def illustrate(root: str, job: str, model: str, technique: str, before: bool = T
     return before and side_stage(
         root, job,
         lambda store, progress, cancelled: illustration.illustrate(store, model, technique, progress, cancelled),
+    )
+
+
+def compare(root: str, job: str, first: str, second: str, before: bool = True) -> bool:
+    """Compare the predictions of two results."""
+    from compression.experiments import differences
+
+    return before and side_stage(
+        root, job,
+        lambda store, progress, cancelled: differences.find_difference(store, first, second, progress, cancelled),
+    )
+
+
+def count_weights(root: str, job: str, key: str, before: bool = True) -> bool:
+    """Count the weights of a result."""
+    from compression.experiments import weight_statistics
+
+    return before and side_stage(
+        root, job,
+        lambda store, progress, cancelled: weight_statistics.find_statistics(store, key, progress, cancelled),
     )

@@ -29,6 +29,7 @@ _SYMBOLS = {
 }
 _SPARE = ("#4477AA", "#AA3377", "#228833", "#CCBB44")
 VARIANTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+DIVERGING = "RdBu"
 BADGE_COLORS = {"measured": "green", "simulated": "orange", "estimated": "gray"}
 
 
