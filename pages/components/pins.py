@@ -54,6 +54,15 @@ def toggle(key: str) -> None:
     (unpin if key in pins() else pin)(key)
 
 
+def toggle_clicked(key: str) -> None:
+    """The same for a click among many results: where all places are taken, none is pushed out by it."""
+    own = pins()
+    if key not in own and len(own) >= MOST_PINS:
+        st.toast(f"{MOST_PINS} are pinned; unpin one first.", icon=":material/push_pin:")
+    else:
+        toggle(key)
+
+
 def show_pin(key: str) -> None:
     """A button that pins a result for comparison, and where the comparison is."""
     own = pins()

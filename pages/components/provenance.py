@@ -1,4 +1,4 @@
-"""How variants were derived: recipes as paths from the uncompressed model, one step after another. No Streamlit here."""
+"""How variants were derived: recipes as paths from the uncompressed model. No Streamlit here."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -137,7 +137,8 @@ def _nodes(nodes: Sequence[Node], place: Mapping[str, int], theme: Theme, measur
     return go.Scatter(
         x=[node.depth for node in nodes], y=[place[node.id] for node in nodes], mode="markers+text",
         marker={
-            "color": colors, "size": [15 if node.letter else 11 for node in nodes], "opacity": 1.0 if measured else 0.45,
+            "color": colors, "opacity": 1.0 if measured else 0.45,
+            "size": [15 if node.letter else 11 for node in nodes],
             "symbol": [symbol if measured else f"{symbol}-open" for symbol in symbols],
             "line": {"color": ink(theme), "width": [2 if node.letter else 0 if measured else 1.5 for node in nodes]},
         },
