@@ -1,128 +1,178 @@
-"""Compare: all runs in a table, and two to four of them side by side."""
+"""Compare: all runs, and two to four of them side by side: figures, behaviour, weights and provenance."""
 
-import pandas as pd
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
-from compression.experiments import ExperimentResult, get_technique
-from compression.experiments.behaviour import Behaviour, flips, read_behaviour
+from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from pages.components import backend
 from pages.components.cards import show_cards
-from pages.components.comparison import (
-    MOST_PINS,
-    class_table,
-    layer_sizes,
-    newest,
-    recipe_difference,
-    run_table,
-    short_names,
-    techniques_of,
-)
-from pages.components.palette import VARIANTS
+from pages.components.comparison import against, baseline_of, newest, recipe_difference, short_names
+from pages.components.exchange import address_values
+from pages.components.palette import Theme
+from pages.components.pins import MOST_PINS, pin, pins, set_pins, toggle_clicked, unpin
+from pages.components.runs import show_runs
+from pages.components.state import POINT, RESULT, widget_values
 
-_PINS = "pins"
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_FIRST, _UNCOMPRESSED = "first", "uncompressed"
+_BEHAVIOUR, _WEIGHTS, _TREE = "Behaviour", "Weights", "Provenance"
 
 
 def page() -> None:
     """Draw the page."""
     st.subheader("Compare", anchor=False)
-    results = newest(backend.service().results())
-    if not results:
+    service = backend.service()
+    every = service.results()
+    if not every:
         st.info("Nothing has been measured yet. Measure something on the Explore page first.")
         return
-    pinned = _pins(results)
-    if len(pinned) >= 2:
-        _side_by_side(pinned)
-    else:
-        st.info(f"Choose two to {MOST_PINS} rows of the table to see them side by side.", icon=":material/push_pin:")
-    _runs(results, [r.key for r in pinned])
-
-
-def _pins(results: list[ExperimentResult]) -> list[ExperimentResult]:
-    known = {r.key: r for r in results}
-    return [known[key] for key in st.query_params.get(_PINS, "").split(",") if key in known][:MOST_PINS]
-
-
-def _runs(results: list[ExperimentResult], pinned: list[str]) -> None:
-    with st.container(horizontal=True, key="filters"):
-        models = st.multiselect("Models", sorted({str(r.recipe["model"]) for r in results}), key="models")
-        keys = sorted({key for r in results for key in techniques_of(r)})
-        techniques = st.multiselect(
-            "Techniques", keys, format_func=lambda key: get_technique(key).title, key="techniques"
+    theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
+    results = newest(every)
+    pinned = _pinned(every)
+    if pinned:
+        _side_by_side(service, pinned, results, theme)
+    if len(pinned) < 2:
+        st.info(
+            f"Pin two to {MOST_PINS} runs to see them side by side: choose rows of the table, click points, or pin a "
+            "point on the Explore page.", icon=":material/push_pin:",
         )
-    shown = [
-        r for r in results
-        if (not models or r.recipe["model"] in models) and (not techniques or techniques_of(r) & set(techniques))
-    ]
-    table = run_table(shown)
-    if table.empty:
-        st.caption("No run fits these filters.")
-        return
-    number = st.column_config.NumberColumn
-    state = st.dataframe(
-        table, hide_index=True, key="runs", on_select="rerun", selection_mode="multi-row",
-        alt="All measured runs; choose rows to compare them",
-        column_config={
-            **{name: number(format="%.2f") for name in ("accuracy %", "change", "speed-up")},
-            **{name: number(format="%.1f") for name in ("packed kB", "ONNX kB")}, "latency ms": number(format="%.3f"),
-        },
-    )
-    st.download_button(
-        "CSV", table.to_csv(), "runs.csv", "text/csv", key="csv", icon=":material/download:", on_click="ignore"
-    )
-    chosen = [str(table.index[row]) for row in state.selection.rows if row < len(table)]
-    if len(chosen) > MOST_PINS:
-        st.warning(f"{len(chosen)} rows are chosen; the first {MOST_PINS} are compared.")
-    if chosen and chosen[:MOST_PINS] != pinned:
-        st.query_params[_PINS] = ",".join(chosen[:MOST_PINS])
-        st.rerun()
+    st.fragment(show_runs)(results, theme)
 
 
-def _side_by_side(pinned: list[ExperimentResult]) -> None:
+def _pinned(results: Sequence[ExperimentResult]) -> list[ExperimentResult]:
+    known, asked = {r.key: r for r in results}, pins()
+    missing = [key for key in asked if key not in known]
+    if missing:
+        st.warning(f"pins: {', '.join(missing)} is not here; it was left out.")
+        set_pins(key for key in asked if key in known)
+    return [known[key] for key in asked if key in known]
+
+
+def _side_by_side(
+    service: "Service", pinned: Sequence[ExperimentResult], results: Sequence[ExperimentResult], theme: Theme
+) -> None:
+    baseline = baseline_of(results, pinned[0])
+    reference = _reference(pinned, baseline)
     names = short_names(pinned)
-    for column, name, result in zip(st.columns(len(pinned)), names, pinned, strict=True):
+    for place, column in enumerate(st.columns(len(pinned))):
         with column:
-            st.markdown(f"**{name}**")
-            st.caption(str(result.recipe["model"]))
-            show_cards(result, key=f"cards-{result.key}", even=False)
-    difference = recipe_difference(pinned)
-    st.markdown("**Where the recipes differ**")
-    if difference.empty:
-        st.caption("Nowhere.")
-    else:
-        st.dataframe(difference, alt="Knobs in which the recipes differ")
-    _behaviour(pinned, names)
-    st.markdown("**Bytes per layer in the packed file**")
-    sizes = layer_sizes(pinned)
-    colors = list(VARIANTS[: len(sizes.columns)])
-    st.bar_chart(sizes, stack=False, sort=False, x_label="layer", y_label="bytes", color=colors)
-
-
-def _behaviour(pinned: list[ExperimentResult], names: list[str]) -> None:
-    st.markdown("**Accuracy per class, the most changed first**")
-    if len({(str(r.recipe["dataset"]), r.recipe.get("n_samples")) for r in pinned}) > 1:
-        st.caption("They were scored on different data.")
-        return
-    store = backend.service().store
-    found = {name[0]: own for name, r in zip(names, pinned, strict=True) if (own := read_behaviour(store, r))}
-    if len(found) < 2:
-        st.caption("The predictions on the whole test split are not there yet.")
-        return
-    table: pd.DataFrame = class_table({letter: own.class_accuracy() for letter, own in found.items()})
-    st.dataframe(
-        table, alt="Accuracy per class",
-        column_config={letter: st.column_config.NumberColumn(f"{letter} %", format="%.1f") for letter in found},
+            _column(service, pinned[place], names[place], None if reference == _UNCOMPRESSED else pinned[0])
+    if len(pinned) > 1:
+        difference = recipe_difference(pinned)
+        st.markdown("**Where the recipes differ**")
+        if difference.empty:
+            st.caption("Nowhere.")
+        else:
+            st.dataframe(difference, alt="Knobs in which the recipes differ")
+    view = st.segmented_control(
+        "Look at", [_BEHAVIOUR, _WEIGHTS, _TREE], default=_BEHAVIOUR if len(pinned) > 1 else _TREE, key="view",
+        required=True, label_visibility="collapsed", bind="query-params",
     )
-    _flips(found)
+    if view == _BEHAVIOUR:
+        _behaviour(service, pinned, baseline if reference == _UNCOMPRESSED else None, theme)
+    elif view == _WEIGHTS:
+        from pages.components.weights_view import show_weights
+
+        show_weights(service, pinned, theme)
+    else:
+        _provenance(pinned, results, theme)
 
 
-def _flips(found: dict[str, Behaviour]) -> None:
-    (first, before), *others = found.items()
-    for letter, after in others:
-        counted = flips(before, after)
-        st.caption(
-            f"{letter} against {first}: of {counted.total:,} predictions {counted.lost} were lost, {counted.won} won "
-            f"and {counted.other} are wrong in another way."
+def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | None) -> str:
+    """What the pinned are compared with; a baseline that is not pinned can be pinned here."""
+    with st.container(horizontal=True, vertical_alignment="center", key="against-what"):
+        chosen = st.segmented_control(
+            "Compared with", [_FIRST, _UNCOMPRESSED], default=_FIRST if len(pinned) > 1 else _UNCOMPRESSED,
+            format_func=lambda own: "A, the first" if own == _FIRST else "the uncompressed model",
+            key=f"against-{'several' if len(pinned) > 1 else 'one'}", required=True, label_visibility="collapsed",
         )
+        if baseline is not None and baseline not in pinned and len(pinned) < MOST_PINS:
+            st.button(
+                "Pin the uncompressed model", key="pin-baseline", icon=":material/push_pin:",
+                on_click=partial(pin, baseline.key),
+            )
+        st.button("Unpin all", key="unpin-all", icon=":material/clear_all:", on_click=partial(set_pins, ()))
+    return str(chosen)
+
+
+def _column(service: "Service", result: ExperimentResult, name: str, first: ExperimentResult | None) -> None:
+    st.markdown(f"**{name}**")
+    st.caption(str(result.recipe["model"]))
+    with st.container(horizontal=True, gap="small", key=f"links-{result.key}"):
+        st.button("Unpin", key=f"unpin-{result.key}", type="tertiary", on_click=partial(unpin, result.key))
+        st.page_link("pages/export.py", label="Export", query_params={RESULT: result.key})
+        _explore_link(service, result)
+    if first is None:
+        show_cards(result, key=f"cards-{result.key}", even=False)
+    else:
+        said = "" if result.key == first.key else "A"
+        show_cards(against(result, first), key=f"cards-{result.key}", even=False, against=said)
+
+
+def _explore_link(service: "Service", result: ExperimentResult) -> None:
+    try:
+        names = [info.name for info in service.models()]
+        values = widget_values(recipe_from_dict(result.recipe), names, service.techniques())
+    except InputError as error:
+        st.caption(f"Explore cannot show it: {error}")
+        return
+    st.page_link(
+        "pages/explore.py", label="Open in Explore", query_params={**address_values(values), POINT: result.key}
+    )
+
+
+def _behaviour(
+    service: "Service", pinned: Sequence[ExperimentResult], baseline: ExperimentResult | None, theme: Theme
+) -> None:
+    named = [(chr(65 + place), result) for place, result in enumerate(pinned)]
+    first, *others = named
+    if baseline is not None:
+        first, others = ("uncompressed", baseline), [own for own in named if own[1].key != baseline.key]
+    if not others:
+        st.caption("Pin another one to see which predictions change.")
+        return
+    from pages.components.behaviour_view import show_behaviour
+
+    show_behaviour(service, first, others, theme)
+
+
+def _provenance(pinned: Sequence[ExperimentResult], results: Sequence[ExperimentResult], theme: Theme) -> None:
+    from pages.components.provenance import MOST_NODES, provenance, tree_figure, tree_lines
+
+    every = st.toggle(
+        f"Other runs of the same models, up to {MOST_NODES} steps in all", key="relatives", bind="query-params"
+    )
+    direct = [own for own in results if every or _on_the_way(own, pinned)]
+    nodes = provenance(pinned, reversed(direct))
+    st.plotly_chart(
+        tree_figure(nodes, theme), key="tree", on_select=_take_node, selection_mode="points",
+        config={"displayModeBar": False},
+        alt="How each variant was derived, step by step; the list below says the same",
+    )
+    st.caption("Each row is derived from the one that it is indented below. A click on a measured one pins it.")
+    with st.expander("As a list", key="tree-list"):
+        st.markdown("\n".join(tree_lines(nodes)))
+
+
+def _on_the_way(result: ExperimentResult, pinned: Sequence[ExperimentResult]) -> bool:
+    """Whether a run is a stage of a pinned recipe."""
+    steps = list(result.recipe["steps"])
+    return any(
+        {**own.recipe, "steps": list(own.recipe["steps"])[: len(steps)]} == {**result.recipe, "steps": steps}
+        for own in pinned
+    )
+
+
+def _take_node() -> None:
+    points = st.session_state["tree"].selection.points
+    if points and points[0].get("customdata"):
+        data = points[0]["customdata"]
+        toggle_clicked(data[0] if isinstance(data, list) else data)
 
 
 backend.enter_by_app()

@@ -1,14 +1,18 @@
 """How an artifact behaves: its accuracy per class, and which predictions differ between two artifacts."""
 
+import math
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
 
 from compression.experiments.results import ExperimentResult
+from compression.experiments.samples import class_names
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
 from compression.recipe import recipe_from_dict
+
+_Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,15 @@ class Behaviour:
         predictions: Predicted class per sample, flat.
         targets: True class per sample, flat.
         names: Name per class.
+        confidences: Probability of the prediction, flat; None where it was not kept.
+        truths: Probability of the true class, flat; None where it was not kept.
     """
 
     predictions: np.ndarray
     targets: np.ndarray
     names: tuple[str, ...]
+    confidences: np.ndarray | None = None
+    truths: np.ndarray | None = None
 
     def class_accuracy(self) -> dict[str, tuple[float, int]]:
         """Accuracy and number of samples per class that occurs."""
@@ -32,6 +40,12 @@ class Behaviour:
             own = self.targets == label
             found[self.names[label]] = (float((self.predictions[own] == label).mean()), int(own.sum()))
         return found
+
+    def confusion(self) -> np.ndarray:
+        """How many samples of each class (row) were taken for which (column), (C, C)."""
+        count = len(self.names)
+        flat = self.targets.astype(np.int64) * count + self.predictions
+        return np.bincount(flat, minlength=count * count).reshape(count, count)
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,31 @@ class Flips:
     other: int
     total: int
 
+    def change(self) -> tuple[float, float, float]:
+        """Change of the accuracy with its 95 % interval, as fractions.
+
+        Both artifacts saw the same samples, so only those that were lost or won count (Newcombe 1998, the paired
+        difference); that is narrower than two intervals side by side.
+        """
+        share = (self.won - self.lost) / self.total
+        spread = (self.won + self.lost) / self.total - share**2
+        half = _Z * math.sqrt(max(spread, 0.0) / self.total)
+        return share, share - half, share + half
+
+    @property
+    def tied(self) -> bool:
+        """Whether the change may be none at all."""
+        _, low, high = self.change()
+        return low <= 0.0 <= high
+
 
 def read_behaviour(store: ResultStore, result: ExperimentResult) -> Behaviour | None:
     """The stored predictions of a result, or None where there are none for all of its samples."""
     path = store.artifact_dir(result.key) / "predictions.npz"
     try:
         with np.load(path, allow_pickle=False) as stored:
-            predictions = stored["predictions"].reshape(-1)
+            found = {name: stored[name].reshape(-1) for name in stored.files}
+            predictions = found["predictions"]
     except (OSError, KeyError, ValueError, BadZipFile):
         return None
     recipe = recipe_from_dict(result.recipe)
@@ -64,15 +96,33 @@ def read_behaviour(store: ResultStore, result: ExperimentResult) -> Behaviour | 
     targets = task.scoring_split(recipe.n_samples).targets.numpy().reshape(-1)
     if len(predictions) != len(targets):
         return None
-    names = task.dataset.info.class_names or tuple(str(i) for i in range(task.info.num_classes))
-    return Behaviour(predictions, targets, names)
+    names = class_names(task.dataset.info)
+    return Behaviour(predictions, targets, names, found.get("confidences"), found.get("truths"))
 
 
 def flips(before: Behaviour, after: Behaviour) -> Flips:
     """Count the samples whose prediction changed; both must be of the same data."""
-    changed = before.predictions != after.predictions
+    lost, won, other = flipped(before, after)
+    return Flips(len(lost), len(won), len(other), len(before.targets))
+
+
+def flipped(before: Behaviour, after: Behaviour) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where predictions were lost, won, or became wrong in another way; what moved furthest comes first.
+
+    How far is how much probability the true class lost, or won. Where that was not kept they are in the data's order.
+    """
     was, now = before.predictions == before.targets, after.predictions == after.targets
-    return Flips(
-        lost=int((was & ~now).sum()), won=int((~was & now).sum()), other=int((changed & ~was & ~now).sum()),
-        total=len(changed),
-    )
+    changed = before.predictions != after.predictions
+    lost, won, other = (np.flatnonzero(own) for own in (was & ~now, ~was & now, changed & ~was & ~now))
+    moved = confidence_lost(before, after)
+    if moved is None:
+        return lost, won, other
+    by_loss = [own[np.argsort(sign * moved[own], kind="stable")] for own, sign in ((lost, -1), (won, 1), (other, -1))]
+    return by_loss[0], by_loss[1], by_loss[2]
+
+
+def confidence_lost(before: Behaviour, after: Behaviour) -> np.ndarray | None:
+    """How much less probable the true class became, per sample; None where that was not kept."""
+    if before.truths is None or after.truths is None:
+        return None
+    return before.truths.astype(np.float32) - after.truths.astype(np.float32)

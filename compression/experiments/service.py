@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compression.experiments import stages
+from compression.experiments.comparisons import Comparisons
 from compression.experiments.distributions import Distributions
 from compression.experiments.engine import Engine
 from compression.experiments.export import export_bundle
@@ -61,6 +62,7 @@ class Service:
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
         self.own = Own(self.store, self._engine, self._lost)
         self.library = Library(self.store, self._engine, self.submit, self._lost, self._forget)
+        self.comparisons = Comparisons(self.store, self._engine, self._lost)
         self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)
 
     def models(self) -> list[registry.ModelInfo]:

@@ -1,4 +1,4 @@
-"""Functions that worker processes run beside experiments: other runtimes, pictures of techniques, layers' values."""
+"""Functions that worker processes run beside experiments: further runtimes, pictures, values in layers, comparisons."""
 
 from compression.experiments.jobs import side_stage
 
@@ -48,4 +48,24 @@ def distribute(root: str, job: str, key: str, before: bool = True) -> bool:
 
     return before and side_stage(
         root, job, lambda store, progress, cancelled: distribution.distribute(store, key, progress, cancelled)
+    )
+
+
+def compare(root: str, job: str, first: str, second: str, before: bool = True) -> bool:
+    """Compare the predictions of two results."""
+    from compression.experiments import differences
+
+    return before and side_stage(
+        root, job,
+        lambda store, progress, cancelled: differences.find_difference(store, first, second, progress, cancelled),
+    )
+
+
+def count_weights(root: str, job: str, key: str, before: bool = True) -> bool:
+    """Count the weights of a result."""
+    from compression.experiments import weight_statistics
+
+    return before and side_stage(
+        root, job,
+        lambda store, progress, cancelled: weight_statistics.find_statistics(store, key, progress, cancelled),
     )

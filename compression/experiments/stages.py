@@ -97,7 +97,10 @@ def score(
         progress=progress,
         cancelled=cancelled,
     )
-    np.savez_compressed(folder / "predictions.npz", predictions=measured.predictions, confidences=measured.confidences)
+    np.savez_compressed(
+        folder / "predictions.npz", predictions=measured.predictions, confidences=measured.confidences,
+        truths=measured.truths,
+    )
     part = {
         "accuracy": measured.accuracy, "low": measured.low, "high": measured.high, "n_samples": measured.n,
         "bits": measured.loss_bits, "rows": len(split), "complete": len(split) == len(whole),

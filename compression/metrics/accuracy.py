@@ -26,6 +26,7 @@ class Evaluation:
         loss_bits: Cross-entropy in bits per token; None for classification.
         predictions: Predicted class or token, (N,) or (N, T), int16.
         confidences: Probability of the prediction, float16, same shape.
+        truths: Probability of the target, float16, same shape.
     """
 
     n: int
@@ -35,6 +36,7 @@ class Evaluation:
     loss_bits: float | None
     predictions: np.ndarray
     confidences: np.ndarray
+    truths: np.ndarray
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
@@ -84,17 +86,21 @@ def evaluate_onnx(
         ValueError: if inputs and targets do not match in number.
     """
     session = session or open_session(path, threads)
-    predictions, confidences, bits, done = [], [], 0.0, 0
+    predictions, confidences, truths, bits, done = [], [], [], 0.0, 0
     for batch in batches:
         if cancelled():
             raise CancelledError("cancelled")
         log_probabilities = _log_softmax(session.run(["output"], {"input": batch})[0])
         wanted = targets[done : done + len(batch)]
+        if len(wanted) < len(batch):
+            raise ValueError(f"more than {done} inputs for {len(targets)} targets")
         best = log_probabilities.argmax(-1)
         predictions.append(best.astype(np.int16))
         confidences.append(np.exp(np.take_along_axis(log_probabilities, best[..., None], -1))[..., 0])
+        right = np.take_along_axis(log_probabilities, wanted[..., None], -1)[..., 0]
+        truths.append(np.exp(right))
         if task == "language_modeling":
-            bits -= float(np.take_along_axis(log_probabilities, wanted[..., None], -1).sum()) / math.log(2)
+            bits -= float(right.sum()) / math.log(2)
         done += len(batch)
         progress(done / len(targets), "scoring")
     if done != len(targets):
@@ -103,7 +109,8 @@ def evaluate_onnx(
     correct, n = int((found == targets).sum()), int(targets.size)
     low, high = wilson_interval(correct, n)
     loss = bits / n if task == "language_modeling" else None
-    return Evaluation(n, correct / n, low, high, loss, found, np.concatenate(confidences).astype(np.float16))
+    probabilities = (np.concatenate(own).astype(np.float16) for own in (confidences, truths))
+    return Evaluation(n, correct / n, low, high, loss, found, *probabilities)
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

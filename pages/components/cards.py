@@ -10,6 +10,7 @@ from pages.components.axes import ACCURACY
 from pages.components.formats import change, count, interval_ms, interval_percent, milliseconds, percent, signed
 from pages.components.palette import BADGE_COLORS
 
+UNCOMPRESSED = "the uncompressed model"
 _BADGE_ICONS = {"measured": ":material/check:", "simulated": ":material/science:", "estimated": ":material/calculate:"}
 _BADGE_HELP = {
     "measured": "This artifact was executed or weighed, and this is what came out.",
@@ -41,21 +42,30 @@ class Card:
     badge_note: str
 
 
-def cards_of(result: ExperimentResult) -> list[Card]:
-    """The cards of one result."""
+def cards_of(result: ExperimentResult, against: str | None = None) -> list[Card]:
+    """The cards of one result.
+
+    Args:
+        result: What is shown; its changes are those against its baseline.
+        against: What that baseline is. By default the uncompressed model, from which itself differs in nothing; empty
+            where no changes are to be shown.
+    """
+    if against is None:
+        against = UNCOMPRESSED if result.recipe["steps"] else ""
     own, base = result.figures, result.baseline
-    cards = [_accuracy(result)]
-    cards += [_bytes(result, "Packed size", "size_bytes"), _bytes(result, "ONNX file", "runtime_size_bytes")]
-    cards.append(_latency(result))
-    macs = change(own.macs, base.macs) if result.recipe["steps"] else ""
+    cards = [_accuracy(result, against)]
+    cards.append(_bytes(result, "Packed size", "size_bytes", against))
+    cards.append(_bytes(result, "ONNX file", "runtime_size_bytes", against))
+    cards.append(_latency(result, against))
+    macs = change(own.macs, base.macs) if against else ""
     cards.append(_card(result, "MACs", "macs", count(own.macs), _unless_same(macs), "inverse", "One inference."))
     return cards
 
 
-def _accuracy(result: ExperimentResult) -> Card:
+def _accuracy(result: ExperimentResult, against: str) -> Card:
     own, base = result.figures, result.baseline
     delta, color = "", "normal"
-    if result.recipe["steps"]:
+    if against:
         points = 100 * (own.accuracy - base.accuracy)
         tie = own.accuracy_low <= base.accuracy_high and base.accuracy_low <= own.accuracy_high
         delta = f"{signed(points, 1) or '0.0'} points" + (", a tie" if tie else "")
@@ -63,19 +73,20 @@ def _accuracy(result: ExperimentResult) -> Card:
     return _card(result, "Accuracy", ACCURACY.key, percent(own.accuracy), delta, color, interval_percent(own))
 
 
-def _bytes(result: ExperimentResult, title: str, name: str) -> Card:
+def _bytes(result: ExperimentResult, title: str, name: str, against: str) -> Card:
     own, base = getattr(result.figures, name), getattr(result.baseline, name)
-    delta = change(own, base) if result.recipe["steps"] else ""
-    remark = f"Uncompressed: {format_bytes(base)}"
+    delta = change(own, base) if against else ""
+    said = "Uncompressed" if against in ("", UNCOMPRESSED) else against
+    remark = f"{said}: {format_bytes(base)}"
     return _card(result, title, name, format_bytes(own), _unless_same(delta), "inverse", remark)
 
 
-def _latency(result: ExperimentResult) -> Card:
+def _latency(result: ExperimentResult, against: str) -> Card:
     own, delta, color = result.figures, "", "normal"
     remark = interval_ms(own)
-    if result.recipe["steps"] and own.speedup is not None:
+    if against and own.speedup is not None:
         low, high = own.speedup_low or own.speedup, own.speedup_high or own.speedup
-        remark += f"; speed-up {own.speedup:.2f}x ({low:.2f}x to {high:.2f}x) over the uncompressed model"
+        remark += f"; speed-up {own.speedup:.2f}x ({low:.2f}x to {high:.2f}x) over {against}"
         if low <= 1.0 <= high:
             delta, color = f"{own.speedup:.2f}x, a tie", "off"
         else:
@@ -93,10 +104,12 @@ def _card(result: ExperimentResult, title: str, name: str, value: str, delta: st
     return Card(title, value, delta, color, remark, badge, note)  # type: ignore[arg-type]
 
 
-def show_cards(result: ExperimentResult, key: str = "cards", *, even: bool = True) -> None:
+def show_cards(
+    result: ExperimentResult, key: str = "cards", *, even: bool = True, against: str | None = None
+) -> None:
     """Draw the cards in a container of that key, all of one height if wanted; they wrap on narrow screens."""
     with st.container(horizontal=True, gap="small", key=key):
-        for card in cards_of(result):
+        for card in cards_of(result, against):
             with st.container(border=True, height="stretch" if even else "content", gap=None):
                 st.metric(
                     card.title, card.value, card.delta or None, delta_color=card.color, help=card.help,

@@ -1,14 +1,14 @@
 """Tables behind the Compare page: runs, recipe differences, classes and layers. Results in, data frames out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from compression.experiments import ExperimentResult
+from compression.experiments import ExperimentResult, Figures
+from compression.experiments.pace import at_pace_of
 from pages.components.formats import knob_value, recipe_label
-
-MOST_PINS = 4
 
 
 def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
@@ -30,6 +30,12 @@ def newest(results: Sequence[ExperimentResult]) -> list[ExperimentResult]:
     """Of results of one recipe, left by different versions of code or data, the last one."""
     by_recipe = {json.dumps(r.recipe, sort_keys=True): r for r in sorted(results, key=lambda r: r.created)}
     return sorted(by_recipe.values(), key=lambda r: r.created)
+
+
+def baseline_of(results: Sequence[ExperimentResult], result: ExperimentResult) -> ExperimentResult | None:
+    """The uncompressed model of a result, measured with the same settings, or None."""
+    wanted = {**result.recipe, "steps": []}
+    return next((own for own in reversed(results) if not own.recipe["steps"] and own.recipe == wanted), None)
 
 
 def techniques_of(result: ExperimentResult) -> set[str]:
@@ -67,10 +73,23 @@ def layer_sizes(results: Sequence[ExperimentResult]) -> pd.DataFrame:
     return pd.DataFrame(columns).reindex(order).fillna(0).astype(int)
 
 
-def class_table(behaviours: Mapping[str, Mapping[str, tuple[float, int]]]) -> pd.DataFrame:
-    """Accuracy per class in percent, one column per result, and its sample count; the most changed come first."""
-    first = next(iter(behaviours.values()))
-    table = pd.DataFrame({name: {c: 100 * a for c, (a, _) in own.items()} for name, own in behaviours.items()})
-    spread = table.max(axis=1) - table.min(axis=1)
-    table["samples"] = pd.Series({c: n for c, (_, n) in first.items()})
-    return table.loc[spread.sort_values(ascending=False, kind="stable").index]
+def against(result: ExperimentResult, reference: ExperimentResult) -> ExperimentResult:
+    """A result whose baseline is another one.
+
+    Of two artifacts of one model the speed-up is that of their speed-ups over it, each measured in blocks interleaved
+    with the uncompressed model; its interval holds both. Latencies are on one clock.
+    """
+    own, base = result.figures, reference.figures
+    if result.recipe["model"] == reference.recipe["model"]:
+        own, base = (at_pace_of(figures, reference.baseline) for figures in (own, base))
+    if own.latency_ms_p50 is None or base.latency_ms_p50 is None:
+        return replace(result, baseline=base, figures=replace(own, speedup=None, speedup_low=None, speedup_high=None))
+    (low, middle, high), (base_low, base_middle, base_high) = _latencies(own), _latencies(base)
+    own = replace(own, speedup=base_middle / middle, speedup_low=base_low / high, speedup_high=base_high / low)
+    return replace(result, baseline=base, figures=own)
+
+
+def _latencies(figures: Figures) -> tuple[float, float, float]:
+    middle = figures.latency_ms_p50
+    assert middle is not None
+    return figures.latency_low or middle, middle, figures.latency_high or middle

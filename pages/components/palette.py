@@ -34,6 +34,7 @@ _ORIGINS = {  # of a search's trials: Paul Tol's bright colours, which no techni
     "dark": {"probe": "#9AA0AA", "plan": "#7FB2E5", "sampler": "#EE88BB"},
 }
 ORIGIN_SYMBOLS = {"probe": "triangle-up", "plan": "square", "sampler": "circle"}
+DIVERGING = "RdBu"
 BADGE_COLORS = {"measured": "green", "simulated": "orange", "estimated": "gray"}
 
 

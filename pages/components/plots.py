@@ -13,6 +13,7 @@ from pages.components.details import show_explanation, show_figures, show_layers
 from pages.components.formats import recipe_lines
 from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
 from pages.components.palette import Theme
+from pages.components.pins import show_pin
 from pages.components.state import POINT, RESULT
 from pages.components.training import show_trainings
 from pages.components.view import View, select
@@ -88,6 +89,7 @@ def show_plots(view: View, axes: Axes) -> None:
                 "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: focus.key},
                 help="Report, model card, other runtimes, and what reproduces it",
             )
+            show_pin(focus.key)
         show_trainings(view.service, focus)
         with st.expander("Layers: kernel, encoding, bytes", key="layers"):
             show_layers(focus)

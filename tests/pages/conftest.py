@@ -19,12 +19,14 @@ from compression.experiments import (
     recipe_hash,
     recipe_to_dict,
 )
+from compression.experiments.differences import Difference
 from compression.experiments.exports import job_key
 from compression.experiments.illustration import Illustration
 from compression.experiments.reports import Subject
 from compression.experiments.reports.subject import comparable
 from compression.experiments.runtime_records import RuntimeRecord
 from compression.experiments.tasks import student_names
+from compression.experiments.weight_statistics import LayerWeights
 from models.datasets import dataset_info
 from models.registry import list_models, model_info
 from pages.components import backend
@@ -112,6 +114,35 @@ class FakeIllustrations:
         return self.pictures.get((model, technique))
 
 
+class FakeComparisons:
+    """Differences and weights that appear when a test puts them there."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self.service = service
+        self.differences: dict[tuple[str, str], Difference] = {}
+        self.counted: dict[str, tuple[LayerWeights, ...]] = {}
+
+    def difference_job(self, first: str, second: str) -> str:
+        return f"difference-{first}-{second}"
+
+    def submit_difference(self, first: str, second: str) -> str:
+        self.service.states[self.difference_job(first, second)] = "running"
+        return self.difference_job(first, second)
+
+    def difference(self, first: str, second: str) -> Difference | None:
+        return self.differences.get((first, second))
+
+    def weights_job(self, key: str) -> str:
+        return f"weights-{key}"
+
+    def submit_weights(self, key: str) -> str:
+        self.service.states[self.weights_job(key)] = "running"
+        return self.weights_job(key)
+
+    def weights(self, key: str) -> tuple[LayerWeights, ...] | None:
+        return self.counted.get(key)
+
+
 class FakeService:
     """Answers like the real service. Jobs wait until `finish` is called; `automatic` ends one at each look."""
 
@@ -127,6 +158,7 @@ class FakeService:
         self.refused: InputError | None = None
         self.exports = FakeExports(self)
         self.illustrations = FakeIllustrations(self)
+        self.comparisons = FakeComparisons(self)
 
     def models(self) -> list[object]:
         return list(list_models())

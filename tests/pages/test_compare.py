@@ -1,16 +1,28 @@
 """The Compare page and its tables."""
 
+import time
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from compression.experiments import ExperimentResult, recipe_from_dict
-from compression.experiments.behaviour import Behaviour, flips
-from pages.components.comparison import class_table, layer_sizes, recipe_difference, run_table
+from compression.experiments.behaviour import Behaviour, Flips, flips
+from compression.experiments.differences import ClassChange, Difference, Example
+from compression.experiments.samples import Sample
+from compression.experiments.weight_statistics import LayerWeights
+from pages.components.axes import COSTS
+from pages.components.cards import cards_of
+from pages.components.comparison import against, baseline_of, layer_sizes, recipe_difference, run_table
+from pages.components.difference_plots import change_line, class_change_table, confusion_figure, gallery, kinds_of
+from pages.components.pins import MOST_PINS, unique
+from pages.components.provenance import MOST_NODES, provenance, tree_figure, tree_lines
+from pages.components.run_filters import ORDERS, RunFilter, listed, runs_figure
+from pages.components.weight_plots import histogram_figure, layer_names, layers_figure, sparsity_table, statistics_table
+from tests.pages.conftest import synthetic_result
 
 BASE = {"model": "digits_resnet", "dataset": "digits"}
 Maker = Callable[..., ExperimentResult]
@@ -44,9 +56,131 @@ def test_class_accuracy_and_flips_are_counted() -> None:
     assert before.class_accuracy() == {"cat": (1.0, 2), "dog": (0.5, 2)}
     counted = flips(before, after)
     assert (counted.lost, counted.won, counted.other, counted.total) == (1, 1, 0, 4)
-    table = class_table({"A": before.class_accuracy(), "B": after.class_accuracy()})
-    assert table.loc["dog", "A"] == 50.0
-    assert list(table["samples"]) == [2, 2]
+
+
+def difference() -> Difference:
+    examples = (
+        Example("lost", Sample(image="data:image/png;base64,AA=="), "cat", "cat", "<dog>", 0.9, 0.75, 0.8),
+        Example("won", Sample(before="def ", at="\n", after="x"), "dog", "cat", "dog", None, None, None),
+    )
+    classes = (ClassChange("dog", 10, 0.9, 0.6), ClassChange("cat", 10, 0.8, 0.9))
+    return Difference(Flips(3, 1, 0, 20), classes, ("cat", "dog"), ((1, -1), (3, -3)), examples, True)
+
+
+def test_a_difference_is_told_in_a_table_a_heatmap_and_pictures() -> None:
+    found = difference()
+    table = class_change_table([("B", found)], "A")
+    assert list(table.columns) == ["samples", "A %", "B %", "B change"]
+    assert list(table.index) == ["dog", "cat"]
+    assert table.loc["dog", "B change"] == pytest.approx(-30)
+    heatmap = confusion_figure(found).data[0]
+    assert [list(row) for row in heatmap.z] == [[1, 1], [-3, -3]]  # blue for the better, red for worse
+    assert [list(row) for row in heatmap.text] == [["+1", "-1"], ["+3", "-3"]]
+    assert "-10.00 points" in change_line(found.flips, "B", "A")
+    assert "a tie" in change_line(Flips(1, 1, 0, 20), "B", "A")
+    assert list(kinds_of(found)) == ["lost", "won"]
+    html = gallery(found.examples[:1])
+    assert "&lt;dog&gt; 75 %" in html
+    assert "80 points lost" in html
+    assert "<mark>\u23ce</mark>" in gallery(found.examples[1:])
+
+
+def test_cards_compare_with_the_first(make_result: Maker) -> None:
+    a, b = pruned(make_result, 0.3), pruned(make_result, 0.5)
+    compared = against(b, a)
+    assert compared.baseline == a.figures
+    assert compared.figures.speedup == pytest.approx((b.figures.speedup or 0) / (a.figures.speedup or 1))
+    low, high = compared.figures.speedup_low or 0, compared.figures.speedup_high or 0
+    assert low < (compared.figures.speedup or 0) < high
+    cards = {card.title: card for card in cards_of(compared, "A")}
+    assert cards["Packed size"].help.startswith("A: ")
+    assert "over A" in cards["Latency"].help
+    assert {card.delta for card in cards_of(against(a, a), "")} == {""}
+    base = make_result(recipe_from_dict(BASE))
+    assert baseline_of([a, base, b], b) == base
+    assert baseline_of([a, b], b) is None
+
+
+def test_recipes_are_a_tree_of_steps(make_result: Maker) -> None:
+    first = {"technique": "channel_pruning", "pruning_ratio": 0.3}
+    both = make_result(recipe_from_dict({**BASE, "steps": [first, {"technique": "quantization", "weight_bits": 4}]}))
+    base, other = make_result(recipe_from_dict(BASE)), pruned(make_result, 0.5)
+    nodes = provenance([both], [base, other])
+    assert [(node.depth, node.letter, node.result is not None) for node in nodes] == [
+        (0, "", True), (1, "", False), (2, "A", True), (1, "", True)
+    ]
+    lines, measured, hollow = tree_figure(nodes).data
+    assert list(measured.customdata) == [base.key, both.key, other.key]
+    assert list(hollow.customdata) == []
+    assert hollow.text[0].startswith(" Channel pruning")
+    assert len(lines.x) == 4 * 3
+    assert tree_lines(nodes)[1].startswith("  - Channel pruning: pruning_ratio 0.3: not measured")
+    many = [pruned(make_result, step / 200) for step in range(1, 180)]
+    assert len(provenance([both], many)) == MOST_NODES
+
+
+def test_weights_are_drawn_per_layer_and_as_shares(make_result: Maker) -> None:
+    a, b = pruned(make_result, 0.3), pruned(make_result, 0.5)
+    zeros = sparsity_table([a, b])
+    figure = layers_figure(zeros, "zeros", percentage=True)
+    assert [trace.name for trace in figure.data] == ["A", "B"]
+    assert list(figure.data[0].y) == [0.0, 0.1]
+    layer = LayerWeights("conv1", 1.0, (1, 2, 1), (0, 4, 0), 4, 1.0, 1)
+    statistics = {"A": (layer,), "B": (LayerWeights("conv1", 1.0, (1, 2, 1), (0, 0, 0), 0, 0.0, 0),)}
+    assert layer_names(statistics) == ["conv1"]
+    drawn = histogram_figure(statistics, "conv1")
+    assert [trace.name for trace in drawn.data] == ["uncompressed", "A", "B"]
+    assert list(drawn.data[0].y) == [0.25, 0.5, 0.25]
+    assert list(drawn.data[1].y) == [None, 1.0, None]
+    table = statistics_table(statistics, "conv1")
+    assert list(table["made of"]) == ["itself", "gone"]
+
+
+@pytest.fixture(scope="module")
+def thousand() -> list[ExperimentResult]:
+    results = []
+    for number in range(1000):
+        model = ("digits_resnet", "digits_vit")[number % 2]
+        step = {"technique": "weight_pruning", "sparsity": round(0.0009 * number, 4)}
+        if number % 3 == 0:
+            step = {"technique": "quantization", "weight_bits": 2 + number % 7}
+        recipe = recipe_from_dict({"model": model, "dataset": "digits", "seed": number, "steps": [step]})
+        results.append(replace(synthetic_result(recipe), created=f"2026-01-01T{number:06}"))
+    return results
+
+
+def test_a_thousand_runs_are_filtered_sorted_and_drawn_fast(thousand: list[ExperimentResult]) -> None:
+    begin = time.process_time()
+    condition = RunFilter(
+        models=["digits_vit"], techniques=["weight_pruning"], text="PRUNING vit", least={"accuracy": 50.0},
+        most={"size": 900.0, "latency": 0.9},
+    )
+    shown = listed(thousand, condition, "accuracy, highest first")
+    assert 0 < len(shown) < 500
+    for result in shown:
+        assert (result.recipe["model"], result.recipe["steps"][0]["technique"]) == ("digits_vit", "weight_pruning")
+        assert result.figures.accuracy >= 0.5
+        assert result.figures.size_bytes <= 900_000
+    accuracies = [result.figures.accuracy for result in shown]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(run_table(listed(thousand, RunFilter(), "newest first"))) == 1000
+    figure = runs_figure(thousand, {thousand[7].key: "A"}, COSTS["size_bytes"])
+    assert sum(len(trace.x) for trace in figure.data) == 1001
+    assert list(figure.data[-1].text) == ["<b>A</b>"]
+    assert time.process_time() - begin < 1.5
+
+
+def test_every_order_lists_every_run(thousand: list[ExperimentResult]) -> None:
+    few = [*thousand[:20], replace(thousand[20], figures=replace(thousand[20].figures, latency_ms_p50=None))]
+    for order in ORDERS:
+        assert len(listed(few, RunFilter(), order)) == 21
+    assert listed(few, RunFilter(), "newest first")[0] == few[-1]
+    assert few[-1] not in listed(few, RunFilter(most={"latency": 1e9}), "newest first")
+
+
+def test_pins_are_few_and_each_once() -> None:
+    assert unique(["a", "", "b", "a", "c", "d", "e"]) == ["a", "b", "c", "d"]
+    assert len(unique(map(str, range(9)))) == MOST_PINS
 
 
 def test_an_empty_store_invites(app: AppTest, fake: Any) -> None:
@@ -55,14 +189,60 @@ def test_an_empty_store_invites(app: AppTest, fake: Any) -> None:
     assert not app.exception
 
 
-def test_pinned_runs_stand_side_by_side(app: AppTest, fake: Any, tmp_path: Path) -> None:
-    fake.store = SimpleNamespace(artifact_dir=lambda key: tmp_path / key)
+def with_two(app: AppTest, fake: Any) -> list[str]:
+    """Explore's first look measured, and the keys of two of its points."""
     app.run()
     fake.finish()
-    keys = list(fake.states)[:2]
-    app.query_params["pins"] = ",".join(keys)
+    return [key for key in fake.states if fake.result(key) is not None][:2]
+
+
+def test_pinned_runs_stand_side_by_side(app: AppTest, fake: Any) -> None:
+    keys = with_two(app, fake)
+    app.query_params["pins"] = ",".join([*keys, "unknown"])
     app.switch_page("pages/compare.py").run()
     assert not app.exception
+    assert any("unknown" in own.value for own in app.warning)
     assert [m.label for m in app.metric].count("Accuracy") == 2
     assert any("Where the recipes differ" in m.value for m in app.markdown)
-    assert any("not there yet" in c.value for c in app.caption)
+    job = fake.comparisons.difference_job(*keys)
+    assert fake.states[job] == "running"
+    fake.comparisons.differences[(keys[0], keys[1])] = difference()
+    app.run()
+    assert not app.exception
+    assert any("3 were lost, 1 won" in m.value for m in app.markdown)
+    app.button(key=f"unpin-{keys[1]}").click().run()
+    assert app.query_params["pins"] == [keys[0]]
+    assert [m.label for m in app.metric].count("Accuracy") == 1
+
+
+def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake: Any) -> None:
+    with_two(app, fake)
+    app.run()
+    app.button(key="pin-this").click().run()
+    assert not app.exception
+    (key,) = app.query_params["pins"]
+    assert app.button(key="pin-this").label == "Unpin"
+    del app.query_params["pins"]
+    app.switch_page("pages/compare.py").run()
+    assert not app.exception
+    assert app.query_params["pins"] == [key]
+    assert [m.label for m in app.metric].count("Accuracy") == 1
+
+
+def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any) -> None:
+    keys = with_two(app, fake)
+    app.query_params["pins"] = ",".join(keys)
+    app.query_params["view"] = "Weights"
+    app.switch_page("pages/compare.py").run()
+    assert not app.exception
+    assert [fake.states[fake.comparisons.weights_job(key)] for key in keys] == ["running", "running"]
+    for key in keys:
+        fake.comparisons.counted[key] = (LayerWeights("conv1", 1.0, (1, 2, 1), (0, 4, 0), 4, 1.0, 1),)
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="layer").value == "conv1"
+    app.query_params["view"] = "Provenance"
+    app.session_state["view"] = "Provenance"
+    app.run()
+    assert not app.exception
+    assert any("**A** " in own.value and "**B** " in own.value for own in app.markdown)

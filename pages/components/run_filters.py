@@ -1,0 +1,134 @@
+"""Which runs are listed, in which order, and where they lie. Results in, lists and figures out; no Streamlit here."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import plotly.graph_objects as go
+
+from compression.experiments import ExperimentResult, Figures
+from pages.components.axes import ACCURACY, Axis
+from pages.components.comparison import techniques_of
+from pages.components.formats import recipe_label
+from pages.components.palette import VARIANTS, Theme, faint, ink, technique_color, technique_symbol
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure that runs are filtered by."""
+
+    key: str
+    label: str
+    read: Callable[[Figures], float | None]
+
+
+RANGES = (
+    Range("accuracy", "accuracy, %", lambda figures: 100 * figures.accuracy),
+    Range("size", "packed size, kB", lambda figures: figures.size_bytes / 1000),
+    Range("latency", "latency, ms", lambda figures: figures.latency_ms_p50),
+)
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """What a run has to be; what is empty sets no condition.
+
+    Attributes:
+        models: Models of which it is one.
+        techniques: Techniques of which it has one.
+        text: Words that its model and recipe hold, in any order and case.
+        least: Least value per range.
+        most: Most per range.
+    """
+
+    models: Collection[str] = ()
+    techniques: Collection[str] = ()
+    text: str = ""
+    least: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
+
+    def fits(self, result: ExperimentResult) -> bool:
+        """Whether a run is listed."""
+        if self.models and result.recipe["model"] not in self.models:
+            return False
+        if self.techniques and not techniques_of(result) & set(self.techniques):
+            return False
+        return self._in_range(result.figures) and self._says(result)
+
+    def _in_range(self, figures: Figures) -> bool:
+        for own in RANGES:
+            if own.key not in self.least and own.key not in self.most:
+                continue
+            value = own.read(figures)
+            if value is None or not self.least.get(own.key, value) <= value <= self.most.get(own.key, value):
+                return False
+        return True
+
+    def _says(self, result: ExperimentResult) -> bool:
+        words = self.text.lower().split()
+        if not words:
+            return True
+        said = f"{result.recipe['model']} {recipe_label(result.recipe)}".lower()
+        return all(word in said for word in words)
+
+
+ORDERS: Mapping[str, Callable[[ExperimentResult], tuple[float | str, ...]]] = {
+    "newest first": lambda result: (),
+    "accuracy, highest first": lambda result: (-result.figures.accuracy,),
+    "packed size, smallest first": lambda result: (result.figures.size_bytes,),
+    "latency, least first": lambda result: (result.figures.latency_ms_p50 or float("inf"),),
+    "speed-up, highest first": lambda result: (-(result.figures.speedup or 0.0),),
+    "model and recipe": lambda result: (str(result.recipe["model"]), recipe_label(result.recipe)),
+}
+
+
+def listed(results: Sequence[ExperimentResult], condition: RunFilter, order: str) -> list[ExperimentResult]:
+    """The runs that fit, in an order of `ORDERS`; equal ones the newest first."""
+    newest = sorted((r for r in results if condition.fits(r)), key=lambda r: r.created, reverse=True)
+    return sorted(newest, key=ORDERS[order])
+
+
+def runs_figure(
+    results: Sequence[ExperimentResult], pinned: Mapping[str, str], cost: Axis, theme: Theme = "light"
+) -> go.Figure:
+    """Accuracy against a cost, a point per run coloured by its first technique; pinned ones have their letters.
+
+    Args:
+        results: The runs.
+        pinned: Letter per key.
+        cost: What goes across.
+        theme: Light or dark.
+    """
+    groups: dict[str, list[ExperimentResult]] = {}
+    for result in results:
+        steps = result.recipe["steps"]
+        groups.setdefault(str(steps[0]["technique"]) if steps else "", []).append(result)
+    figure = go.Figure()
+    for technique, own in groups.items():
+        color = technique_color(technique, theme) if technique else ink(theme)
+        symbol = technique_symbol(technique) if technique else "star"
+        figure.add_trace(_points(own, cost, {"color": color, "symbol": symbol, "size": 8, "opacity": 0.75}, technique))
+    for number, (key, letter) in enumerate(pinned.items()):
+        own = [result for result in results if result.key == key]
+        ring = {"color": VARIANTS[number % len(VARIANTS)], "symbol": "circle-open", "size": 18, "line": {"width": 2.5}}
+        points = _points(own, cost, ring, letter)
+        points.update(mode="markers+text", text=[f"<b>{letter}</b>"] * len(points.x), textposition="top center")
+        figure.add_trace(points)
+    figure.update_layout(
+        height=340, margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False, plot_bgcolor="rgba(0,0,0,0)",
+        hovermode="closest", clickmode="event+select", dragmode=False,
+    )
+    figure.update_xaxes(title=cost.label, color=ink(theme), gridcolor=faint(theme), zeroline=False, type="log")
+    figure.update_yaxes(title=ACCURACY.label, color=ink(theme), gridcolor=faint(theme), zeroline=False)
+    return figure
+
+
+def _points(results: Sequence[ExperimentResult], cost: Axis, marker: Mapping[str, object], name: str) -> go.Scatter:
+    found = [(r, cost.read(r.figures)) for r in results]
+    drawn = [(r, x.value) for r, x in found if x is not None]
+    return go.Scatter(
+        x=[x for _, x in drawn], y=[100 * r.figures.accuracy for r, _ in drawn], mode="markers", marker=dict(marker),
+        customdata=[r.key for r, _ in drawn], name=name or "uncompressed",
+        hovertext=[f"{escape(str(r.recipe['model']))}<br>{escape(recipe_label(r.recipe))}" for r, _ in drawn],
+        hovertemplate="%{hovertext}<br>%{y:.2f} %, %{x:.4~g} " + cost.unit + "<extra></extra>",
+    )

@@ -1,0 +1,82 @@
+"""Compare's view of weights: bytes and zeros per layer, and the histogram of one layer."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from compression.experiments import ExperimentResult
+from pages.components.comparison import layer_sizes
+from pages.components.palette import Theme
+from pages.components.waiting import wait_for
+from pages.components.weight_plots import (
+    histogram_figure,
+    layer_names,
+    layers_figure,
+    sparsity_table,
+    statistics_table,
+)
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_PLAIN = {"displayModeBar": False}
+
+
+def show_weights(service: "Service", pinned: Sequence[ExperimentResult], theme: Theme) -> None:
+    """Bytes, zeros and histograms of the pinned results."""
+    left, right = st.columns(2)
+    sizes, zeros = layer_sizes(pinned), sparsity_table(pinned)
+    with left:
+        st.markdown("**Bytes per layer in the packed file**")
+        st.plotly_chart(
+            layers_figure(sizes, "bytes", theme=theme), key="layer-bytes", config=_PLAIN,
+            alt="Bytes per layer of each result; the table below has the numbers",
+        )
+    with right:
+        st.markdown("**Share of zero weights per layer**")
+        st.plotly_chart(
+            layers_figure(zeros, "zeros", percentage=True, theme=theme), key="layer-zeros", config=_PLAIN,
+            alt="Share of zero weights per layer of each result; the table below has the numbers",
+        )
+    with st.expander("As a table", key="layer-table"):
+        table = sizes.add_suffix(" bytes").join(zeros.add_suffix(" zeros"))
+        percent = st.column_config.NumberColumn(format="percent")
+        st.dataframe(
+            table, alt="Bytes and zeros per layer",
+            column_config={name: percent for name in table if name.endswith("zeros")},
+        )
+    _histograms(service, pinned, theme)
+
+
+def _histograms(service: "Service", pinned: Sequence[ExperimentResult], theme: Theme) -> None:
+    st.markdown("**Weights of a layer**")
+    comparisons = service.comparisons
+    letters = {chr(65 + place): result.key for place, result in enumerate(pinned)}
+    found = {letter: comparisons.weights(key) for letter, key in letters.items()}
+    missing = [letters[letter] for letter, own in found.items() if own is None]
+    if missing:
+        jobs = {comparisons.weights_job(key): partial(comparisons.submit_weights, key) for key in missing}
+        wait_for(service, jobs, "Reading the weights")
+    statistics = {letter: own for letter, own in found.items() if own is not None}
+    if not statistics:
+        return
+    names = layer_names(statistics)
+    asked = st.query_params.get("layer")
+    fqn = st.selectbox(
+        "Layer", names, index=names.index(asked) if asked in names else len(names) // 2, key="layer",
+        bind="query-params", width=320,
+    )
+    st.plotly_chart(
+        histogram_figure(statistics, fqn, theme), key="weight-histogram", config=_PLAIN,
+        alt=f"Histogram of the weights of {fqn} in each result; the table below has it in figures",
+    )
+    st.dataframe(
+        statistics_table(statistics, fqn), alt=f"The weights of {fqn} in figures",
+        column_config={"zeros": st.column_config.NumberColumn(format="percent")},
+    )
+    st.caption(
+        "Read from the packed files. The axis is that of the uncompressed layer; what lies beyond is counted at its "
+        "ends. The share is on a logarithmic axis."
+    )
