@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, String, create_engine, delete, event, select
+from sqlalchemy import JSON, String, create_engine, delete, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -106,6 +106,12 @@ class ResultStore:
             query = query.where(_ResultRow.dataset == dataset)
         with Session(self._engine) as session:
             return [result_from_dict(row.data) for row in session.scalars(query)]
+
+    def stamp(self) -> tuple[int, str]:
+        """Number of results and time of the last one; it changes with every result that is put or removed."""
+        with Session(self._engine) as session:
+            count, last = session.execute(select(func.count(), func.max(_ResultRow.created))).one()
+            return int(count), str(last)
 
     def put_part(self, key: str, kind: str, data: dict[str, Any]) -> None:
         """Insert or replace one measured part ("artifact", "accuracy", "latency", ...)."""
