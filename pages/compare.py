@@ -90,6 +90,7 @@ def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | 
             "Compared with", [_FIRST, _UNCOMPRESSED], default=_FIRST if len(pinned) > 1 else _UNCOMPRESSED,
             format_func=lambda own: "A, the first" if own == _FIRST else "the uncompressed model",
             key=f"against-{'several' if len(pinned) > 1 else 'one'}", required=True, label_visibility="collapsed",
+            bind="query-params",
         )
         if baseline is not None and baseline not in pinned and len(pinned) < MOST_PINS:
             st.button(

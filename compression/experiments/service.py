@@ -56,6 +56,7 @@ class Service:
         self._lock = threading.Lock()
         self._coarse: set[str] = set()
         self._known: dict[str, ExperimentResult] = {}
+        self._listed: tuple[tuple[int, str], list[ExperimentResult]] | None = None
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
         self.exports = Exports(self.store, self._engine, self._lost)
         self.distributions = Distributions(self.store, self._engine, self._lost)
@@ -231,8 +232,13 @@ class Service:
         return known
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
-        """All stored results, oldest first."""
-        return self.store.results(model, dataset)
+        """All stored results, oldest first; read anew when there are others than before."""
+        if model is not None or dataset is not None:
+            return self.store.results(model, dataset)
+        stamp, listed = self.store.stamp(), self._listed
+        if listed is None or listed[0] != stamp:
+            self._listed = listed = (stamp, self.store.results())
+        return list(listed[1])
 
     def wait(self, key: str, timeout: float | None = None) -> ExperimentResult:
         """Block until a job has ended.

@@ -115,6 +115,12 @@ class ResultStore:
             newest = {(row.model, row.dataset): row for row in session.scalars(query)}
             return [result_from_dict(row.data) for row in newest.values()]
 
+    def stamp(self) -> tuple[int, str]:
+        """Number of results and time of the last one; it changes with every result that is put or removed."""
+        with Session(self._engine) as session:
+            count, last = session.execute(select(func.count(), func.max(_ResultRow.created))).one()
+            return int(count), str(last)
+
     def put_part(self, key: str, kind: str, data: dict[str, Any]) -> None:
         """Insert or replace one measured part ("artifact", "accuracy", "latency", ...)."""
         plain = json.loads(json.dumps(data))

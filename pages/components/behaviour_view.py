@@ -72,6 +72,7 @@ def _one(known: Sequence[tuple[str, Difference]], first: str, theme: Theme) -> N
     if len(letters) > 1:
         letter = st.segmented_control(
             f"In detail, against {first}", letters, default=letters[0], key="detail", required=True,
+            bind="query-params",
         ) or letters[0]
     difference = dict(known)[letter]
     if any(value for row in difference.confusion for value in row):

@@ -1,0 +1,31 @@
+"""What a person does on the Compare page, in a real browser against the real workers."""
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+Visit = Callable[..., Page]
+PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
+FIRST_POINT = 120_000
+
+
+def test_a_point_pinned_on_explore_is_compared_with_the_uncompressed_model(visit: Visit) -> None:
+    page = visit(PRUNED)
+    expect(page.get_by_text(re.compile("sparsity 0.9$")).first).to_be_visible(timeout=FIRST_POINT)
+    page.get_by_role("button", name="Pin for comparison").click()
+    expect(page).to_have_url(re.compile("pins=[0-9a-f]{20}"))
+    page.get_by_role("link", name="Compare 1 pinned").click()
+    page.get_by_role("button", name="Pin the uncompressed model").click()
+    expect(page).to_have_url(re.compile("pins=[0-9a-f]{20}(,|%2C)[0-9a-f]{20}"))
+    expect(page.get_by_text("Where the recipes differ")).to_be_visible()
+    expect(page.get_by_text(re.compile("predictions .* were lost"))).to_be_visible(timeout=FIRST_POINT)
+    expect(page.get_by_text("What flipped from A to B")).to_be_visible()
+    assert page.locator(".flips img").count() > 0
+    page.get_by_text("Provenance", exact=True).click()
+    expect(page).to_have_url(re.compile("view=Provenance"))
+    expect(page.locator(".st-key-tree .js-plotly-plot")).to_be_visible()
+    shared = visit(page.url)  # the address alone shows the same
+    expect(shared.get_by_text("Where the recipes differ")).to_be_visible()
+    expect(shared.locator(".st-key-tree .js-plotly-plot")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
