@@ -14,7 +14,7 @@ from pages.components.formats import recipe_lines
 from pages.components.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_color, pale, shade
 
 ORIGIN_TITLES = {"probe": "Probe", "plan": "Plan", "sampler": "Sampler"}
-ACCURACY_LABEL = "Accuracy on the selection sample (%), more is better"
+ACCURACY_LABEL = "Selection accuracy (%), more is better"
 _FADED, _HEIGHT, _MARGIN, _LONGEST = 0.3, 390, 0.08, 300
 Cost = Literal["size", "latency"]
 COST_LABELS = {"size": "Packed size (kB), less is better", "latency": "Latency, median (ms), less is better"}

@@ -133,11 +133,13 @@ class Standard:
     def reachable(self, outcomes: Sequence[Outcome], limits: Limits) -> Limits | None:
         """The nearest limits that one of these outcomes keeps, where none keeps those given.
 
-        Accuracy is what people give up last, so its limit is only eased where nothing measured keeps it.
+        Accuracy is what people give up last: its limit is only eased where nothing measured keeps it, and then to the
+        least loss there is.
         """
         bound = Limits(max_accuracy_drop=limits.max_accuracy_drop)
         accurate = [own for own in outcomes if self.feasible(own, bound)]
-        nearest = self.nearest(accurate or outcomes, limits)
+        least = min((self.drop(own) for own in outcomes), default=0.0)
+        nearest = self.nearest(accurate or [own for own in outcomes if self.drop(own) == least], limits)
         if nearest is None:
             return None
         measured, excesses = self.measured(nearest), self.violations(nearest, limits)

@@ -111,3 +111,14 @@ def test_made_up_outcomes_get_worse_with_strength() -> None:
     found = [made_up(space.build(own.uniform(level))) for level in range(1, 7)]
     assert [o.size_bytes for o in found] == sorted((o.size_bytes for o in found), reverse=True)
     assert [o.accuracy for o in found] == sorted((o.accuracy for o in found), reverse=True)
+
+
+def test_nearest_limits_ease_costs_before_accuracy_and_are_kept() -> None:
+    wanted = Limits(max_accuracy_drop=1.0, max_size_bytes=100, min_speedup=3.0)
+    told = [outcome(0.5, 120, 2.9), outcome(0.995, 40_321, 1.4567), outcome(1.0, 90_000)]
+    eased = STANDARD.reachable(told, wanted)
+    assert eased == Limits(max_accuracy_drop=1.0, max_size_bytes=40_400, min_speedup=1.45)
+    assert STANDARD.feasible(told[1], eased)
+    lossy = STANDARD.reachable([outcome(0.5, 90), outcome(0.97, 50_000)], replace(wanted, min_speedup=None))
+    assert lossy is not None and lossy.max_accuracy_drop == pytest.approx(3.0, abs=0.011), "the least loss there is"
+    assert STANDARD.reachable([], wanted) is None
