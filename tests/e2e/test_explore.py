@@ -136,6 +136,7 @@ def test_the_bundle_and_the_recipe_can_be_taken_away_and_brought_back(visit: Vis
         recipe: Any = yaml.safe_load(bundle.read("recipe.yaml"))
     assert recipe["steps"][0]["sparsity"] == pytest.approx(0.9)
     other = visit()
+    expect(other.get_by_role("button", name="Undo")).to_be_disabled()
     other.locator("input[type=file]").set_input_files(tmp_path / "bundle.zip")
     expect(other.get_by_text("was put into the sliders")).to_be_visible()
     expect(other).to_have_url(re.compile(r"weight_pruning\.sparsity=0\.9"))
