@@ -17,6 +17,7 @@ _PRESENTATION = (
     "wording.py", "pace.py",
     "sensitivity.py", "probing.py", "distribution.py", "distributions.py",
     "own.py", "own_file.py", "own_jobs.py", "own_commands.py", "own_checks.py",
+    "progress_bar.py",
 )
 _PRESENTATION_FOLDERS = ("reports", "runtimes", "search", "library")
 

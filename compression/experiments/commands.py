@@ -3,14 +3,11 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
 from compression.errors import InputError
 from compression.experiments.downloads import find_download, is_here, run_download
@@ -19,6 +16,7 @@ from compression.experiments.graphs import export_graphs
 from compression.experiments.library.command import remove
 from compression.experiments.locations import home
 from compression.experiments.own_file import beside
+from compression.experiments.progress_bar import progress_bar as _bar
 from compression.experiments.report import (
     figure_rows,
     format_accuracy,
@@ -128,18 +126,6 @@ def _measure(recipe: Recipe, store: ResultStore, quick: bool, label: str) -> Exp
     key_of(recipe)  # a wrong model or data set is told before a progress bar appears
     with _bar(label) as progress:
         return run_experiment(recipe, store, quick=quick, progress=progress)
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on stderr, moved by the function that it gives."""
-    with tqdm(total=100, desc=label, file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
-
-        def progress(fraction: float, message: str) -> None:
-            bar.set_postfix_str(message, refresh=False)
-            bar.update(round(100 * fraction) - bar.n)
-
-        yield progress
 
 
 def run_recipe(options: Namespace) -> int:

@@ -3,16 +3,14 @@
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-
-from tqdm import tqdm
 
 from compression.errors import InputError
 from compression.experiments import own
 from compression.experiments.own_checks import remarks_on
+from compression.experiments.progress_bar import progress_bar
 
 _Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
 
@@ -42,23 +40,12 @@ def add_commands(command: _Command) -> None:
     gone.add_argument("name", help="its name")
 
 
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[float, str], None]]:
-    with tqdm(total=100, desc=label, file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
-
-        def progress(fraction: float, message: str) -> None:
-            bar.set_postfix_str(message, refresh=False)
-            bar.update(round(100 * fraction) - bar.n)
-
-        yield progress
-
-
 def add_data(options: Namespace) -> int:
     """``add-data``: survey and keep a data set."""
     own.check_new_name(options.name)
     if not options.path.exists():
         raise InputError("path", str(options.path), "an existing zip file or folder is needed")
-    with _bar(options.name) as progress:
+    with progress_bar(options.name) as progress:
         kept = own.add_data(options.name, options.path, progress=progress)
     remarks = remarks_on(kept.report)
     if options.json:
@@ -83,7 +70,7 @@ def add_model(options: Namespace) -> int:
     given |= {name: getattr(options, name) for name in ("mean", "std")}
     own.check_new_name(options.name)
     weights = None if options.weights is None else own.find_weights(str(options.weights))
-    with _bar(options.name) as progress:
+    with progress_bar(options.name) as progress:
         kept = own.add_model(options.name, given, weights, options.dataset, progress=progress)
     if options.json:
         sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info)}) + "\n")
