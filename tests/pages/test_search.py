@@ -36,6 +36,7 @@ def searches(fake: Any, laboratory: FakeLaboratory, tmp_path: Path) -> Iterator[
 
 
 def search_page(app: AppTest, **address: str) -> AppTest:
+    app.default_timeout = 60  # the first search imports Optuna
     for name, value in address.items():
         app.query_params[name] = value
     return shown(app.switch_page("pages/search.py").run())
