@@ -104,7 +104,7 @@ def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | 
 def _column(service: "Service", result: ExperimentResult, name: str, first: ExperimentResult | None) -> None:
     st.markdown(f"**{name}**")
     st.caption(str(result.recipe["model"]))
-    with st.container(horizontal=True, gap="small", key=f"links-{result.key}"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"links-{result.key}"):
         st.button("Unpin", key=f"unpin-{result.key}", type="tertiary", on_click=partial(unpin, result.key))
         st.page_link("pages/export.py", label="Export", query_params={RESULT: result.key})
         _explore_link(service, result)
