@@ -77,7 +77,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
 
 @pytest.fixture
 def app(service: Service) -> AppTest:
-    own = AppTest.from_function(script, default_timeout=30)
+    own = AppTest.from_function(script, default_timeout=60)
     own.session_state["service"] = service
     return own
 
