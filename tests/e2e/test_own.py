@@ -22,7 +22,7 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     folder = class_folders(tmp_path / "photos", 8)
     (folder / "cats" / "broken.png").write_bytes(b"nothing")
     page = visit("/library")
-    page.get_by_text("Bring your own data", exact=True).click()
+    page.get_by_text("Bring your own data", exact=True).click(timeout=WORKERS)
     data = page.locator(".st-key-own-data-form")
     data.get_by_role("textbox", name="Name of the data set").fill("my_photos")
     data.locator("input[type=file]").set_input_files(zipped(folder, tmp_path / "photos.zip"))
