@@ -37,10 +37,11 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     form = page.locator(".st-key-own-model-form")
     form.get_by_role("textbox", name="Name", exact=True).fill("my_net")
     pick(page, "Architecture", "cifar_resnet8")
+    expect(form.get_by_role("textbox", name="Mean")).to_have_value("")  # the fields of this architecture are there
     classes = form.get_by_role("spinbutton", name="Number of classes")
     classes.fill("3")
     classes.press("Enter")
-    expect(form.get_by_text("my_photos: 3 classes of your own")).to_be_visible()
+    expect(form.get_by_role("combobox", name="Scored on")).to_have_value("my_photos: 3 classes of your own")
     form.locator("input[type=file]").set_input_files(weights_of(tmp_path / "w.safetensors", network(10)))
     form.get_by_role("button", name="Check and add").click()
     refusal = re.compile("num_classes: 3 is not allowed.*of 10 classes")
