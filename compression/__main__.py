@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
 
     from compression.experiments import commands as actions
     from compression.experiments import own_commands as owning
+    from compression.experiments.library import command as shelving
     from compression.experiments.search import command as searching
 
     for name in ("models", "techniques", "datasets"):
@@ -35,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
             actions.export_shipped_graphs)
     download = command("download", "fetch a model's weights or a data set from its public home", actions.download)
     download.add_argument("name", help="model or data set")
+    download.add_argument("--remove", action="store_true", help="delete what was downloaded of it")
+    library = command("library", "what is at hand, whose it is, and what it takes on the disk", shelving.show_library)
+    shelving.add_arguments(library)
     owning.add_commands(command)
     run = command("run", "measure one recipe", actions.run_recipe)
     run.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")

@@ -1,5 +1,6 @@
 """Library: which models and data there are, whose they are, what is at hand and what that takes."""
 
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -52,13 +53,15 @@ def _filters(models: Sequence[ModelEntry], data: Sequence[DatasetEntry]) -> tupl
     """What is shown, of which task, and whether at hand; all of it stands in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         shown = st.segmented_control(
-            "Show", [MODELS, DATA], default=MODELS, required=True, key="show", bind="query-params"
+            "Show", [MODELS, DATA], default=MODELS, required=True, key="show", bind="query-params",
+            persist_state="session",
         )
         hand = st.segmented_control(
-            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, key="hand", bind="query-params"
+            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, key="hand", bind="query-params",
+            persist_state="session",
         )
         tasks = dict.fromkeys(task_title(own.info.task) for own in (*models, *data))
-        task = st.selectbox("Task", [_ALL, *tasks], key="task", bind="query-params", width=260)
+        task = st.selectbox("Task", [_ALL, *tasks], key="task", bind="query-params", persist_state="session", width=260)
     return str(shown), str(task), str(hand)
 
 
@@ -79,7 +82,8 @@ def _show(
     with right:
         first = next((entry.info.name for entry in kept if entry.here), names[0])
         name = st.selectbox(
-            "Details of", names, index=names.index(first), key=key, bind="query-params", on_change=_renew_table
+            "Details of", names, index=names.index(first), key=key, bind="query-params", persist_state="session",
+            on_change=_renew_table,
         )
     with left:
         table = model_table(models_of(kept), titles) if shown == MODELS else dataset_table(data_of(kept), disk)
@@ -108,7 +112,8 @@ def _renew_table() -> None:
 
 
 def _table(table: pd.DataFrame, names: list[str], name: str, key: str) -> None:
-    widget = f"table-{key}-{st.session_state.get(_TABLE_VERSION, 0)}"
+    rows = zlib.crc32(" ".join(names).encode())  # a mark belongs to its rows: others are another table
+    widget = f"table-{key}-{rows:x}-{st.session_state.get(_TABLE_VERSION, 0)}"
 
     def take() -> None:
         rows = st.session_state[widget].selection.rows

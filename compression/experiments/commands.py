@@ -13,6 +13,7 @@ from compression.errors import InputError
 from compression.experiments.downloads import find_download, is_here, run_download
 from compression.experiments.export import export_bundle
 from compression.experiments.graphs import export_graphs
+from compression.experiments.library.command import remove
 from compression.experiments.locations import home
 from compression.experiments.own_file import beside
 from compression.experiments.progress_bar import progress_bar as _bar
@@ -73,7 +74,9 @@ def show_datasets(options: Namespace) -> int:
 
 
 def download(options: Namespace) -> int:
-    """``download``: fetch weights or a data set from its public home; the size is said first."""
+    """``download``: fetch weights or a data set from its public home; the size is said first. Or remove it."""
+    if options.remove:
+        return remove(options)
     found = find_download(options.name)
     size: int | None = 0
     if found.is_here():

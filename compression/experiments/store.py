@@ -173,10 +173,9 @@ class ResultStore:
         shutil.rmtree(self.root / "artifacts" / key, ignore_errors=True)
 
     def clear(self) -> None:
-        """Forget all results and their parts; jobs of other kinds stay, and files are left to the caller."""
+        """Forget all results and their parts, and jobs that have ended; files are left to the caller."""
         with Session(self._engine) as session, session.begin():
-            keys = list(session.scalars(select(_ResultRow.key)))
-            session.execute(delete(_JobRow).where(_JobRow.key.in_(keys)))
+            session.execute(delete(_JobRow).where(_JobRow.state.not_in(("queued", "running"))))
             for table in (_ResultRow, _PartRow):
                 session.execute(delete(table))
 

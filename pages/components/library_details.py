@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from compression.experiments import InputError
-from compression.experiments.library import UNFINISHED, DatasetEntry, DiskUse, ModelEntry
+from compression.experiments.library import DatasetEntry, DiskUse, ModelEntry
 from pages.components.library_jobs import POLL, attempt, show_download, show_job, status_of, unfinished
 from pages.components.library_tables import dataset_facts, facts_text, model_facts
 from pages.components.state import MODEL
@@ -70,8 +69,8 @@ def _show_measuring(service: "Service", entry: ModelEntry, dataset: str, title: 
         return
     show_job(
         service, f"measure-{name}-{dataset}", lambda: service.library.measuring(name, dataset),
-        partial(_measure, service, name, dataset), f"Measure on {title}", ":material/timer:",
-        "Accuracy on the test split and latency of the untouched model, on this machine",
+        partial(_measure, service, name, dataset), f"Measure on {dataset}", ":material/timer:",
+        f"Accuracy on {title} and latency of the untouched model, on this machine",
     )
 
 
@@ -93,11 +92,11 @@ def show_dataset(
     """
     info = entry.info
     _head(info.title, info.name, entry.here)
-    st.markdown(facts_text(dataset_facts(entry, disk)))
+    st.markdown(facts_text(dataset_facts(entry, disk, service.library.look(info.name) if entry.here else None)))
     if entry.download is not None:
         show_download(service, info.name, entry.download, entry.here)
-    if entry.here and entry.has_images:
-        _show_samples(service, info.name)
+    if entry.here:
+        _show_look(service, info.name)
     usual = [own for own in models if own.info.name in entry.models]
     if not usual:
         return
@@ -113,34 +112,31 @@ def show_dataset(
         st.caption("Not ready: " + ", ".join(others))
 
 
-def _show_samples(service: "Service", name: str) -> None:
-    """A few images of the test split; made by a worker when they are first looked at."""
-    job = service.library.samples_job(name)
-    if service.library.samples(name) is None and status_of(service, job) is None:
-        attempt(partial(service.library.submit_samples, name))
-    every = POLL if service.library.samples(name) is None and unfinished(service, job) else None
-    st.fragment(_samples, run_every=every)(service, name, job, every)
+def _show_look(service: "Service", name: str) -> None:
+    """A few images of the test split; a worker reads the data when they are first looked at."""
+    job = service.library.look_job(name)
+    if service.library.look(name) is None and status_of(service, job) is None:
+        attempt(partial(service.library.submit_look, name))
+    every = POLL if service.library.look(name) is None and unfinished(service, job) else None
+    st.fragment(_look, run_every=every)(service, name, job, every)
 
 
-def _samples(service: "Service", name: str, job: str, every: float | None) -> None:
-    images, status = service.library.samples(name), status_of(service, job)
-    if images is not None:
-        if every is not None:
-            st.rerun()
-        st.image(
-            [own.png for own in images], caption=[own.label for own in images], width=_THUMBNAIL,
-            alt=[f"Test image of the class {own.label}" for own in images],
-        )
+def _look(service: "Service", name: str, job: str, every: float | None) -> None:
+    found, status = service.library.look(name), status_of(service, job)
+    if (found is None and unfinished(service, job)) != (every is not None):
+        st.rerun()
+    if found is not None:
+        if found.images:
+            st.image(
+                [own.png for own in found.images], caption=[own.label for own in found.images], width=_THUMBNAIL,
+                alt=[f"Test image of the class {own.label}" for own in found.images],
+            )
         return
-    if status is not None and status.state in UNFINISHED:
-        st.caption("Reading a few images ...")
+    if every is not None:
+        st.caption("Reading the data ...")
         return
     if status is not None and status.error:
         st.error(status.error)
-    if st.button("Show a few images", key="show-samples", icon=":material/image:"):
-        try:
-            service.library.submit_samples(name)
-        except InputError as error:
-            st.error(str(error))
-            return
+    if st.button("Look into it", key="look", icon=":material/image:"):
+        attempt(partial(service.library.submit_look, name))
         st.rerun()

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from compression.experiments import ExperimentResult, format_bytes
-from compression.experiments.library import TASKS, DatasetEntry, DiskUse, Fetchable, ModelEntry
+from compression.experiments.library import TASKS, DatasetEntry, DiskUse, Fetchable, Look, ModelEntry
 from pages.components.formats import interval_ms, interval_percent, milliseconds, percent
 
 Facts = list[tuple[str, str]]
@@ -150,13 +150,14 @@ def download_text(download: Fetchable) -> str:
     return f"{about}{format_bytes(download.about_bytes)} from {home}; checked by its digest"
 
 
-def dataset_facts(entry: DatasetEntry, disk: DiskUse | None) -> Facts:
-    """Whose a data set is and what is in it, in words."""
+def dataset_facts(entry: DatasetEntry, disk: DiskUse | None, look: Look | None) -> Facts:
+    """Whose a data set is and what is in it, in words; as its record says, or as was found by looking."""
     info = entry.info
+    n_test, n_train = (info.n_test, info.n_train) if look is None else (look.n_test, look.n_train)
     shape = " x ".join(str(length) for length in info.input_shape)
     facts = [
         ("Task", task_title(info.task)), ("Source", info.source), ("Licence", info.license),
-        ("Samples", f"{info.n_test:,} are scored, {info.n_train:,} for calibration and training"),
+        ("Samples", f"{n_test:,} are scored, {n_train:,} for calibration and training"),
         ("Classes" if info.task != "language_modeling" else "Characters", f"{info.num_classes:,}"),
         ("One sample", f"{shape}, resized as each model wants it" if info.resized else shape),
     ]

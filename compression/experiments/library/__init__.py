@@ -1,5 +1,6 @@
 """What models and data sets there are, where they come from, what they take on the disk; part of the service."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,20 +19,21 @@ from compression.experiments.library.entries import (
     model_entries,
 )
 from compression.experiments.library.errands import UNFINISHED, Errands
-from compression.experiments.library.samples import Sample, read_samples, samples_job, show_samples
+from compression.experiments.library.folder import choose_folder
+from compression.experiments.library.samples import Look, Sample, look_into, look_job, read_look
 from compression.experiments.store import ResultStore
 from compression.recipe import Recipe
 from models import datasets, registry
-from models.errors import ModelError
-from models.locations import choose_data_folder, chosen_data_folder
+from models.locations import chosen_data_folder
 
 if TYPE_CHECKING:
     from compression.experiments.engine import Engine
 
 __all__ = [
-    "CLEARABLE", "TASKS", "UNFINISHED", "DatasetEntry", "DiskUse", "Fetchable", "Library", "ModelEntry", "Sample",
-    "clear_job", "download_job", "removal_job",
+    "CLEARABLE", "TASKS", "UNFINISHED", "DatasetEntry", "DiskUse", "Fetchable", "Library", "Look", "ModelEntry",
+    "Sample", "clear_job", "download_job", "removal_job",
 ]
+logger = logging.getLogger(__name__)
 _PRIORITY = 50
 _FRESH_SECONDS = 20.0
 
@@ -72,7 +74,7 @@ class Library:
         self._lock = threading.Lock()
         self._disk: tuple[float, DiskUse] | None = None
         self._counting: threading.Thread | None = None
-        self._counted: dict[str, int] = {}
+        self._counted: dict[str, int | None] = {}
         self._counter: threading.Thread | None = None
 
     def models(self) -> list[ModelEntry]:
@@ -81,15 +83,21 @@ class Library:
 
     def _parameters(self, name: str) -> int | None:
         """Counted in a thread where neither record nor card knows it: the first build of a model takes seconds."""
-        known = registry.known_parameters(name) or self._counted.get(name)
-        if known is None and (self._counter is None or not self._counter.is_alive()):
+        known = registry.known_parameters(name)
+        if known is not None or name in self._counted:
+            return known or self._counted[name]
+        if self._counter is None or not self._counter.is_alive():
             self._counter = threading.Thread(target=self._count_parameters, name="parameters", daemon=True)
             self._counter.start()
-        return known
+        return None
 
     def _count_parameters(self) -> None:
         for info in registry.list_models():
-            self._counted[info.name] = registry.count_parameters(info.name)
+            try:
+                self._counted[info.name] = registry.count_parameters(info.name)
+            except Exception:  # a user's own architecture; what is wrong with it is told when it is loaded
+                logger.warning("the parameters of %s could not be counted", info.name, exc_info=True)
+                self._counted[info.name] = None
 
     def datasets(self) -> list[DatasetEntry]:
         """All data sets, ordered by task."""
@@ -174,26 +182,26 @@ class Library:
         """Key of the job that was last asked to measure the untouched model, if any."""
         return self._measuring.get((model, dataset))
 
-    def samples(self, name: str) -> tuple[Sample, ...] | None:
-        """A few images of a data set, or None while there are none."""
-        return read_samples(self._store, name)
+    def look(self, name: str) -> Look | None:
+        """How much of a data set is here, and a few images of it; None where nobody has looked into it yet."""
+        return read_look(self._store, name)
 
-    def samples_job(self, name: str) -> str:
-        """Key of the job that makes them."""
-        return samples_job(name)
+    def look_job(self, name: str) -> str:
+        """Key of the job that looks into a data set."""
+        return look_job(name)
 
-    def submit_samples(self, name: str) -> str:
-        """Have a few images of a data set made unless they are there; returns the job's key at once.
+    def submit_look(self, name: str) -> str:
+        """Have a data set looked into unless it has been; returns the job's key at once.
 
         Raises:
             InputError: if the data set is not at hand.
         """
         if not datasets.has_data(name):
             raise InputError("dataset", name, "it is not on this machine")
-        job = samples_job(name)
-        if not self._under_way(job) and self.samples(name) is None:
+        job = look_job(name)
+        if not self._under_way(job) and self.look(name) is None:
             self._store.put_job(job, "queued", 0.0, "waiting")
-            self._engine.submit_stages(job, ((show_samples, False),), (name,), _PRIORITY, self._lost)
+            self._engine.submit_stages(job, ((look_into, False),), (name,), _PRIORITY, self._lost)
         return job
 
     def disk(self) -> DiskUse | None:
@@ -223,26 +231,10 @@ class Library:
         Raises:
             InputError: if it is no folder that can be read, or holds nothing that is looked for; the old choice stays.
         """
-        folder = Path(text.strip()).expanduser() if text.strip() else None
-        found = [] if folder is None else _found_in(folder)
-        try:
-            if folder is not None and folder.is_absolute() and folder.is_dir() and not found:
-                wanted = ", ".join(sorted({need for info in datasets.list_datasets() for need in info.needs}))
-                raise ModelError(f"{str(folder)!r} holds nothing that is looked for: {wanted}, weights/*.safetensors")
-            choose_data_folder(folder)
-        except ModelError as error:
-            raise InputError("data folder", text.strip(), str(error)) from None
+        found = choose_folder(text)
         self._disk = None
         return found
 
     def close(self) -> None:
         """Stop downloads; they go on from there another time."""
         self.errands.close()
-
-
-def _found_in(folder: Path) -> list[str]:
-    try:
-        names = [info.name for info in datasets.list_datasets() if any((folder / need).exists() for need in info.needs)]
-        return names + sorted(path.stem for path in (folder / "weights").glob("*.safetensors"))
-    except OSError:
-        return []

@@ -113,11 +113,6 @@ class DatasetEntry:
     download: Fetchable | None
     models: tuple[str, ...]
 
-    @property
-    def has_images(self) -> bool:
-        """Whether its samples can be shown as pictures."""
-        return self.info.task == "image_classification"
-
 
 def model_entries(
     results: Sequence[ExperimentResult], parameters: Callable[[str], int | None] = registry.count_parameters
