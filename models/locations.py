@@ -80,7 +80,7 @@ def place_of(path: Path) -> str:
         if path.is_relative_to(folder):
             return name
     if path.is_relative_to(_PROJECT.parent / "shared" / "data"):
-        return "the folder shared/data beside the project"
+        return "shared/data beside the project"
     if path.is_relative_to(cache_folder() / "own"):
         return "added by you"
     return "downloaded" if path.is_relative_to(download_folder()) else "a folder of yours"

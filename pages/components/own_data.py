@@ -43,11 +43,9 @@ def show_own_data(service: "Service") -> None:
             help="Small letters, digits, - and _; a letter first",
         )
         upload, shown = _upload()
-        ready = bool(name.strip()) and upload is not None
         if st.button(
-            "Check and add", key="add-own-data", type="primary", icon=":material/check:",
-            disabled=busy(service, KIND) or not ready, help=None if ready else "A name and images are needed",
-        ) and upload is not None:
+            "Check and add", key="add-own-data", type="primary", icon=":material/check:", disabled=busy(service, KIND)
+        ):
             _submit(service, name.strip(), upload, shown)
             st.rerun()
     show_job(service, KIND, lambda added: _tell(service, added))
@@ -78,6 +76,8 @@ def _upload() -> tuple[Any | None, str]:
 
 def _submit(service: "Service", name: str, upload: Any, shown: str) -> None:
     try:
+        if upload is None:
+            raise InputError("images", None, "a zip or a folder of class folders is needed")
         if isinstance(upload, list):
             total = sum(file.size for file in upload)
             if total > LARGEST_MEGABYTES * 1_000_000:

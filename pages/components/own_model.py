@@ -62,12 +62,11 @@ def show_own_model(service: "Service") -> None:
             "Weights", type=["safetensors", "pth", "pt"], key="own-weights", max_upload_size=LARGEST_MEGABYTES,
             help=f"A state dict, at most {LARGEST_MEGABYTES} MB; larger ones: python -m compression add-model",
         )
-        running = busy(service, KIND)
-        ready = wanted is not None and bool(wanted.name) and wanted.dataset is not None and upload is not None
-        if st.button(
+        pressed = st.button(
             "Check and add", key="add-own-model", type="primary", icon=":material/check:",
-            disabled=running or not ready, help=None if ready else "A name, a data set and a weights file are needed",
-        ) and wanted is not None and upload is not None:
+            disabled=busy(service, KIND) or wanted is None or wanted.dataset is None,
+        )
+        if pressed and wanted is not None:
             _submit(service, wanted, upload)
             st.rerun()
     show_job(service, KIND, lambda name: _tell(service, name))
@@ -138,6 +137,8 @@ def _preprocessing(kind: "Architecture") -> dict[str, Any]:
 
 def _submit(service: "Service", wanted: Wanted, upload: Any) -> None:
     try:
+        if upload is None:
+            raise InputError("weights", None, "a file .safetensors, .pth or .pt is needed")
         follow(KIND, service.own.submit_model(wanted.name, wanted.given, upload, upload.name, str(wanted.dataset)))
     except InputError as error:
         say(KIND, error)

@@ -62,7 +62,8 @@ def test_it_is_pruned_and_runs_on_integers(tmp_path: Path) -> None:
     session = open_session(path, 1)
     outputs = torch.from_numpy(session.run(None, {"input": ids.numpy()})[0])
     with torch.no_grad():
-        torch.testing.assert_close(outputs, model(ids), rtol=0.1, atol=0.05)
+        expected = model(ids)
+    assert float((outputs - expected).norm()) < 0.2 * float(expected.norm())
 
 
 def test_without_transformers_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

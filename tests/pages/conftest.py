@@ -22,12 +22,13 @@ from compression.experiments import (
 from compression.experiments.differences import Difference
 from compression.experiments.exports import job_key
 from compression.experiments.illustration import Illustration
+from compression.experiments.own import Own
 from compression.experiments.reports import Subject
 from compression.experiments.reports.subject import comparable
 from compression.experiments.runtime_records import RuntimeRecord
 from compression.experiments.tasks import student_names
 from compression.experiments.weight_statistics import LayerWeights
-from models.datasets import dataset_info
+from models.datasets import dataset_info, list_datasets
 from models.registry import list_models, model_info
 from pages.components import backend
 
@@ -159,9 +160,13 @@ class FakeService:
         self.exports = FakeExports(self)
         self.illustrations = FakeIllustrations(self)
         self.comparisons = FakeComparisons(self)
+        self.own = Own(None, None, None)  # type: ignore[arg-type]
 
     def models(self) -> list[object]:
         return list(list_models())
+
+    def datasets(self) -> list[object]:
+        return list(list_datasets())
 
     def techniques(self) -> list[object]:
         return list(list_techniques())

@@ -90,13 +90,17 @@ def send_model(app: AppTest, folder: Path) -> AppTest:
     return app.button(key="add-own-model").click().run()
 
 
-def test_nothing_can_be_sent_before_the_form_is_complete(app: AppTest) -> None:
+def test_what_the_form_lacks_is_said(app: AppTest, service: Service) -> None:
     app.run()
-    assert not app.exception and app.button(key="add-own-model").disabled and app.button(key="add-own-data").disabled
+    app.button(key="add-own-model").click().run()
+    assert app.error[0].value.startswith("weights: None")
+    app.button(key="add-own-data").click().run()
+    assert app.error[1].value.startswith("images: None") and not service.submitted and not app.exception
     app.number_input(key="own-classes-cifar_resnet20").set_value(77).run()
-    assert "No data set here has 77 classes" in app.warning[0].value
+    assert "No data set here has 77 classes" in app.warning[0].value and app.button(key="add-own-model").disabled
     app.text_input(key="own-mean-cifar_resnet20").set_value("half").run()
-    assert app.error[0].value.startswith("mean: 'half'") and not app.exception
+    assert app.error[0].value.startswith("mean: 'half'") and app.button(key="add-own-model").disabled
+    assert not app.exception
 
 
 def test_what_the_form_holds_is_sent_and_followed_to_its_end(app: AppTest, service: Service, tmp_path: Path) -> None:
