@@ -12,10 +12,10 @@ from compression.experiments.search.reach import show_all
 from compression.experiments.search.records import SearchRecord, TrialRecord
 from pages.components import search_form
 from pages.components.cards import show_cards
-from pages.components.comparison import MOST_PINS
 from pages.components.exchange import address_values
 from pages.components.formats import recipe_label, recipe_lines
 from pages.components.palette import Theme
+from pages.components.pins import MOST_PINS, PINS, pin, pins, unpin
 from pages.components.search_charts import front_figure, hidden_below, volume_figure
 from pages.components.search_words import (
     SAMPLE_REMARK,
@@ -34,7 +34,7 @@ from pages.components.state import MODEL, POINT, RESULT, widget_values
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-SEARCH, PINS, WHOLE = "search", "pins", "all-trials"
+SEARCH, WHOLE = "search", "all-trials"
 LEAVING = "leaving-for-explore"
 _FIGURES, _TROUBLE = "search-figures", "search-trouble"
 _PACE = 1.0
@@ -290,29 +290,16 @@ def _show_actions(service: "Service", trial: TrialRecord) -> None:
     pinned = pins()
     with st.container(horizontal=True, vertical_alignment="center", key="trial-actions"):
         if trial.key in pinned:
-            _button("Unpin", "pin", ":material/keep_off:", partial(_pin, trial.key, False))
+            _button("Unpin", "pin", ":material/keep_off:", partial(unpin, trial.key))
         else:
             full = len(pinned) >= MOST_PINS
-            _button("Pin for comparison", "pin", ":material/push_pin:", partial(_pin, trial.key, True), disabled=full)
+            _button("Pin for comparison", "pin", ":material/push_pin:", partial(pin, trial.key), disabled=full)
         _button("Open in Explore", "explore", ":material/explore:", partial(_leave_for_explore, service, trial))
         st.page_link(
             "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: trial.key},
             help="Files, report, model card, other runtimes, and what reproduces it",
         )
         _button("Clear selection", "clear", ":material/close:", partial(st.query_params.pop, POINT, None))
-
-
-def pins() -> list[str]:
-    """Keys of what is pinned for comparison; part of the address."""
-    return [key for key in st.query_params.get(PINS, "").split(",") if key]
-
-
-def _pin(key: str, on: bool) -> None:
-    kept = [own for own in pins() if own != key] + ([key] if on else [])
-    if kept:
-        st.query_params[PINS] = ",".join(kept)
-    else:
-        st.query_params.pop(PINS, None)
 
 
 def _show_pins(record: SearchRecord) -> None:

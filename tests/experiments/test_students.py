@@ -21,6 +21,7 @@ from compression.experiments.service import Service
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
 from compression.experiments.verification import verify_bundle
+from compression.metrics.environment import int8_weight_bits
 from compression.recipe import Recipe, recipe_from_dict, recipe_to_dict
 from models import registry
 
@@ -53,7 +54,7 @@ def test_later_steps_act_on_the_student_and_its_layers_are_shown(result: Experim
     names = {f"{name}.weight" for name in (layer.fqn for layer in result.layers)}
     assert names == {n for n, p in registry.build_model(STUDENT).named_parameters() if p.ndim in (2, 4)}
     assert {layer.kernel for layer in result.layers} >= {"int8"}
-    assert all("8-bit" in layer.encoding for layer in result.layers)
+    assert {layer.encoding for layer in result.layers} == {f"{int8_weight_bits()}-bit grid"}
 
 
 def test_its_packed_file_fills_the_registered_architecture_bit_by_bit(
