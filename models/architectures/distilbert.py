@@ -70,6 +70,8 @@ class DistilBert(nn.Module):
         source="Hugging Face, distilbert-base-uncased-finetuned-sst-2-english", parameters=66_955_010,
         reference_weights="distilbert_sst2.safetensors",
     ),
+    half_depth=lambda: DistilBert(VOCABULARY, 512, 768, 3, 12, 3072, 2),
+    half_width=lambda: DistilBert(VOCABULARY, 512, 384, 6, 6, 1536, 2),
 )
 def distilbert_sst2() -> nn.Module:
     """DistilBERT base of 67 M parameters with two classes."""
