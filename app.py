@@ -11,6 +11,7 @@ st.set_page_config(page_title="Compression", page_icon=":material/compress:", la
 st.html("""<style>
 .stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}
 [class*="st-key-cards"] > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
+[class*="st-key-cards"] [data-testid="stMetricDelta"] * {white-space: normal; overflow: visible}
 [class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
 [class*="st-key-head-"] label p {white-space: normal}
 [class*="st-key-about-"] button {min-height: 0; padding: 0}

@@ -70,7 +70,7 @@ def _side_by_side(
         else:
             st.dataframe(difference, alt="Knobs in which the recipes differ")
     view = st.segmented_control(
-        "Look at", [_BEHAVIOUR, _WEIGHTS, _TREE], default=_BEHAVIOUR if len(pinned) > 1 else _TREE, key="view",
+        "Look at", [_BEHAVIOUR, _WEIGHTS, _TREE], default=_BEHAVIOUR, key="view",
         required=True, label_visibility="collapsed", bind="query-params",
     )
     if view == _BEHAVIOUR:
@@ -103,7 +103,7 @@ def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | 
 
 def _column(service: "Service", result: ExperimentResult, name: str, first: ExperimentResult | None) -> None:
     st.markdown(f"**{name}**")
-    st.caption(str(result.recipe["model"]))
+    st.caption(result.model_name)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"links-{result.key}"):
         st.button("Unpin", key=f"unpin-{result.key}", type="tertiary", on_click=partial(unpin, result.key))
         st.page_link("pages/export.py", label="Export", query_params={RESULT: result.key})

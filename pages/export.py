@@ -66,11 +66,11 @@ def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
     before = known.get(st.session_state.get(_SHOWN, ""), latest[-1])
     chosen = known.get(asked or "", before)
     st.session_state[_SHOWN] = st.query_params[RESULT] = chosen.key
-    models = sorted({str(r.recipe["model"]) for r in results})
-    runs = [r.key for r in reversed(latest) if r.recipe["model"] == chosen.recipe["model"]]
+    models = sorted({r.model_name for r in results})
+    runs = [r.key for r in reversed(latest) if r.model_name == chosen.model_name]
     if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
         runs.insert(0, chosen.key)
-    st.session_state.update({_MODEL: str(chosen.recipe["model"]), _PICKED: chosen.key})
+    st.session_state.update({_MODEL: chosen.model_name, _PICKED: chosen.key})
     left, right = st.columns([1, 3])
     left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(latest,))
     right.selectbox(
@@ -90,7 +90,7 @@ def _take_run() -> None:
 
 
 def _take_model(results: Sequence[ExperimentResult]) -> None:
-    own = [r.key for r in results if r.recipe["model"] == st.session_state[_MODEL]]
+    own = [r.key for r in results if r.model_name == st.session_state[_MODEL]]
     st.query_params[RESULT] = own[-1]
 
 

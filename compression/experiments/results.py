@@ -156,6 +156,11 @@ class ExperimentResult:
     created: str = ""
 
     @property
+    def model_name(self) -> str:
+        """The model in one word, for people and for grouping."""
+        return plain_model(self.recipe["model"])
+
+    @property
     def stopped_early(self) -> bool:
         """Whether a training did less than the recipe says, so that this is not yet the recipe's own result."""
         return any(training.stopped_early for training in self.trainings)

@@ -15,7 +15,7 @@ def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
     """One row per stored result, its key as index."""
     rows = [
         {
-            "model": str(r.recipe["model"]), "recipe": recipe_label(r.recipe),
+            "model": r.model_name, "recipe": recipe_label(r.recipe),
             "accuracy %": 100 * r.figures.accuracy, "change": 100 * (r.figures.accuracy - r.baseline.accuracy),
             "packed kB": r.figures.size_bytes / 1000, "ONNX kB": r.figures.runtime_size_bytes / 1000,
             "latency ms": r.figures.latency_ms_p50, "speed-up": r.figures.speedup, "samples": r.figures.n_samples,

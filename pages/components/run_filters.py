@@ -49,7 +49,7 @@ class RunFilter:
 
     def fits(self, result: ExperimentResult) -> bool:
         """Whether a run is listed."""
-        if self.models and result.recipe["model"] not in self.models:
+        if self.models and result.model_name not in self.models:
             return False
         if self.techniques and not techniques_of(result) & set(self.techniques):
             return False
@@ -78,7 +78,7 @@ ORDERS: Mapping[str, Callable[[ExperimentResult], tuple[float | str, ...]]] = {
     "packed size, smallest first": lambda result: (result.figures.size_bytes,),
     "latency, least first": lambda result: (result.figures.latency_ms_p50 or float("inf"),),
     "speed-up, highest first": lambda result: (-(result.figures.speedup or 0.0),),
-    "model and recipe": lambda result: (str(result.recipe["model"]), recipe_label(result.recipe)),
+    "model and recipe": lambda result: (result.model_name, recipe_label(result.recipe)),
 }
 
 

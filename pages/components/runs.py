@@ -47,7 +47,7 @@ def _filters(results: Sequence[ExperimentResult]) -> tuple[RunFilter, str]:
             "Search", key="text", placeholder="words of model or recipe", bind="query-params", width=220
         )
         models = st.multiselect(
-            "Models", sorted({str(r.recipe["model"]) for r in results}), key="models", bind="query-params", width=240
+            "Models", sorted({r.model_name for r in results}), key="models", bind="query-params", width=240
         )
         keys = sorted({key for r in results for key in techniques_of(r)})
         techniques = st.multiselect(
