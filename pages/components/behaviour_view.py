@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from compression.experiments import ExperimentResult
+from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from compression.experiments.differences import Difference, data_of
 from pages.components.difference_plots import (
     PER_PAGE,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 Named = tuple[str, ExperimentResult]
+_LOOK_SECONDS = 1.0
 
 
 def show_behaviour(service: "Service", first: Named, others: Sequence[Named], theme: Theme) -> None:
@@ -30,9 +31,9 @@ def show_behaviour(service: "Service", first: Named, others: Sequence[Named], th
     comparable = [own for own in others if data_of(own[1]) == data_of(first[1])]
     for letter, _ in (own for own in others if own not in comparable):
         st.caption(f"{letter} was scored on other data than {first[0]}: their predictions cannot be compared.")
-    unfinished = [letter for letter, own in (first, *comparable) if own.stage != "full"]
+    unfinished = [own for own in (first, *comparable) if own[1].stage != "full"]
     if unfinished:
-        st.caption(f"The predictions of {', '.join(unfinished)} on the whole test split are not there yet.")
+        st.fragment(_show_unfinished, run_every=_LOOK_SECONDS)(service, unfinished)
     ready = [own for own in comparable if own[1].stage == "full" and first[1].stage == "full"]
     if not ready:
         return
@@ -53,6 +54,29 @@ def show_behaviour(service: "Service", first: Named, others: Sequence[Named], th
     )
     _classes(known, first[0])
     _one(known, first[0], theme)
+
+
+def _show_unfinished(service: "Service", unfinished: Sequence[Named]) -> None:
+    """Whose predictions are not complete; the page is redrawn when one of them is. A fragment's body."""
+    states = service.status([own.key for _, own in unfinished])
+    if any(own.result is not None and own.result.stage == "full" for own in states.values()):
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center", key="unfinished"):
+        st.button(
+            "Measure to the end", key="complete", icon=":material/timer:",
+            on_click=partial(_complete, service, [own for _, own in unfinished]),
+        )
+        letters = ", ".join(letter for letter, _ in unfinished)
+        st.caption(f"The predictions of {letters} on the whole test split are not there yet.", width="content")
+
+
+def _complete(service: "Service", results: Sequence[ExperimentResult]) -> None:
+    for result in results:
+        try:
+            if service.submit(recipe_from_dict(result.recipe)) != result.key:
+                st.toast("Code or data have changed since: it is measured as a new run.", icon=":material/info:")
+        except InputError as error:
+            st.toast(str(error), icon=":material/error:")
 
 
 def _classes(known: Sequence[tuple[str, Difference]], first: str) -> None:
