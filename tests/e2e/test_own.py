@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.models.own_things import class_folders, network, weights_of, zipped
 
@@ -13,9 +13,16 @@ WORKERS = 120_000
 
 
 def pick(page: Page, label: str, option: str) -> None:
+    """Choose from a list; once more where the redraw after the field before it has closed the list."""
     field = page.get_by_role("combobox", name=re.compile(label))
-    field.fill(option)
-    page.get_by_role("option", name=option, exact=True).click()
+    for patience in (5_000, 5_000, 60_000):
+        field.fill(option)
+        try:
+            page.get_by_role("option", name=option, exact=True).click(timeout=patience)
+        except TimeoutError:
+            continue
+        return
+    raise AssertionError(f"{label}: {option} could not be chosen")
 
 
 def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, tmp_path: Path) -> None:
