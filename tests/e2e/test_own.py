@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from tests.models.own_things import class_folders, network, weights_of, zipped
 
@@ -25,6 +25,14 @@ def pick(page: Page, label: str, option: str) -> None:
     raise AssertionError(f"{label}: {option} could not be chosen")
 
 
+def upload(page: Page, form: Locator, path: Path) -> None:
+    """Choose a file and wait until the server has it; what is sent before that is sent without it."""
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "upload" in answer.url):
+        form.locator("input[type=file]").set_input_files(path)
+    expect(form.get_by_role("button", name=f"Remove {path.name}")).to_be_visible()
+    page.wait_for_timeout(500)  # the page tells the server which file it is a moment after the file itself
+
+
 def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "photos", 8)
     (folder / "cats" / "broken.png").write_bytes(b"nothing")
@@ -32,7 +40,7 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     page.get_by_text("Bring your own data", exact=True).click(timeout=WORKERS)
     data = page.locator(".st-key-own-data-form")
     data.get_by_role("textbox", name="Name of the data set").fill("my_photos")
-    data.locator("input[type=file]").set_input_files(zipped(folder, tmp_path / "photos.zip"))
+    upload(page, data, zipped(folder, tmp_path / "photos.zip"))
     data.get_by_role("button", name="Check and add").click()
     expect(page.get_by_text("my_photos was added: 3 classes")).to_be_visible(timeout=WORKERS)
     page.get_by_text("Your data set my_photos").click()
@@ -49,11 +57,11 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     classes.fill("3")
     classes.press("Enter")
     expect(form.get_by_role("combobox", name="Scored on")).to_have_value("my_photos: 3 classes of your own")
-    form.locator("input[type=file]").set_input_files(weights_of(tmp_path / "w.safetensors", network(10)))
+    upload(page, form, weights_of(tmp_path / "w.safetensors", network(10)))
     form.get_by_role("button", name="Check and add").click()
     refusal = re.compile("num_classes: 3 is not allowed.*of 10 classes")
     expect(page.get_by_text(refusal)).to_be_visible(timeout=WORKERS)
-    form.locator("input[type=file]").set_input_files(weights_of(tmp_path / "w3.pth", network(3)))
+    upload(page, form, weights_of(tmp_path / "w3.pth", network(3)))
     form.get_by_role("button", name="Check and add").click()
     expect(page.get_by_text("my_net fits and was added")).to_be_visible(timeout=WORKERS)
     page.reload()
