@@ -9,8 +9,8 @@ import json
 import math
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from models.datasets import Dataset, load_dataset
@@ -40,6 +41,10 @@ class Schedule:
         channels_last: Memory layout of images; faster for larger convolutions.
         augmented: Whether the data set's augmentation is used.
         teacher: A trained model of the same data set whose softened predictions are learned, too (Hinton et al. 2015).
+        finish: Further steps, in a second cosine cycle from a quarter of the rate, on samples that are not augmented:
+            the model ends on such as it will meet (Touvron et al. 2019).
+        averaging: Decay per step of the running average of the weights that is kept; 0 keeps the last ones.
+        consistency: Weight of the divergence between two passes with different dropout (R-Drop, Liang et al. 2021).
     """
 
     steps: int
@@ -50,6 +55,9 @@ class Schedule:
     channels_last: bool = False
     augmented: bool = True
     teacher: str = ""
+    finish: int = 0
+    averaging: float = 0.0
+    consistency: float = 0.0
 
 
 SCHEDULES = {
@@ -60,12 +68,13 @@ SCHEDULES = {
     "fashion_resnet20": Schedule(9400, 128, 4e-3, 0.05, 0.05, channels_last=True),
     "fashion_mlp": Schedule(9400, 128, 1e-3, 0.1, 0.05, augmented=False),
     "fashion_mobilenetv2": Schedule(5640, 128, 5e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
-    "sst2_encoder": Schedule(2600, 128, 1.5e-3, 0.1, 0.05),
-    "fashion_vit": Schedule(3300, 128, 2e-3, 0.05, channels_last=True, teacher="fashion_resnet20"),
+    "sst2_encoder": Schedule(900, 128, 1.5e-3, 0.1, 0.05, averaging=0.995, consistency=3.0),
+    "fashion_vit": Schedule(4690, 128, 2e-3, 0.05, 0.05, channels_last=True, finish=1876),
 }
 
 
 _CHECKPOINT_EVERY = 500
+_FINISH_RATE = 0.25
 _TEMPERATURE, _OWN_SHARE = 2.0, 0.3  # of what a teacher softens, and of the labels beside it
 
 
@@ -86,31 +95,54 @@ def train(name: str, seed: int = 0, steps: int | None = None) -> tuple[nn.Module
     if name not in SCHEDULES:
         raise ModelError(f"{name!r} is not trained here; allowed: " + ", ".join(SCHEDULES))
     schedule, info = SCHEDULES[name], model_info(name)
-    count = steps or schedule.steps
     torch.manual_seed(seed)
     model, data = build_model(name), load_dataset(info.dataset)
-    teacher = load_model(schedule.teacher) if schedule.teacher else None
     if schedule.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    kept = _cycle(model, info, data, replace(schedule, steps=steps or schedule.steps), seed, f"{name}.{seed}")
+    if schedule.finish:
+        rate = schedule.learning_rate * _FINISH_RATE
+        last = replace(schedule, steps=schedule.finish, learning_rate=rate, augmented=False)
+        kept = _cycle(model, info, data, last, seed + 1, f"{name}.{seed}.finish")
+    for checkpoint in WEIGHTS_DIR.glob(f"{name}.{seed}.*checkpoint"):
+        checkpoint.unlink()
+    return kept.eval(), evaluate(kept, info, data)
+
+
+def _cycle(model: nn.Module, info: ModelInfo, data: Dataset, schedule: Schedule, seed: int, title: str) -> nn.Module:
+    """Train over one warm-up and decay, from the last checkpoint where there is one; the average if one is kept."""
+    teacher = load_model(schedule.teacher) if schedule.teacher else None
     optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.98))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, count))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, schedule.steps))
+    average = AveragedModel(model, multi_avg_fn=_averaged(schedule.averaging)) if schedule.averaging else None
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-    checkpoint = WEIGHTS_DIR / f"{name}.{seed}.{count}.checkpoint"
+    parts |= {} if average is None else {"average": average}
+    checkpoint = WEIGHTS_DIR / f"{title}.{schedule.steps}.checkpoint"
     done = _resume(checkpoint, parts)
     model.train()
-    with tqdm(total=count, desc=name, file=sys.stderr, mininterval=1.0, initial=done) as bar:
-        batches = _batches(info, data, schedule, count, seed)
-        for step, (inputs, targets) in enumerate(batches):
+    with tqdm(total=schedule.steps, desc=title, file=sys.stderr, mininterval=1.0, initial=done) as bar:
+        for step, (inputs, targets) in enumerate(_batches(info, data, schedule, schedule.steps, seed)):
             if step < done:
                 continue
             loss = _step(model, teacher, inputs, targets, schedule, optimizer)
             scheduler.step()
+            if average is not None:
+                average.update_parameters(model)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
-            if (step + 1) % _CHECKPOINT_EVERY == 0:
+            if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == schedule.steps:
                 torch.save({"step": step + 1, **{k: part.state_dict() for k, part in parts.items()}}, checkpoint)
-    checkpoint.unlink(missing_ok=True)
-    return model.eval(), evaluate(model, info, data)
+    return model if average is None else average.module
+
+
+def _averaged(decay: float) -> Callable[..., None]:
+    """An exponential average that follows the weights closely at first, when there is little to average."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (float(count) + 1) / (float(count) + 10)))
+
+    return update
 
 
 def _resume(checkpoint: Path, parts: dict[str, Any]) -> int:
@@ -132,6 +164,11 @@ def _step(
     with _products():
         logits = model(inputs).float()
     loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=schedule.label_smoothing)
+    if schedule.consistency:
+        with _products():
+            again = model(inputs).float()
+        other = F.cross_entropy(again.flatten(0, -2), targets.flatten(), label_smoothing=schedule.label_smoothing)
+        loss = (loss + other + schedule.consistency * _divergence(logits, again)) / 2
     if teacher is not None:
         loss = _OWN_SHARE * loss + (1 - _OWN_SHARE) * _teaching(logits, teacher, inputs)
     optimizer.zero_grad(set_to_none=True)
@@ -139,6 +176,13 @@ def _step(
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return loss.item()
+
+
+def _divergence(first: Tensor, second: Tensor) -> Tensor:
+    """Sum of the two Kullback-Leibler divergences between predictions, mean over samples."""
+    one, two = (logits.flatten(0, -2).log_softmax(-1) for logits in (first, second))
+    ways = ((one, two), (two, one))
+    return sum((F.kl_div(a, b, log_target=True, reduction="batchmean") for a, b in ways), torch.zeros(()))
 
 
 def _products() -> torch.autocast:

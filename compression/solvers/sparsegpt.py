@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy.linalg.lapack import dposv
 from torch import Tensor
 
 from compression.solvers.factors import upper_factor
@@ -87,13 +88,16 @@ def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
     target = before @ hessian
     solved, inverse = torch.zeros_like(target), _inverse_where_dense(hessian, mask)
     for group in range(len(weight)):
-        for row, stays in enumerate(mask[group]):
-            kept, gone = stays.nonzero().flatten(), (~stays).nonzero().flatten()
+        rows = zip(mask[group].numpy(), before[group].numpy(), target[group].numpy(), strict=True)
+        for row, (stays, old, wanted) in enumerate(rows):
+            kept, gone = np.flatnonzero(stays), np.flatnonzero(~stays)
+            new = np.zeros_like(old)
             if len(kept) <= len(gone):
-                solved[group, row, kept] = _solve(hessian[group], kept, target[group, row, kept])
+                new[kept] = _solve(hessian[group].numpy(), kept, wanted)
             elif inverse is not None:
-                change = inverse[group][:, gone] @ _solve(inverse[group], gone, before[group, row, gone])
-                solved[group, row] = (before[group, row] - change).masked_fill(~stays, 0.0)
+                columns = inverse[group].numpy()
+                new[kept] = (old - columns[:, gone] @ _solve(columns, gone, old))[kept]
+            solved[group, row] = torch.from_numpy(new)
     return solved
 
 
@@ -105,7 +109,16 @@ def _inverse_where_dense(hessian: Tensor, mask: Tensor) -> Tensor | None:
     return upper.transpose(1, 2) @ upper
 
 
-def _solve(matrix: Tensor, rows: Tensor, target: Tensor) -> Tensor:
-    """``(A_SS)^-1 b`` of a positive definite matrix and some of its rows."""
-    factor = torch.linalg.cholesky(matrix[rows[:, None], rows])
-    return torch.cholesky_solve(target[:, None], factor)[:, 0]
+def _solve(matrix: np.ndarray, rows: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """``(A_SS)^-1 b_S`` of a positive definite matrix and some of its rows; one small system costs LAPACK less than
+    torch's dispatch.
+
+    Raises:
+        LinAlgError: if it is not positive definite.
+    """
+    if not len(rows):
+        return target[rows]
+    _, solution, info = dposv(matrix[np.ix_(rows, rows)], target[rows], overwrite_a=True)
+    if info:
+        raise np.linalg.LinAlgError("the matrix is not positive definite")
+    return solution

@@ -136,19 +136,6 @@ def digits_vit() -> nn.Module:
 
 @register_model(
     ModelInfo(
-        name="fashion_vit", title="Vision transformer on Fashion-MNIST", task="image_classification",
-        dataset="fashion_mnist", input_shape=(1, 28, 28), num_classes=10, family="transformer", mean=(0.286,),
-        std=(0.353,), description="A compact convolutional transformer of four blocks on 49 patches.",
-    ),
-    half_width=lambda: VisionTransformer(1, 28, width=48, depth=4, heads=2, num_classes=10),
-)
-def fashion_vit() -> nn.Module:
-    """A compact convolutional transformer for Fashion-MNIST."""
-    return VisionTransformer(1, 28, width=96, depth=4, heads=4, num_classes=10)
-
-
-@register_model(
-    ModelInfo(
         name="python_gpt", title="Character GPT on Python source", task="language_modeling",
         dataset="python_source", input_shape=(128,), input_dtype="int64", num_classes=97, family="transformer",
         description="A decoder-only transformer that predicts the next character of Python source.",
