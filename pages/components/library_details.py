@@ -9,7 +9,7 @@ import streamlit as st
 from compression.experiments.library import DatasetEntry, DiskUse, ModelEntry
 from pages.components.library_jobs import POLL, attempt, show_download, show_job, status_of, unfinished
 from pages.components.library_tables import dataset_facts, facts_text, model_facts
-from pages.components.state import MODEL
+from pages.components.state import DATA, MODEL
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -39,7 +39,8 @@ def show_model(service: "Service", entry: ModelEntry, data: Mapping[str, Dataset
         _show_measuring(service, entry, name, titles[name])
     if info.dataset in usable:
         st.page_link(
-            "pages/explore.py", label="Open in Explore", icon=":material/explore:", query_params={MODEL: info.name}
+            "pages/explore.py", label="Open in Explore", icon=":material/explore:",
+            query_params={MODEL: info.name, DATA: info.dataset},
         )
     else:
         title = titles.get(info.dataset, info.dataset)
@@ -105,7 +106,7 @@ def show_dataset(
     for own in ready:
         st.page_link(
             "pages/explore.py", label=f"Open {own.info.title} in Explore", icon=":material/explore:",
-            query_params={MODEL: own.info.name},
+            query_params={MODEL: own.info.name, DATA: info.name},
         )
     others = [own.info.title for own in usual if own not in ready]
     if others:
