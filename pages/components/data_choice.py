@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
     from compression.experiments.scoring_data import ScoringData
 
-_HELP = "What is scored and calibrated on: all data sets on this machine that fit the model. Your own come by the Library."
+_HELP = "All on this machine that fit the model, for scoring and calibration. Your own come by the Library."
 _MOST_NAMES = 3
 
 

@@ -37,12 +37,12 @@ def show_model(service: "Service", entry: ModelEntry, data: Mapping[str, Dataset
     usable = [name for name in entry.datasets if name in data and data[name].here]
     for name in usable:
         _show_measuring(service, entry, name, titles[name])
-    if info.dataset in usable:
+    if usable:
         st.page_link(
             "pages/explore.py", label="Open in Explore", icon=":material/explore:",
-            query_params={MODEL: info.name, DATA: info.dataset},
+            query_params={MODEL: info.name, DATA: usable[0]},
         )
-    else:
+    if info.dataset not in usable:
         title = titles.get(info.dataset, info.dataset)
         st.button(f"Its data set, {title}, is not here", key="to-data", on_click=partial(_go_to_data, info.dataset))
 
@@ -99,10 +99,10 @@ def show_dataset(
     if entry.here:
         _show_look(service, info.name)
     usual = [own for own in models if own.info.name in entry.models]
-    if not usual:
+    ready = [own for own in models if own.here and entry.here and info.name in own.datasets]
+    if not usual and not ready:
         return
     st.markdown("**Its models**")
-    ready = [own for own in usual if own.here and entry.here]
     for own in ready:
         st.page_link(
             "pages/explore.py", label=f"Open {own.info.title} in Explore", icon=":material/explore:",
