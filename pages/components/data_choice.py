@@ -70,11 +70,15 @@ def pick_dataset(service: "Service", info: ModelInfo, key: str = DATA) -> str:
         key: Of the widget, and in the address, which it leaves clean while the usual data set is chosen.
     """
     choice, state = data_choice(service, info), st.session_state
-    _take_address(choice, key)
-    wanted = state.get(key)
-    if wanted is not None and wanted not in choice.names:
-        _refuse(choice, wanted, key)
-    if len(choice.here) > 1:
+    several, new = len(choice.here) > 1, state.get(f"{key}-of") != choice.model
+    state[f"{key}-of"] = choice.model
+    # Without a picker the one of a model before may still be in the address and in the widget's state.
+    _take_address(choice, key, complain=several or new)
+    if state.get(key, choice.usual) not in choice.names:
+        if several or new:
+            _refuse(choice, state[key], key)
+        state[key] = choice.usual
+    if several:
         chosen = str(st.selectbox(
             "Data set", choice.names, key=key, bind="query-params", persist_state="session", help=_HELP,
         ))
@@ -85,28 +89,31 @@ def pick_dataset(service: "Service", info: ModelInfo, key: str = DATA) -> str:
             state[key] = chosen
         with suppress(StreamlitAPIException):  # that of a model before, which goes with its widget
             st.query_params.pop(key, None)
-    state[_usual(key)] = choice.usual
-    _show_refusal(choice, chosen, key)
+    refused = _show_refusal(choice, chosen, key)
+    if several and not refused:
+        state[_wished(key)] = chosen if chosen != choice.usual else ""
     show_away(choice)
     return chosen
 
 
 def follow_model(service: "Service", info: ModelInfo, key: str = DATA) -> None:
-    """Another model was chosen: its usual data set takes the place of the other's; one that was chosen is kept as long
-    as it fits. A callback."""
-    state = st.session_state
-    state[_switched(key)] = True
-    if state.get(key) == state.get(_usual(key)):
-        state[key] = data_choice(service, info).usual
+    """Another model was chosen: a data set that somebody has chosen is kept where it fits, else the model's usual one
+    is taken. A callback."""
+    choice, wished = data_choice(service, info), st.session_state.get(_wished(key), "")
+    st.session_state[f"{key}-switched"] = True
+    if wished and wished not in choice.names:
+        _refuse(choice, wished, key)
+    else:
+        st.session_state[key] = wished or choice.usual
 
 
-def _take_address(choice: DataChoice, key: str) -> None:
+def _take_address(choice: DataChoice, key: str, *, complain: bool) -> None:
     """What the widget itself does not take from an address: the usual data set, which a link may name, and one that
     cannot be chosen. While a change of the widgets is under way the address may still be the one before."""
-    asked, switched = st.query_params.get(key), st.session_state.pop(_switched(key), False)
+    asked, switched = st.query_params.get(key), st.session_state.pop(f"{key}-switched", False)
     if asked is None or switched or (key == DATA and is_pending()):
         return
-    if asked not in choice.names:
+    if asked not in choice.names and complain:
         _refuse(choice, asked, key)
     elif asked == choice.usual and st.session_state.get(key) != asked:
         st.session_state[key] = asked
@@ -114,24 +121,25 @@ def _take_address(choice: DataChoice, key: str) -> None:
 
 def _refuse(choice: DataChoice, name: str, key: str) -> None:
     st.session_state[key] = choice.usual
-    st.session_state[f"{key}-refused"] = (choice.model, choice.why_not(name))
+    st.session_state[_refused(key)] = (choice.model, choice.why_not(name))
 
 
-def _show_refusal(choice: DataChoice, chosen: str, key: str) -> None:
+def _show_refusal(choice: DataChoice, chosen: str, key: str) -> bool:
     """Kept until another model or data set is chosen: the page may be redrawn at any moment."""
-    model, text = st.session_state.get(f"{key}-refused", ("", ""))
+    model, text = st.session_state.get(_refused(key), ("", ""))
     if text and model == choice.model and chosen == choice.usual:
         st.warning(text)
-    elif text:
-        del st.session_state[f"{key}-refused"]
+        return True
+    st.session_state.pop(_refused(key), None)
+    return False
 
 
-def _usual(key: str) -> str:
-    return f"{key}-usual"
+def _refused(key: str) -> str:
+    return f"{key}-refused"
 
 
-def _switched(key: str) -> str:
-    return f"{key}-switched"
+def _wished(key: str) -> str:
+    return f"{key}-wished"
 
 
 def show_away(choice: DataChoice) -> None:

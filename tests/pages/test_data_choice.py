@@ -77,8 +77,14 @@ def test_a_model_keeps_the_chosen_data_set_only_where_it_fits(app: AppTest, fake
     assert "'ten' does not fit python_gpt" in warned(app)
     seen(app.run())
     assert "data" not in app.query_params and "'ten'" in warned(app)
+    seen(app.selectbox(key="model").set_value("digits_mobilenet").run())
+    assert measured_last(fake) == ("digits_mobilenet", "ten") and not warned(app), "where it fits it is kept"
+    seen(app.selectbox(key="data").set_value("digits").run())
     seen(app.selectbox(key="model").set_value("digits_vit").run())
-    assert app.selectbox(key="data").value == "digits" and not warned(app)
+    assert measured_last(fake) == ("digits_vit", "digits")
+    for model in ("digits_mobilenet", "digits_mobilenet", "python_gpt"):
+        seen(app.button(key="undo").click().run())
+        assert app.selectbox(key="model").value == model and not warned(app)
 
 
 def test_another_models_own_data_set_goes_before_the_one_nobody_chose(app: AppTest, fake: Any) -> None:
