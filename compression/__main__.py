@@ -43,9 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", "measure one recipe", actions.run_recipe)
     run.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
     run.add_argument("--out", type=Path, help="write the bundle (zip) here")
+    run.add_argument("--dataset", help="another data set than the recipe's")
     run.add_argument("--quick", action="store_true", help="a first figure with wide intervals")
     sweep = command("sweep", "measure a recipe at several values of one knob", actions.run_sweep)
     sweep.add_argument("recipe", type=Path, help="recipe file (YAML or JSON)")
+    sweep.add_argument("--dataset", help="another data set than the recipe's")
     sweep.add_argument("--vary", required=True, metavar="TECHNIQUE.FIELD=A,B,C")
     sweep.add_argument("--quick", action="store_true", help="first figures with wide intervals")
     sensitivity = command("sensitivity", "measure how much each layer suffers when it alone is compressed",

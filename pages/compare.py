@@ -9,7 +9,14 @@ import streamlit as st
 from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from pages.components import backend
 from pages.components.cards import show_cards
-from pages.components.comparison import against, baseline_of, newest, recipe_difference, short_names
+from pages.components.comparison import (
+    against,
+    baseline_of,
+    dataset_name,
+    newest,
+    recipe_difference,
+    short_names,
+)
 from pages.components.exchange import address_values
 from pages.components.palette import Theme
 from pages.components.pins import MOST_PINS, pin, pins, set_pins, toggle_clicked, unpin
@@ -59,9 +66,11 @@ def _side_by_side(
     baseline = baseline_of(results, pinned[0])
     reference = _reference(pinned, baseline)
     names = short_names(pinned)
+    several = len({dataset_name(own) for own in pinned}) > 1
     for place, column in enumerate(st.columns(len(pinned))):
         with column:
-            _column(service, pinned[place], names[place], None if reference == _UNCOMPRESSED else pinned[0])
+            first = None if reference == _UNCOMPRESSED else pinned[0]
+            _column(service, pinned[place], names[place], first, name_data=several)
     if len(pinned) > 1:
         difference = recipe_difference(pinned)
         st.markdown("**Where the recipes differ**")
@@ -101,9 +110,11 @@ def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | 
     return str(chosen)
 
 
-def _column(service: "Service", result: ExperimentResult, name: str, first: ExperimentResult | None) -> None:
+def _column(
+    service: "Service", result: ExperimentResult, name: str, first: ExperimentResult | None, *, name_data: bool
+) -> None:
     st.markdown(f"**{name}**")
-    st.caption(result.model_name)
+    st.caption(f"{result.model_name}, scored on {dataset_name(result)}" if name_data else result.model_name)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"links-{result.key}"):
         st.button("Unpin", key=f"unpin-{result.key}", type="tertiary", on_click=partial(unpin, result.key))
         st.page_link("pages/export.py", label="Export", query_params={RESULT: result.key})
@@ -112,7 +123,10 @@ def _column(service: "Service", result: ExperimentResult, name: str, first: Expe
         show_cards(result, key=f"cards-{result.key}", even=False)
     else:
         said = "" if result.key == first.key else "A"
-        show_cards(against(result, first), key=f"cards-{result.key}", even=False, against=said)
+        same = dataset_name(result) == dataset_name(first)
+        show_cards(against(result, first), key=f"cards-{result.key}", even=False, against=said, same_data=same)
+        if not same:
+            st.caption("Scored on other data than A: their accuracies cannot be compared.")
 
 
 def _explore_link(service: "Service", result: ExperimentResult) -> None:

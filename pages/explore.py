@@ -1,5 +1,6 @@
 """Explore: move compression sliders and see what they cost and bring."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pages.components import backend
 from pages.components.changes import ask, drawn, settle, show_notice
 from pages.components.controls import Further, technique_controls
 from pages.components.curves import CurvesShown, curves_choice
+from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.exchange import show_import, take_import
 from pages.components.history import record
 from pages.components.jobs import Tracker
@@ -40,12 +42,13 @@ def page() -> None:
     take_import(names, techniques)
     settle()
     with st.sidebar:
-        info = _pick_model(models)
+        own = _pick_model(service, models)
+        info = replace(own, dataset=pick_dataset(service, own))  # as if it belonged to what it is scored on
         st.markdown("##### Techniques")
         recipe = _recipe(info, techniques, {"students": service.students(info.name)})
         show_order(recipe.steps if recipe is not None else (), techniques)
         show_import()
-    st.subheader(info.title, anchor=False)
+    st.subheader(_heading(own, info.dataset), anchor=False)
     show_help(service, info.name, techniques)
     # Drawn before what stands above it, for what the axes say is part of what undo takes back.
     bar, body = st.container(horizontal=True, vertical_alignment="center", key="bar"), st.container()
@@ -93,16 +96,25 @@ def _figures(service: "Service", tracker: Tracker, uncompressed: Recipe) -> Figu
     return None if result is None else result.figures
 
 
-def _pick_model(models: list[ModelInfo]) -> ModelInfo:
+def _pick_model(service: "Service", models: list[ModelInfo]) -> ModelInfo:
     names = [info.name for info in models]
     asked = st.query_params.get(MODEL)
     if asked is not None and asked not in names:
         st.warning(f"model: {asked!r} is not here; allowed: {', '.join(names)}")
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
-    name = st.selectbox("Model", names, index=first, key=MODEL, bind="query-params")
-    info = next(info for info in models if info.name == name)
+    known = {info.name: info for info in models}
+    name = st.selectbox(
+        "Model", names, index=first, key=MODEL, bind="query-params",
+        on_change=lambda: follow_model(service, known[st.session_state[MODEL]]),
+    )
+    info = known[name]
     st.caption(info.description)
     return info
+
+
+def _heading(own: ModelInfo, dataset: str) -> str:
+    """The model, and its data set where that is not the usual one: on a narrow screen the sidebar is away."""
+    return own.title if dataset == own.dataset else f"{own.title}, scored on {dataset}"
 
 
 def _recipe(info: ModelInfo, techniques: list[Technique], further: Further) -> Recipe | None:

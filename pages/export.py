@@ -11,7 +11,7 @@ from compression.experiments.reports import Subject, command_lines, model_card, 
 from pages.components import backend
 from pages.components.cards import show_cards
 from pages.components.changes import ask, tell
-from pages.components.comparison import newest
+from pages.components.comparison import dataset_name, differ_in_data, newest
 from pages.components.exchange import address_values, show_downloads, show_import, take_import
 from pages.components.formats import percent, recipe_label
 from pages.components.runtimes import show_runtimes
@@ -71,18 +71,19 @@ def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
     if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
         runs.insert(0, chosen.key)
     st.session_state.update({_MODEL: chosen.model_name, _PICKED: chosen.key})
+    several = differ_in_data([known[key] for key in runs])
     left, right = st.columns([1, 3])
     left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(latest,))
     right.selectbox(
-        "Run", runs, format_func=lambda key: _named(known[key]), key=_PICKED, on_change=_take_run,
+        "Run", runs, format_func=lambda key: _named(known[key], name_data=several), key=_PICKED, on_change=_take_run,
         help="All measured runs of this model, the newest first",
     )
     return chosen
 
 
-def _named(result: ExperimentResult) -> str:
-    figures = result.figures
-    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}, {figures.size_bytes / 1000:.0f} kB)"
+def _named(result: ExperimentResult, *, name_data: bool) -> str:
+    figures, where = result.figures, f" on {dataset_name(result)}" if name_data else ""
+    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}{where}, {figures.size_bytes / 1000:.0f} kB)"
 
 
 def _take_run() -> None:
@@ -100,7 +101,8 @@ def _show(service: "Service", result: ExperimentResult) -> None:
     except InputError as error:
         st.error(str(error))
         return
-    st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(result.recipe)}")
+    where = "" if subject.model.dataset == subject.dataset.name else f", scored on {subject.dataset.name}"
+    st.markdown(f"**{subject.model.title}**{where} \u2014 {recipe_label(result.recipe)}")
     show_cards(result)
     if result.stage != "full":
         st.fragment(_show_stage, run_every=_LOOK_SECONDS)(service, result)

@@ -1,6 +1,7 @@
 """Layers: where a model is sensitive, where its bytes and computations are, and what a recipe says of each layer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -8,6 +9,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, ModelInfo, Recipe, has_weights, recipe_from_dict
 from pages.components import backend
+from pages.components.data_choice import data_choice, show_away
 from pages.components.details import layer_table
 from pages.components.formats import percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure
@@ -28,7 +30,8 @@ from pages.components.layer_state import (
 from pages.components.layer_values import show_values
 
 _SENSITIVITY, _SHARE, _LIST = "Sensitivity", "Share", "List"
-_MODEL, _RECIPE, _LAYER, _PICKED, _PENDING = "layer-model", "layer-recipe", "layer-choice", "layer-row", "layer-leave"
+_MODEL, _DATA, _RECIPE, _LAYER = "layer-model", "layer-data", "layer-recipe", "layer-choice"
+_PICKED, _PENDING = "layer-row", "layer-leave"
 _POLL, _MOST = 1.0, 200
 
 
@@ -41,9 +44,9 @@ def page() -> None:
     if not models:
         st.error("No model can be loaded: train one with `python -m models.train digits_resnet`.")
         return
-    recipe = recipe_in_view(models)
+    recipe = recipe_in_view(service, models)
     remember(recipe)
-    known = measured(service, str(recipe.model))
+    known = measured(service, str(recipe.model), recipe.dataset)
     _choose(models, recipe, known)
     baseline, result = known.of(recipe.baseline()), known.of(recipe)
     _show_recipe(recipe, known, result)
@@ -78,7 +81,7 @@ def _leave() -> None:
 
 
 def _choose(models: Sequence[ModelInfo], recipe: Recipe, known: Measured) -> None:
-    """Model and recipe: the one in view and those that are measured."""
+    """Model, data set where several are here, and recipe: the one in view and those that are measured."""
     texts = {recipe_text(recipe): recipe_label_of(recipe)}
     for own in list(reversed(known.results))[:_MOST]:
         try:
@@ -88,16 +91,25 @@ def _choose(models: Sequence[ModelInfo], recipe: Recipe, known: Measured) -> Non
     found = known.of(recipe)
     if found is not None:
         texts[recipe_text(recipe)] = _named(found)
-    st.session_state.update({_MODEL: recipe.model, _RECIPE: recipe_text(recipe)})
-    left, right = st.columns([1, 3])
+    st.session_state.update({_MODEL: recipe.model, _DATA: recipe.dataset, _RECIPE: recipe_text(recipe)})
     infos = {info.name: info for info in models}
+    choice = data_choice(known.service, infos[str(recipe.model)])
+    several = len(choice.here) > 1
+    left, *middle, right = st.columns([1, 1, 3] if several else [1, 3])
     left.selectbox(
-        "Model", list(infos), key=_MODEL, on_change=lambda: show(bare(infos[st.session_state[_MODEL]]))
+        "Model", list(infos), key=_MODEL,
+        on_change=lambda: show(bare(known.service, infos[st.session_state[_MODEL]])),
     )
+    if several:
+        middle[0].selectbox(
+            "Data set", choice.names, key=_DATA, help=choice.told(recipe.dataset),
+            on_change=lambda: show(replace(recipe, dataset=st.session_state[_DATA])),
+        )
     right.selectbox(
         "Recipe", list(texts), format_func=lambda text: texts.get(text, text), key=_RECIPE, on_change=_take_recipe,
-        help="The recipe in view, and all measured ones of this model, the newest first",
+        help="The recipe in view, and all measured ones of this model on this data set, the newest first",
     )
+    show_away(choice)
 
 
 def recipe_label_of(recipe: Recipe) -> str:

@@ -72,7 +72,7 @@ def _show_list(searches: Sequence[SearchSummary]) -> None:
         color, icon = STATE_LOOKS[own.state]
         with st.container(border=True, gap="small", key=f"search-{own.id}"):
             st.button(
-                f"**{own.spec.model}**: {asked(own.spec)}", key=f"open-{own.id}", type="tertiary",
+                f"**{own.spec.model}** on {own.spec.dataset}: {asked(own.spec)}", key=f"open-{own.id}", type="tertiary",
                 on_click=partial(open_search, own.id), width="stretch",
             )
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import Namespace
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,11 @@ from compression.experiments.reports.tables import runtime_rows
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import read_record, runtime_info
 from compression.experiments.runtimes import measure_in
+from compression.experiments.scoring_data import dataset_for
 from compression.experiments.sensitivity import Sensitivity, SensitivityMap, measure, read_map, sensitivity_key
 from compression.experiments.stages import key_of, run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
-from compression.experiments.tasks import dataset_of
 from compression.experiments.verification import verify_bundle
 from compression.knobs import knobs_of
 from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict
@@ -118,6 +118,15 @@ def _read_recipe(path: Path) -> Recipe:
         raise InputError("recipe", str(path), f"a readable file is needed ({error.strerror})") from None
 
 
+def _asked_recipe(options: Namespace) -> Recipe:
+    """The recipe of a file, on another data set where the command says so."""
+    recipe = _read_recipe(options.recipe)
+    if options.dataset is None:
+        return recipe
+    described = not isinstance(recipe.model, str)  # it is checked when the model is known
+    return replace(recipe, dataset=options.dataset if described else dataset_for(str(recipe.model), options.dataset))
+
+
 def _store(options: Namespace) -> ResultStore:
     return ResultStore(options.store or home())
 
@@ -130,7 +139,7 @@ def _measure(recipe: Recipe, store: ResultStore, quick: bool, label: str) -> Exp
 
 def run_recipe(options: Namespace) -> int:
     """``run``: measure one recipe and perhaps write its bundle."""
-    recipe, store = _read_recipe(options.recipe), _store(options)
+    recipe, store = _asked_recipe(options), _store(options)
     result = _measure(recipe, store, options.quick, options.recipe.name)
     if options.out is not None:
         export_bundle(store, result.key, options.out)
@@ -156,7 +165,7 @@ def _parse_vary(text: str) -> tuple[str, str, list[Any]]:
 
 def run_sweep(options: Namespace) -> int:
     """``sweep``: measure a recipe at several values of one knob."""
-    recipe, store = _read_recipe(options.recipe), _store(options)
+    recipe, store = _asked_recipe(options), _store(options)
     technique, knob, values = _parse_vary(options.vary)
     recipes = vary(recipe, technique, knob, values)
     results = [
@@ -176,7 +185,7 @@ def run_sweep(options: Namespace) -> int:
 def show_sensitivity(options: Namespace) -> int:
     """``sensitivity``: compress each layer alone at several strengths and compare predictions."""
     model, store = options.model, _store(options)
-    dataset = options.dataset or dataset_of(model)
+    dataset = dataset_for(model, options.dataset)
     wanted = [options.technique] if options.technique else [own.key for own in list_techniques() if own.by_layer]
     maps = [_sensitivity_map(store, model, dataset, technique) for technique in wanted]
     if options.json:

@@ -15,6 +15,7 @@ from compression.context import CompressionContext, StepReport
 from compression.errors import InputError, NotApplicableError
 from compression.experiments.artifacts import Progress
 from compression.experiments.code_version import code_version
+from compression.experiments.scoring_data import scoring_data, usual_data
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
 from compression.layers import weight_layers
@@ -103,7 +104,7 @@ def illustrate(
         CancelledError: if `cancelled` became true.
     """
     own = get_technique(technique)
-    task = load_task(Recipe(model, registry.model_info(model).dataset))
+    task = load_task(Recipe(model, usual_data(model, scoring_data(model))))
     progress(0.1, "reading the model")
     original = task.load_model()
     title = own.title.lower()

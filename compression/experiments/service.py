@@ -18,6 +18,7 @@ from compression.experiments.library import Library
 from compression.experiments.locations import home
 from compression.experiments.own import Own
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
+from compression.experiments.scoring_data import ScoringData, scoring_data
 from compression.experiments.search.laboratory import ServiceLaboratory
 from compression.experiments.search.searches import Searches
 from compression.experiments.sensitivity import Sensitivity, SensitivityMap, read_map, sensitivity_key
@@ -73,6 +74,10 @@ class Service:
     def datasets(self) -> list[datasets.DatasetInfo]:
         """Data sets that can be scored on."""
         return datasets.list_datasets()
+
+    def scoring_data(self, model: str) -> tuple[ScoringData, ...]:
+        """Data sets that a model can be scored on, its own first."""
+        return scoring_data(model)
 
     def techniques(self) -> list[Technique]:
         """Techniques in the suggested order."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from models import registry
+from models.own.foreign_names import explained, plain_name
 from models.own.keeping import FieldError
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -89,9 +90,13 @@ def architecture(name: object) -> Architecture:
 
 def _suggestion(name: str) -> str:
     known = list_architectures()
-    near = difflib.get_close_matches(name, known, 5, 0.5) or known[:5]
+    here = f"; {len(known)} are known: those of this project and torchvision's classifiers"
+    foreign = "" if find_spec("timm") else explained(name, known)
+    if foreign:
+        return foreign + here
+    near = difflib.get_close_matches(plain_name(name), known, 5, 0.5) or known[:5]
     timm = "" if find_spec("timm") else "; other names need the package timm, which is not installed here"
-    return f"near it: {', '.join(near)}; all {len(known)}: those of this project and torchvision's classifiers{timm}"
+    return f"near it: {', '.join(near)}{here}{timm}"
 
 
 def _in_timm(name: str) -> bool:

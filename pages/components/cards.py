@@ -42,18 +42,19 @@ class Card:
     badge_note: str
 
 
-def cards_of(result: ExperimentResult, against: str | None = None) -> list[Card]:
+def cards_of(result: ExperimentResult, against: str | None = None, *, same_data: bool = True) -> list[Card]:
     """The cards of one result.
 
     Args:
         result: What is shown; its changes are those against its baseline.
         against: What that baseline is. By default the uncompressed model, from which itself differs in nothing; empty
             where no changes are to be shown.
+        same_data: Whether both were scored on the same data; else their accuracies cannot be compared.
     """
     if against is None:
         against = UNCOMPRESSED if result.recipe["steps"] else ""
     own, base = result.figures, result.baseline
-    cards = [_accuracy(result, against)]
+    cards = [_accuracy(result, against if same_data else "")]
     cards.append(_bytes(result, "Packed size", "size_bytes", against))
     cards.append(_bytes(result, "ONNX file", "runtime_size_bytes", against))
     cards.append(_latency(result, against))
@@ -105,11 +106,12 @@ def _card(result: ExperimentResult, title: str, name: str, value: str, delta: st
 
 
 def show_cards(
-    result: ExperimentResult, key: str = "cards", *, even: bool = True, against: str | None = None
+    result: ExperimentResult, key: str = "cards", *, even: bool = True, against: str | None = None,
+    same_data: bool = True,
 ) -> None:
     """Draw the cards in a container of that key, all of one height if wanted; they wrap on narrow screens."""
     with st.container(horizontal=True, gap="small", key=key):
-        for card in cards_of(result, against):
+        for card in cards_of(result, against, same_data=same_data):
             with st.container(border=True, height="stretch" if even else "content", gap=None):
                 st.metric(
                     card.title, card.value, card.delta or None, delta_color=card.color, help=card.help,

@@ -65,6 +65,11 @@ def settle() -> None:
         del st.session_state[_CHANGE]
 
 
+def is_pending() -> bool:
+    """Whether a change is under way, so that the address may still say what was before it."""
+    return _CHANGE in st.session_state
+
+
 def drawn() -> None:
     """Note that the widgets have been drawn with what was asked for."""
     change: Change | None = st.session_state.get(_CHANGE)

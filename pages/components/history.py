@@ -10,7 +10,7 @@ import streamlit as st
 from compression.experiments import Technique, knobs_of
 from pages.components.changes import ask
 from pages.components.limits import LIMITS
-from pages.components.state import MODEL, TEXTS, knob_key
+from pages.components.state import DATA, MODEL, TEXTS, knob_key
 
 _HISTORY = "history"
 _LONGEST = 100
@@ -76,13 +76,16 @@ def altered(before: Values, after: Values) -> set[str]:
 def described(before: Values, after: Values) -> str:
     """A change in few words, for the buttons: its first two keys."""
     keys = sorted(altered(before, after), key=lambda key: ("." in key, key))
-    names = [key.replace("_", " ").replace("-", " ").replace(".", ", ") for key in keys]
+    if MODEL in keys:  # brings its data set with it
+        keys = [key for key in keys if key != DATA]
+    names = ["data set" if key == DATA else key.replace("_", " ").replace("-", " ").replace(".", ", ") for key in keys]
     return "; ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def shown_values(techniques: Sequence[Technique]) -> dict[str, Any]:
     """What the widgets that make the recipe and set limits and axes say now."""
-    state, values = st.session_state, {MODEL: st.session_state.get(MODEL)}
+    state = st.session_state
+    values: dict[str, Any] = {MODEL: state.get(MODEL), DATA: state.get(DATA)}
     for technique in techniques:
         values[technique.key] = bool(state.get(technique.key))
         if values[technique.key]:

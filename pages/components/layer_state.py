@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, JobStatus, ModelInfo, Recipe, recipe_to_dict
 from pages.components.comparison import newest
+from pages.components.data_choice import DataChoice, data_choice
 from pages.components.exchange import address_values
 from pages.components.layer_map import LAYER
 from pages.components.layer_recipe import RECIPE, read_recipe_text, recipe_text
@@ -21,7 +22,7 @@ _CURRENT, _JOBS, _FIRST_MODEL = "current-recipe", "layer-jobs", "digits_resnet"
 UNFINISHED = ("queued", "running")
 
 
-def recipe_in_view(models: Sequence[ModelInfo]) -> Recipe:
+def recipe_in_view(service: "Service", models: Sequence[ModelInfo]) -> Recipe:
     """The recipe of the address, else the one that Explore shows, else the first model as it is."""
     known = {info.name: info for info in models}
     asked = st.query_params.get(RECIPE)
@@ -29,19 +30,27 @@ def recipe_in_view(models: Sequence[ModelInfo]) -> Recipe:
         try:
             recipe = read_recipe_text(asked)
             if recipe.model in known:
-                return _kept(recipe)
+                return _kept(_on_data_here(recipe, data_choice(service, known[str(recipe.model)])))
             st.warning(f"model: {recipe.model!r} is not here; allowed: {', '.join(known)}")
         except InputError as error:
             st.warning(str(error))
     shown = st.session_state.get(_CURRENT)
     if isinstance(shown, Recipe) and shown.model in known:
         return _kept(shown)
-    return _kept(bare(known.get(_FIRST_MODEL, models[0])))
+    return _kept(bare(service, known.get(_FIRST_MODEL, models[0])))
 
 
-def bare(info: ModelInfo) -> Recipe:
-    """A model as it is."""
-    return Recipe(info.name, info.dataset)
+def bare(service: "Service", info: ModelInfo) -> Recipe:
+    """A model as it is, on the data set where it is usually scored."""
+    return Recipe(info.name, data_choice(service, info).usual)
+
+
+def _on_data_here(recipe: Recipe, choice: DataChoice) -> Recipe:
+    """A recipe that cannot be scored on its data set here is scored on the usual one, which is said."""
+    if recipe.dataset in choice.names or not choice.here:
+        return recipe
+    st.warning(choice.why_not(recipe.dataset))
+    return replace(recipe, dataset=choice.usual)
 
 
 def _kept(recipe: Recipe) -> Recipe:
@@ -80,7 +89,7 @@ def open_in_explore(values: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of one model by recipe, and the jobs that this session has started."""
+    """Results of one model on one data set by recipe, and the jobs that this session has started."""
 
     service: "Service"
     results: Sequence[ExperimentResult]
@@ -112,9 +121,9 @@ class Measured:
 REFUSED = "layer-refused"
 
 
-def measured(service: "Service", model: str) -> Measured:
-    """What is measured of a model."""
-    return Measured(service, newest(service.results(model)))
+def measured(service: "Service", model: str, dataset: str) -> Measured:
+    """What is measured of a model on a data set."""
+    return Measured(service, newest(service.results(model, dataset)))
 
 
 def _jobs() -> dict[str, str]:

@@ -9,7 +9,7 @@ import streamlit as st
 from compression.experiments.library import DatasetEntry, DiskUse, ModelEntry
 from pages.components.library_jobs import POLL, attempt, show_download, show_job, status_of, unfinished
 from pages.components.library_tables import dataset_facts, facts_text, model_facts
-from pages.components.state import MODEL
+from pages.components.state import DATA, MODEL
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -37,11 +37,12 @@ def show_model(service: "Service", entry: ModelEntry, data: Mapping[str, Dataset
     usable = [name for name in entry.datasets if name in data and data[name].here]
     for name in usable:
         _show_measuring(service, entry, name, titles[name])
-    if info.dataset in usable:
+    if usable:
         st.page_link(
-            "pages/explore.py", label="Open in Explore", icon=":material/explore:", query_params={MODEL: info.name}
+            "pages/explore.py", label="Open in Explore", icon=":material/explore:",
+            query_params={MODEL: info.name, DATA: usable[0]},
         )
-    else:
+    if info.dataset not in usable:
         title = titles.get(info.dataset, info.dataset)
         st.button(f"Its data set, {title}, is not here", key="to-data", on_click=partial(_go_to_data, info.dataset))
 
@@ -98,14 +99,14 @@ def show_dataset(
     if entry.here:
         _show_look(service, info.name)
     usual = [own for own in models if own.info.name in entry.models]
-    if not usual:
+    ready = [own for own in models if own.here and entry.here and info.name in own.datasets]
+    if not usual and not ready:
         return
     st.markdown("**Its models**")
-    ready = [own for own in usual if own.here and entry.here]
     for own in ready:
         st.page_link(
             "pages/explore.py", label=f"Open {own.info.title} in Explore", icon=":material/explore:",
-            query_params={MODEL: own.info.name},
+            query_params={MODEL: own.info.name, DATA: info.name},
         )
     others = [own.info.title for own in usual if own not in ready]
     if others:

@@ -152,7 +152,7 @@ def _tell(service: "Service", name: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="own-model-done"):
         st.success(f"{name} fits and was added: {kept.info.parameters:,} parameters.", icon=":material/check:")
         st.page_link("pages/explore.py", label="Open it in Explore", icon=":material/explore:",
-                     query_params={"model": name})
+                     query_params={"model": name, "data": kept.info.dataset})
 
 
 def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:

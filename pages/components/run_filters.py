@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, Figures
 from pages.components.axes import ACCURACY, Axis
-from pages.components.comparison import techniques_of
+from pages.components.comparison import dataset_name, techniques_of
 from pages.components.formats import recipe_label
 from pages.components.palette import VARIANTS, Theme, faint, ink, technique_color, technique_symbol
 
@@ -36,9 +36,10 @@ class RunFilter:
     Attributes:
         models: Models of which it is one.
         techniques: Techniques of which it has one.
-        text: Words that its model and recipe hold, in any order and case.
+        text: Words that its model, data set and recipe hold, in any order and case.
         least: Least value per range.
         most: Most per range.
+        datasets: Data sets of which it was scored on one.
     """
 
     models: Collection[str] = ()
@@ -46,10 +47,13 @@ class RunFilter:
     text: str = ""
     least: Mapping[str, float] = field(default_factory=dict)
     most: Mapping[str, float] = field(default_factory=dict)
+    datasets: Collection[str] = ()
 
     def fits(self, result: ExperimentResult) -> bool:
         """Whether a run is listed."""
         if self.models and result.model_name not in self.models:
+            return False
+        if self.datasets and dataset_name(result) not in self.datasets:
             return False
         if self.techniques and not techniques_of(result) & set(self.techniques):
             return False
@@ -68,7 +72,7 @@ class RunFilter:
         words = self.text.lower().split()
         if not words:
             return True
-        said = f"{result.recipe['model']} {recipe_label(result.recipe)}".lower()
+        said = f"{result.recipe['model']} {dataset_name(result)} {recipe_label(result.recipe)}".lower()
         return all(word in said for word in words)
 
 
@@ -129,6 +133,9 @@ def _points(results: Sequence[ExperimentResult], cost: Axis, marker: Mapping[str
     return go.Scatter(
         x=[x for _, x in drawn], y=[100 * r.figures.accuracy for r, _ in drawn], mode="markers", marker=dict(marker),
         customdata=[r.key for r, _ in drawn], name=name or "uncompressed",
-        hovertext=[f"{escape(str(r.recipe['model']))}<br>{escape(recipe_label(r.recipe))}" for r, _ in drawn],
+        hovertext=[
+            f"{escape(str(r.recipe['model']))} on {escape(dataset_name(r))}<br>{escape(recipe_label(r.recipe))}"
+            for r, _ in drawn
+        ],
         hovertemplate="%{hovertext}<br>%{y:.2f} %, %{x:.4~g} " + cost.unit + "<extra></extra>",
     )

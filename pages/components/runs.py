@@ -9,7 +9,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, get_technique
 from pages.components.axes import COSTS
-from pages.components.comparison import run_table, techniques_of
+from pages.components.comparison import dataset_name, differ_in_data, run_table, techniques_of
 from pages.components.palette import Theme
 from pages.components.pins import MOST_PINS, pins, set_pins, toggle_clicked
 from pages.components.run_filters import ORDERS, RANGES, RunFilter, listed, runs_figure
@@ -54,9 +54,13 @@ def _filters(results: Sequence[ExperimentResult]) -> tuple[RunFilter, str]:
             "Techniques", keys, format_func=lambda key: get_technique(key).title, key="techniques",
             bind="query-params", width=240,
         )
+        datasets: list[str] = []
+        if differ_in_data(results):
+            names = sorted({dataset_name(r) for r in results})
+            datasets = st.multiselect("Data sets", names, key="datasets", bind="query-params", width=220)
         least, most = _ranges()
         order = st.selectbox("Order", list(ORDERS), key="sort", bind="query-params", width=220)
-    return RunFilter(models, techniques, text, least, most), order
+    return RunFilter(models, techniques, text, least, most, datasets), order
 
 
 def _ranges() -> tuple[dict[str, float], dict[str, float]]:

@@ -9,6 +9,7 @@ import streamlit as st
 from compression.experiments import InputError, ModelInfo, get_technique
 from compression.experiments.search.command import USUAL_TECHNIQUES
 from compression.experiments.search.spec import STRATEGIES, Limits, SearchSpec, searchable
+from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.formats import baseline_line
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
     """Draw the form; returns what it asks for once its button is pressed and all of it is allowed."""
     _preset()
     info = _pick_model(service, models)
-    dataset = _pick_dataset(service, info)
+    dataset = pick_dataset(service, info, DATASET)
+    _show_baseline(service, info.name, dataset)
     st.markdown("**What you need**")
     st.caption("An empty field sets no limit.")
     given = _numbers(_LIMITS, 2)
@@ -104,30 +106,19 @@ def _pick_model(service: "Service", models: Sequence[ModelInfo]) -> ModelInfo:
     if wanted is not None and wanted not in names:
         st.warning(f"model: {wanted!r} is not here; allowed: {', '.join(names)}")
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
-    name = st.selectbox("Model", names, index=first, key=MODEL, bind="query-params", persist_state="session")
-    info = next(info for info in models if info.name == name)
-    _show_baseline(service, info)
-    return info
+    known = {info.name: info for info in models}
+    name = st.selectbox(
+        "Model", names, index=first, key=MODEL, bind="query-params", persist_state="session",
+        on_change=lambda: follow_model(service, known[st.session_state[MODEL]], DATASET),
+    )
+    return known[name]
 
 
-def _pick_dataset(service: "Service", info: ModelInfo) -> str:
-    """Ask where several data sets have the model's samples and classes."""
-    names = [
-        data.name for data in service.datasets()
-        if (data.task, data.num_classes, data.input_shape) == (info.task, info.num_classes, info.input_shape)
-    ]
-    if info.dataset not in names or len(names) < 2:
-        return info.dataset
-    if st.session_state.get(DATASET) not in names:  # of the model that was chosen before
-        st.session_state[DATASET] = info.dataset
-    return st.selectbox("Data set", names, key=DATASET, bind="query-params", persist_state="session")
-
-
-def _show_baseline(service: "Service", info: ModelInfo) -> None:
+def _show_baseline(service: "Service", model: str, dataset: str) -> None:
     """The uncompressed model's figures, where some result has them: what limits can be held against."""
-    kept = f"baseline-{info.name}"
+    kept = f"baseline-{model}-{dataset}"
     if kept not in st.session_state:
-        known = service.results(info.name, info.dataset)
+        known = service.results(model, dataset)
         if not known:
             return
         st.session_state[kept] = known[-1].baseline

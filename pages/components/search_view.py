@@ -76,7 +76,7 @@ def _show_head(service: "Service", record: SearchRecord) -> None:
     spec, (color, icon) = record.spec, STATE_LOOKS[record.state]
     with st.container(horizontal=True, vertical_alignment="center", key="search-head"):
         st.badge(STATE_TITLES[record.state], icon=icon, color=color)
-        st.markdown(f"**{spec.model}**: {asked(spec)}", width="content")
+        st.markdown(f"**{spec.model}** on {spec.dataset}: {asked(spec)}", width="content")
     with st.container(horizontal=True, vertical_alignment="center", key="search-buttons"):
         if record.state == "running":
             _running_buttons(service, record)

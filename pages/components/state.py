@@ -17,6 +17,7 @@ from compression.experiments import (
 )
 
 MODEL = "model"
+DATA = "data"
 EXTRA = "extra"
 ORDER = "order"
 TEXTS = (EXTRA, ORDER)
@@ -103,7 +104,8 @@ def widget_values(recipe: Recipe, models: Sequence[str], techniques: Sequence[Te
     """
     if not isinstance(recipe.model, str) or recipe.model not in models:
         raise InputError("model", recipe.model, "allowed: " + ", ".join(models))
-    values: dict[str, Any] = {MODEL: recipe.model, **{technique.key: False for technique in techniques}}
+    values: dict[str, Any] = {MODEL: recipe.model, DATA: recipe.dataset}
+    values |= {technique.key: False for technique in techniques}
     for step in recipe.steps:
         if values[step.technique]:
             raise InputError("steps", step.technique, "this page holds each technique once")

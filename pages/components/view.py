@@ -43,7 +43,8 @@ class View:
         """The selected point, else the current recipe."""
         chosen = st.query_params.get(POINT)
         result = self.service.result(chosen) if chosen else None
-        if result is not None and result.recipe["model"] == self.plan.current.model:
+        own = self.plan.current
+        if result is not None and (result.recipe["model"], result.recipe["dataset"]) == (own.model, own.dataset):
             return result
         clear_selection()
         return result_of(self.plan.current, self.tracker, statuses)

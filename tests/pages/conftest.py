@@ -26,6 +26,7 @@ from compression.experiments.own import Own
 from compression.experiments.reports import Subject
 from compression.experiments.reports.subject import comparable
 from compression.experiments.runtime_records import RuntimeRecord
+from compression.experiments.scoring_data import ScoringData, scoring_data
 from compression.experiments.tasks import student_names
 from compression.experiments.weight_statistics import LayerWeights
 from models.datasets import dataset_info, list_datasets
@@ -168,6 +169,9 @@ class FakeService:
     def datasets(self) -> list[object]:
         return list(list_datasets())
 
+    def scoring_data(self, model: str) -> tuple[ScoringData, ...]:
+        return scoring_data(model)
+
     def techniques(self) -> list[object]:
         return list(list_techniques())
 
@@ -206,9 +210,9 @@ class FakeService:
         return None
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
-        del dataset
+        wanted = {name: own for name, own in (("model", model), ("dataset", dataset)) if own is not None}
         own = [self.result(key) for key in self.states]
-        return [r for r in own if r is not None and (model is None or r.recipe["model"] == model)]
+        return [r for r in own if r is not None and wanted.items() <= {k: r.recipe[k] for k in wanted}.items()]
 
     def cancel(self, ids: Iterable[str]) -> None:
         for key in ids:

@@ -127,4 +127,4 @@ def test_the_address_of_a_recipe_leaves_out_what_is_off() -> None:
     address = address_values(values)
     assert address["weight_pruning"] == "true" and address["weight_pruning.sparsity"] == "0.35"
     assert "quantization" not in address and "extra" not in address
-    assert {key.partition(".")[0] for key in address} == {"model", "weight_pruning"}
+    assert {key.partition(".")[0] for key in address} == {"model", "data", "weight_pruning"}

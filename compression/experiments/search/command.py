@@ -11,6 +11,7 @@ from tqdm import tqdm
 from compression.errors import InputError
 from compression.experiments.locations import home
 from compression.experiments.report import format_accuracy, format_bytes, format_latency, text_table
+from compression.experiments.scoring_data import dataset_for
 from compression.experiments.search.outcomes import Outcome
 from compression.experiments.search.reach import show
 from compression.experiments.search.records import SearchRecord, TrialRecord
@@ -23,7 +24,6 @@ from compression.experiments.search.spec import (
     searchable,
 )
 from compression.experiments.stages import key_of
-from compression.experiments.tasks import dataset_of
 from compression.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def spec_of(options: Namespace) -> SearchSpec:
     )
     trials, seed = _number("--trials", options.trials), _number("--seed", options.seed)
     return SearchSpec(
-        model=options.model, dataset=options.dataset or dataset_of(options.model),
+        model=options.model, dataset=dataset_for(options.model, options.dataset),
         techniques=tuple(key.strip() for key in options.techniques.split(",")), limits=limits,
         trials=_whole("--trials", trials), minutes=_number("--minutes", options.minutes),
         strategy=options.strategy, seed=_whole("--seed", seed) or 0,
