@@ -151,19 +151,18 @@ def test_include_exclude_and_overrides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "layer", "group"),
+    ("kind", "scope", "layer", "group"),
     [
-        ("residual", "blocks.1.conv1", "blocks.1.conv1"),
-        ("residual", r"blocks\.1\.conv\d", "blocks.1.conv1"),
-        ("depthwise", "blocks.1.expand", "blocks.1.expand.0"),
-        ("vision_transformer", "blocks.1.attention.query", "blocks.1.attention.query"),
-        ("vision_transformer", "blocks.1.attention.key", "blocks.1.attention.query"),
-        ("gpt", "blocks.1.attention.value", "blocks.1.attention.query"),
+        ("residual", "layer", "blocks.1.conv1", "blocks.1.conv1"),
+        ("residual", "global", r"blocks\.1\.conv\d", "blocks.1.conv1"),
+        ("depthwise", "global", "blocks.1.expand", "blocks.1.expand.0"),
+        ("vision_transformer", "layer", "blocks.1.attention.query", "blocks.1.attention.query"),
+        ("vision_transformer", "global", "blocks.1.attention.key", "blocks.1.attention.query"),
+        ("gpt", "layer", "blocks.1.attention.value", "blocks.1.attention.query"),
     ],
 )
-@pytest.mark.parametrize("scope", ["layer", "global"])
 def test_an_override_of_any_layer_that_makes_a_groups_channels_is_the_groups(
-    scope: str, kind: str, layer: str, group: str
+    kind: str, scope: str, layer: str, group: str
 ) -> None:
     made = subject(kind, overrides={layer: {"pruning_ratio": 0.5}})
     model = prune(made, pruning_ratio=0.0, scope=scope)

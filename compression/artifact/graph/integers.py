@@ -10,8 +10,10 @@ from compression.artifact.graph.lowering import Fold
 from compression.artifact.graph.weights import centered_symbols
 from compression.grids import codebook_indices
 from compression.layers import weight_layers
+from compression.metrics.environment import int8_symbol_limit
 from compression.state import ActivationQuantization, Codebook, Encoding, UniformGrid, state_of
 
+OVERFLOWING = "its weights have the whole range of 8 bits"
 _INT8 = 127
 
 
@@ -46,6 +48,8 @@ def integer_weights(
         whole = _whole_numbers(layer.weight.detach(), state.encodings.get(f"{fqn}.weight"))
         if isinstance(whole, str):
             reasons[fqn] = whole
+        elif int(whole[0].abs().max()) > int8_symbol_limit():
+            reasons[fqn] = f"{OVERFLOWING}: this processor's integer kernels (x86 without VNNI) would overflow"
         else:
             found[fqn] = _folded(*whole, folds.get(fqn), transposed=isinstance(layer, nn.Linear))
     return found, reasons
