@@ -216,8 +216,7 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
     info, data_info = registry.model_info(model), datasets.dataset_info(dataset)
     if not _fits(data_info, info):
         fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
-        told = f"it has {data_info.num_classes} classes, {model} has {info.num_classes}; "
-        told = told if data_info.task == info.task else ""
+        told = _difference(data_info, info)
         allowed = f"{told}allowed for {model}: " + (", ".join(fitting) or "none that is here")
         raise InputError("dataset", dataset, allowed)
     data = datasets.load_dataset(dataset, image_view(info))
@@ -225,7 +224,18 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
-    return data.task == info.task and data.num_classes == info.num_classes
+    """Whether a model can be scored on a data set; on its own it always can, whose samples it may take otherwise."""
+    alike = data.name == info.dataset or data.resized or data.input_shape == info.input_shape
+    return data.task == info.task and data.num_classes == info.num_classes and alike
+
+
+def _difference(data: datasets.DatasetInfo, info: registry.ModelInfo) -> str:
+    if data.task != info.task:
+        return ""
+    if data.num_classes != info.num_classes:
+        return f"it has {data.num_classes} classes, {info.name} has {info.num_classes}; "
+    own, wanted = ("x".join(map(str, shape)) for shape in (data.input_shape, info.input_shape))
+    return f"its samples are {own}, {info.name} takes {wanted}; "
 
 
 def load_task(recipe: Recipe) -> Task:
@@ -273,7 +283,6 @@ def fitting_datasets(model: str) -> tuple[str, ...]:
     others = [
         data.name for data in datasets.list_datasets()
         if _fits(data, info) and data.name != info.dataset
-        and (data.resized or data.input_shape == info.input_shape)
     ]
     return (info.dataset, *others)
 
