@@ -118,6 +118,8 @@ def test_tables_have_a_row_for_each_and_the_first_task_first() -> None:
     assert set(dataset_table(list(data.values()), DISK).index) == set(data)
     away = dict(dataset_facts(replace(data["imagenette"], here=False, place=""), None, None))
     assert away["Download"].startswith("341.66 MB from s3.amazonaws.com")
+    own = {name: size for _, name, size, _ in disk_rows(replace(DISK, own_models=9, own_data=10))}
+    assert (own["Your own models"], own["Your own data sets"]) == (9, 10)
     assert {kind for kind, *_ in disk_rows(DISK) if kind} == {"decoded", "statistics", "results"}
 
 

@@ -15,7 +15,9 @@ from compression.experiments.store import ResultStore
 from models import registry
 from models.locations import chosen_data_folder
 
-_DISK = ("shipped", "weights", "data", "unfinished", "decoded", "statistics", "results", "free")
+_DISK = (
+    "shipped", "weights", "data", "own_models", "own_data", "unfinished", "decoded", "statistics", "results", "free",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
