@@ -21,6 +21,7 @@ from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own.keeping import FieldError
 from models.preprocessing import image_view, prepare_inputs
+from models.students import students_of
 
 STUDENTS = "students"
 CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
@@ -139,7 +140,7 @@ class Task:
             calibration_targets=calibration.targets,
             training_batches=self._training_batches(training, seed),
             held_out=(self.prepare(held_out.inputs[:]), held_out.targets) if len(held_out) else None,
-            students=registry.students_of(self.info.name),
+            students=students_of(self.info.name),
             task=self.info.task,
             model_key=self.model_hash,
             data_key=self.data_hash,
@@ -296,7 +297,7 @@ def _info(model: str) -> registry.ModelInfo:
 
 def student_names(model: str) -> tuple[str, ...]:
     """Names of the smaller architectures that may learn from a model."""
-    return tuple(registry.students_of(model))
+    return tuple(students_of(model))
 
 
 def _check_students(recipe: Recipe, model: str) -> None:

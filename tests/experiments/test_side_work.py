@@ -38,6 +38,7 @@ class Recorder:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultStore:
     monkeypatch.setattr(illustrations, "illustration_key", lambda model, technique: f"picture {model} {technique}")
+    monkeypatch.setattr(illustrations, "read_illustration", lambda store, model, technique: None)
     monkeypatch.setattr(Distributions, "job", lambda self, key: f"values {key}")
     return ResultStore(tmp_path)
 
