@@ -10,7 +10,7 @@ from models.errors import ModelError
 from models.locations import find_reference_weights
 
 if TYPE_CHECKING:
-    from models.registry import ModelInfo
+    from models.info import ModelInfo
 
 
 @dataclass(frozen=True)

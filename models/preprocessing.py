@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.datasets.views import ImageView
-from models.registry import ModelInfo
+from models.info import ModelInfo
 
 
 def image_view(info: ModelInfo) -> ImageView | None:

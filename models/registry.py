@@ -3,79 +3,23 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import nn
 
 from models.downloads import Download
 from models.errors import ModelError
+from models.info import ModelInfo
 from models.origins import WeightsOrigin, find_origin
-from models.releases import Release
 from models.weights_files import load_weights, read_weights
 
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What is known of a model without building it.
-
-    Attributes:
-        name: Registry key; the factory's name.
-        title: Name for people.
-        task: "image_classification" or "language_modeling".
-        dataset: Data set it is scored on by default.
-        input_shape: Without the batch dimension.
-        input_dtype: "float32" or "int64".
-        num_classes: Classes, or size of the vocabulary.
-        family: "cnn" or "transformer".
-        description: One sentence.
-        source: Where the weights come from.
-        license: Licence of the weights.
-        mean: Normalisation per channel; empty for text.
-        std: Normalisation per channel; empty for text.
-        scale: What raw bytes are divided by before normalisation (255, or 1 for networks on raw bytes).
-        reference_weights: Name of a weights file the user has (in the data folder), where none is shipped.
-        published_accuracy: Accuracy that the source states, fraction.
-        release: A public file of other people's weights, downloaded on request.
-        resize_size: Of photographs: their shorter side before `input_shape` is cut from the middle, pixels.
-        interpolation: How they are resized, "bilinear" or "bicubic".
-        parameters: Number of parameters where it is known without building the model.
-        weights: Path of a weights file that a user has named; of a relative one, below the folder of the user's
-            Python file.
-        architecture: Name of the architecture of a model that a user has described; None of one in code.
-    """
-
-    name: str
-    title: str
-    task: str
-    dataset: str
-    input_shape: tuple[int, ...]
-    num_classes: int
-    family: str
-    description: str
-    source: str = "trained by this project"
-    license: str = "MIT"
-    input_dtype: str = "float32"
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    scale: float = 255.0
-    reference_weights: str | None = None
-    published_accuracy: float | None = None
-    release: Release | None = None
-    resize_size: int | None = None
-    interpolation: str = "bilinear"
-    parameters: int | None = None
-    weights: str | None = None
-    architecture: str | None = None
 
 
 _MODELS: dict[str, tuple[ModelInfo, Factory]] = {}
@@ -173,24 +117,29 @@ def registered(name: str) -> ModelInfo | None:
 
 def list_models() -> list[ModelInfo]:
     """All models, the users' own last; those whose weights are not at hand included."""
-    return [info for info, _ in _all().values()]
+    return [info for info, _ in entries().values()]
 
 
-def _all() -> dict[str, tuple[ModelInfo, Factory]]:
+def entries() -> dict[str, tuple[ModelInfo, Factory]]:
+    """Record and factory of all models by name, the users' own last."""
     from models.own import kept_models
 
     load_models_file()
     return _MODELS | kept_models.entries()
 
 
-def _entry(name: str) -> tuple[ModelInfo, Factory]:
-    """A model in code, else one that a user has added, perhaps in another process and just now."""
+def entry(name: str) -> tuple[ModelInfo, Factory]:
+    """Record and factory of a model in code, else of one that a user has added, perhaps elsewhere and just now.
+
+    Raises:
+        ModelError: if there is none of that name.
+    """
     from models.own import kept_models
 
     load_models_file()
     found = _MODELS.get(name) or _DESCRIBED.get(name) or kept_models.entry(name)
     if found is None:
-        raise ModelError(f"there is no model {name!r}; allowed: " + ", ".join(sorted(_all())))
+        raise ModelError(f"there is no model {name!r}; allowed: " + ", ".join(sorted(entries())))
     return found
 
 
@@ -215,7 +164,7 @@ def is_taken(name: str) -> bool:
     """Whether there is a model or data set of a name."""
     from models.datasets import list_datasets
 
-    return name in _all() or any(data.name == name for data in list_datasets())
+    return name in entries() or any(data.name == name for data in list_datasets())
 
 
 def is_own(name: str) -> bool:
@@ -225,96 +174,23 @@ def is_own(name: str) -> bool:
     return kept_models.entry(name) is not None
 
 
+def variants(name: str) -> dict[str, Factory]:
+    """Factories of the smaller architectures that a model in code was registered with, by name."""
+    return dict(_STUDENTS[name])
+
+
 def model_info(name: str) -> ModelInfo:
     """Record of one model.
 
     Raises:
         ModelError: if there is none of that name.
     """
-    return _entry(name)[0]
+    return entry(name)[0]
 
 
 def build_model(name: str) -> nn.Module:
     """The architecture with untrained weights."""
-    return _entry(name)[1]()
-
-
-def students_of(name: str) -> Mapping[str, Factory]:
-    """Smaller architectures that may learn from a model: ``name -> factory``, the weights untrained.
-
-    Its own variants, and the models of the same task, input and classes with fewer parameters.
-
-    Raises:
-        ModelError: if there is no such model.
-    """
-    from models.own import kept_models
-
-    return _students_of(name, kept_models.SHELF.signature())
-
-
-@lru_cache(maxsize=64)
-def _students_of(name: str, own_models: tuple[tuple[str, int], ...]) -> Mapping[str, Factory]:
-    """Kept until a user adds or removes a model."""
-    del own_models
-    info, factory = _entry(name)
-    own, size = _variants(info), _count(info, factory)
-    others = {i.name: (i, f) for i, f in _all().values() if _sees_the_same(i, info) and i.name != name}
-    return MappingProxyType(own | {n: f for n, (i, f) in others.items() if n not in own and _count(i, f) < size})
-
-
-def _variants(info: ModelInfo) -> dict[str, Factory]:
-    """Smaller variants of an architecture, for a user's model with as many classes as that has."""
-    if info.architecture is None:
-        return _STUDENTS[info.name]
-    if info.architecture not in _MODELS:
-        return {}
-    usual = _MODELS[info.architecture][0]
-    return {name: _with_classes(usual, factory, info) for name, factory in _STUDENTS[info.architecture].items()
-            if usual.input_shape == info.input_shape}
-
-
-def _with_classes(usual: ModelInfo, factory: Factory, info: ModelInfo) -> Factory:
-    from models.own.builders import with_classes
-
-    return lambda: with_classes(factory(), usual.num_classes, info.num_classes)
-
-
-def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:
-    names = ("task", "dataset", "input_shape", "input_dtype", "num_classes")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def _count(info: ModelInfo, factory: Factory) -> int:
-    """Parameters of a model, built only where neither its record nor its card knows: the first build takes seconds."""
-    known = _known_count(info)
-    if known is not None:
-        return known
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in factory().parameters())
-
-
-def _known_count(info: ModelInfo) -> int | None:
-    known = info.parameters or model_card(info.name).get("parameters")
-    return None if known is None else int(known)
-
-
-def known_parameters(name: str) -> int | None:
-    """Number of parameters of a model where its record or card says it; None where it would have to be built.
-
-    Raises:
-        ModelError: if there is no such model.
-    """
-    return _known_count(model_info(name))
-
-
-@lru_cache(maxsize=256)
-def count_parameters(name: str) -> int:
-    """Number of parameters of a model, tied ones once; the first build of a process takes seconds.
-
-    Raises:
-        ModelError: if there is no such model.
-    """
-    return _count(*_entry(name))
+    return entry(name)[1]()
 
 
 def weights_origin(name: str) -> WeightsOrigin:

@@ -10,6 +10,11 @@ import onnxruntime as ort
 
 here = Path(__file__).resolve().parent
 spec = json.loads((here / "input_spec.json").read_text(encoding="utf-8"))
+processor = Path("/proc/cpuinfo").read_text(errors="replace") if Path("/proc/cpuinfo").is_file() else ""
+if spec.get("wide_integer_weights") and " avx2" in processor and not any(
+    f" {name}" in processor for name in ("avx512_vnni", "avx_vnni", "amx_int8")
+):
+    print("this processor's integer kernels overflow with 8-bit weights: predictions may differ, see README.md")
 session = ort.InferenceSession(str(here / "model.onnx"), providers=["CPUExecutionProvider"])
 if len(sys.argv) > 1:
     batch = np.load(sys.argv[1], allow_pickle=False).astype(spec["dtype"])

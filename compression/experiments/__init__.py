@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         step_from_dict,
     )
     from compression.techniques.registry import Technique, get_technique, list_techniques
-    from models.registry import ModelInfo, has_weights
+    from models.info import ModelInfo
+    from models.registry import has_weights
 
 __all__ = [
     "Badge",
@@ -93,7 +94,8 @@ _MODULES = {
         "recipe_to_yaml", "step_from_dict",
     ),
     "compression.techniques": ("Technique", "get_technique", "list_techniques"),
-    "models.registry": ("ModelInfo", "has_weights"),
+    "models.info": ("ModelInfo",),
+    "models.registry": ("has_weights",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -14,6 +14,7 @@ _PRESENTATION = (
     "jobs.py", "lifeline.py", "locations.py", "commands.py", "export.py", "graphs.py", "code_version.py",
     "downloads.py", "cores.py",
     "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
+    "side_work.py", "comparisons.py",
     "wording.py", "pace.py",
     "sensitivity.py", "probing.py", "distribution.py", "distributions.py",
     "own.py", "own_file.py", "own_jobs.py", "own_commands.py", "own_checks.py",

@@ -221,7 +221,8 @@ def verify(options: Namespace) -> int:
         _print_json({"passed": passed, "checks": [asdict(c) for c in checks], "recipe": recipe})
     else:
         rows = [(c.name, c.stated, c.found, "ok" if c.passed else "DIFFERS") for c in checks]
-        _print(text_table(("check", "bundle says", "found", ""), rows))
+        notes = [c.note for c in checks if c.note]
+        _print("\n".join([text_table(("check", "bundle says", "found", ""), rows), *notes]))
     return 0 if passed else 1
 
 

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import onnx
+
 from compression.artifact.bundle import write_bundle
+from compression.artifact.graph.integers import wide_layers
 from compression.errors import InputError
 from compression.experiments.artifacts import GRAPH_NAME, PACKED_NAME
 from compression.experiments.report import bundle_readme
@@ -28,17 +31,18 @@ def export_bundle(store: ResultStore, key: str, path: Path | None = None) -> Pat
         raise InputError("result", key, "the key of a stored result is needed")
     folder = store.artifact_dir(key)
     recipe = recipe_from_dict(result.recipe)
-    info = load_task(recipe).info
+    info, wide = load_task(recipe).info, wide_layers(onnx.load(folder / GRAPH_NAME))
     input_spec = {
         "task": info.task, "shape": list(info.input_shape), "dtype": info.input_dtype,
         "mean": list(info.mean), "std": list(info.std), "num_classes": info.num_classes,
+        "wide_integer_weights": bool(wide),
     }
     return write_bundle(
         path or folder / "bundle.zip",
         recipe_yaml=recipe_to_yaml(recipe),
         onnx_path=folder / GRAPH_NAME,
         packed_path=folder / PACKED_NAME,
-        result_json=json.dumps(result.to_dict(), indent=1),
+        result_json=json.dumps({**result.to_dict(), "wide_integer_weights": wide}, indent=1),
         input_spec=input_spec,
-        readme=bundle_readme(result, info.title),
+        readme=bundle_readme(result, info.title, wide_weights=bool(wide)),
     )

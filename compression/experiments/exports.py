@@ -1,36 +1,23 @@
 """A stored result in other runtimes, and what reports tell of it; part of the service."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compression.errors import InputError
 from compression.experiments import side_jobs
 from compression.experiments.reports import Subject, subject_of
 from compression.experiments.runtime_records import RuntimeRecord, installed, read_record, runtime_info
-from compression.experiments.store import ResultStore
-
-if TYPE_CHECKING:
-    from compression.experiments.engine import Engine
+from compression.experiments.side_work import SideWork
 
 _STAGES = {
     "openvino": ((side_jobs.score_elsewhere, False), (side_jobs.time_elsewhere, True)),
     "torch": ((side_jobs.export_program, False),),
 }
-_PRIORITY = 20
 
 
-class Exports:
-    """Exports of stored results; part of the service.
+class Exports(SideWork):
+    """Exports of stored results; part of the service."""
 
-    Args:
-        store: Where results are.
-        engine: Its workers.
-        lost: Called with a job's key and a reason if a worker was lost.
-    """
-
-    def __init__(self, store: ResultStore, engine: "Engine", lost: Callable[[str, str], None]) -> None:
-        self._store, self._engine, self._lost = store, engine, lost
+    priority = 20
 
     def submit(self, key: str, runtime: str) -> str:
         """Have a result measured in a further runtime; returns the job's key at once.
@@ -43,11 +30,7 @@ class Exports:
             raise InputError("runtime", runtime, "it is the runtime that every result is measured in")
         if installed(runtime) is None:
             raise InputError("runtime", runtime, f"the package {info.package} is not installed here")
-        job = job_key(key, runtime)
-        if self._store.jobs([job]).get(job, {}).get("state") not in ("queued", "running"):
-            self._store.put_job(job, "queued", 0.0, "waiting")
-            self._engine.submit_stages(job, _STAGES[runtime], (key,), _PRIORITY, self._lost)
-        return job
+        return self._start(job_key(key, runtime), _STAGES[runtime], (key,))
 
     def record(self, key: str, runtime: str) -> RuntimeRecord | None:
         """What was measured of a result in a further runtime, or None."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from compression.metrics.accuracy import wilson_interval
 
 if TYPE_CHECKING:
+    from models.info import ModelInfo
     from models.own.kept_data import DataReport
-    from models.registry import ModelInfo
 
 FEW_PER_CLASS, FEW_TEST, FEW_TRAINING = 30, 100, 128
 _ASSUMED = 0.9

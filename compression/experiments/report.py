@@ -5,6 +5,9 @@ from typing import Any
 from compression.experiments.results import ExperimentResult, Figures
 
 _KILO = 1000
+_WIDE_WEIGHTS = """Weights have the whole range of 8 bits beside 8-bit activations. The integer kernels of x86
+processors without VNNI overflow with these, so accuracy may be lower there; the recipe, run on such a processor, makes
+weights of 7 bits."""
 
 
 def format_bytes(size: int) -> str:
@@ -87,10 +90,17 @@ def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def bundle_readme(result: ExperimentResult, title: str) -> str:
-    """README of an exported bundle."""
+def bundle_readme(result: ExperimentResult, title: str, *, wide_weights: bool = False) -> str:
+    """README of an exported bundle.
+
+    Args:
+        result: What was measured.
+        title: Of the model.
+        wide_weights: Whether integer weights have the whole range of 8 bits beside 8-bit activations.
+    """
     table = markdown_table(("figure", "this model", "uncompressed", "badge"), figure_rows(result))
     told = "\n".join(f"- {line}" for line in (*result.explanation, *result.notes)) or "- nothing to remark"
+    elsewhere = f"\n## On other processors\n{_WIDE_WEIGHTS}\n" if wide_weights else ""
     environment = ", ".join(f"{name}: {value}" for name, value in result.environment.items())
     return f"""# {title}, compressed
 
@@ -103,7 +113,7 @@ Measured on {environment}.
 
 ## Remarks
 {told}
-
+{elsewhere}
 ## Files
 - `model.onnx`: the graph that was scored and timed
 - `weights.packed`: the same weights, bit-packed and entropy-coded

@@ -25,7 +25,7 @@ from compression.runtimes.openvino_runtime import OpenVino, require_openvino
 from compression.runtimes.torch_program import run_program, write_program
 from compression.state import state_of
 from compression.structure.rebuilding import rebuild
-from models import registry
+from models.students import students_of
 
 _COMPARED = 200
 _CLOSE = 2e-3
@@ -165,8 +165,8 @@ def unpacked_model(recipe: Recipe, task: Task, path: Path) -> nn.Module:
     model = task.load_model()
     for step in recipe.steps:
         student = getattr(step.config, "student", None)
-        if student in registry.students_of(task.info.name):
-            model = registry.students_of(task.info.name)[student]()
+        if student in students_of(task.info.name):
+            model = students_of(task.info.name)[student]()
     rebuild(model, packed.tensors, packed.shared)
     load_packed(model, packed)
     return model.eval()

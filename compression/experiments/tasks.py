@@ -21,6 +21,7 @@ from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own.keeping import FieldError
 from models.preprocessing import image_view, prepare_inputs
+from models.students import students_of
 
 STUDENTS = "students"
 CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
@@ -139,7 +140,7 @@ class Task:
             calibration_targets=calibration.targets,
             training_batches=self._training_batches(training, seed),
             held_out=(self.prepare(held_out.inputs[:]), held_out.targets) if len(held_out) else None,
-            students=registry.students_of(self.info.name),
+            students=students_of(self.info.name),
             task=self.info.task,
             model_key=self.model_hash,
             data_key=self.data_hash,
@@ -216,8 +217,7 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
     info, data_info = registry.model_info(model), datasets.dataset_info(dataset)
     if not _fits(data_info, info):
         fitting = [d.name for d in datasets.list_datasets() if _fits(d, info)]
-        told = f"it has {data_info.num_classes} classes, {model} has {info.num_classes}; "
-        told = told if data_info.task == info.task else ""
+        told = _difference(data_info, info)
         allowed = f"{told}allowed for {model}: " + (", ".join(fitting) or "none that is here")
         raise InputError("dataset", dataset, allowed)
     data = datasets.load_dataset(dataset, image_view(info))
@@ -225,7 +225,18 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
-    return data.task == info.task and data.num_classes == info.num_classes
+    """Whether a model can be scored on a data set; on its own it always can, whose samples it may take otherwise."""
+    alike = data.name == info.dataset or data.resized or data.input_shape == info.input_shape
+    return data.task == info.task and data.num_classes == info.num_classes and alike
+
+
+def _difference(data: datasets.DatasetInfo, info: registry.ModelInfo) -> str:
+    if data.task != info.task:
+        return ""
+    if data.num_classes != info.num_classes:
+        return f"it has {data.num_classes} classes, {info.name} has {info.num_classes}; "
+    own, wanted = ("x".join(map(str, shape)) for shape in (data.input_shape, info.input_shape))
+    return f"its samples are {own}, {info.name} takes {wanted}; "
 
 
 def load_task(recipe: Recipe) -> Task:
@@ -273,7 +284,6 @@ def fitting_datasets(model: str) -> tuple[str, ...]:
     others = [
         data.name for data in datasets.list_datasets()
         if _fits(data, info) and data.name != info.dataset
-        and (data.resized or data.input_shape == info.input_shape)
     ]
     return (info.dataset, *others)
 
@@ -287,7 +297,7 @@ def _info(model: str) -> registry.ModelInfo:
 
 def student_names(model: str) -> tuple[str, ...]:
     """Names of the smaller architectures that may learn from a model."""
-    return tuple(registry.students_of(model))
+    return tuple(students_of(model))
 
 
 def _check_students(recipe: Recipe, model: str) -> None:

@@ -1,7 +1,7 @@
 """Replays an exported bundle and compares what it does with what it says."""
 
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,14 @@ import onnx
 
 from compression.artifact.bundle import BundleContents, read_bundle
 from compression.artifact.graph.comparison import differing_weights
+from compression.artifact.graph.integers import wide_layers
 from compression.artifact.graph.reading import read_graph
 from compression.artifact.packing import unpack_model
 from compression.errors import InputError
 from compression.experiments.results import ExperimentResult, result_from_json
 from compression.experiments.tasks import Task, load_task
 from compression.metrics.accuracy import evaluate_onnx
+from compression.metrics.environment import PAIR_LIMIT, int8_symbol_limit
 from compression.metrics.latency import LatencyTimer
 from compression.recipe import Recipe, recipe_from_dict, recipe_from_yaml, recipe_hash
 from models.datasets import Split
@@ -22,12 +24,13 @@ from models.datasets import Split
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: what the bundle says, what was found, whether they agree."""
+    """One comparison: what the bundle says, what was found, whether they agree, and why they might not."""
 
     name: str
     stated: str
     found: str
     passed: bool
+    note: str = ""
 
 
 def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
@@ -53,7 +56,8 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
             task=task.info.task, threads=task.scoring_threads(recipe.runtime.threads),
         )
         stated = result.figures
-        checks.append(_equal("accuracy", f"{stated.accuracy:.6f}", f"{measured.accuracy:.6f}"))
+        agreement = _equal("accuracy", f"{stated.accuracy:.6f}", f"{measured.accuracy:.6f}")
+        checks.append(replace(agreement, note=_overflow_note(proto)))
         checks.append(_equal("n_samples", str(stated.n_samples), str(measured.n)))
         checks.append(_check_latency(result, contents.onnx_path, task.example_input(recipe.runtime.batch_size).numpy()))
     return result, checks
@@ -76,6 +80,17 @@ def _scored_split(task: Task, recipe: Recipe, result: ExperimentResult) -> Split
     whole = task.scoring_split(recipe.n_samples)
     quick = task.scoring_split(min(len(whole), task.quick_samples))
     return quick if result.figures.n_samples == quick.targets.numel() else whole
+
+
+def _overflow_note(proto: onnx.ModelProto) -> str:
+    """Why a graph from another processor may compute something else here; empty if it does not."""
+    wide = wide_layers(proto) if int8_symbol_limit() <= PAIR_LIMIT else []
+    if not wide:
+        return ""
+    return (
+        f"accuracy and predictions may differ here: {len(wide)} layers have 8-bit weights with 8-bit activations, with "
+        "which the integer kernels of this processor (x86 without VNNI) overflow; run the recipe here for 7-bit weights"
+    )
 
 
 def _equal(name: str, stated: str, found: str) -> Check:

@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
-
+_WHOLE_BITS = 8
+PAIR_LIMIT = 64  # two products of a number so large, in size, and 255 fit 16 bits
 
 def _cpu_info() -> str:
     path = Path("/proc/cpuinfo")
@@ -54,6 +55,11 @@ def int8_weight_bits() -> int:
     flags = set(environment_record()["instructions"].split())
     overflows = "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
     return 7 if overflows else 8
+
+
+def int8_symbol_limit() -> int:
+    """Largest whole number, in size, as which such a weight may be written."""
+    return 127 if int8_weight_bits() == _WHOLE_BITS else PAIR_LIMIT
 
 
 @lru_cache(maxsize=1)

@@ -199,7 +199,7 @@ def _remove(model: nn.Module, plan: _Plan, share: float | None, context: Compres
 
 
 def _selected(group: ChannelGroup, config: ChannelPruningConfig, context: CompressionContext) -> bool:
-    if group.coupled and not config.coupled:
+    if group.coupled and not _config_of(group, config, context).coupled:
         context.report.skipped[group.name] = "its channels are shared through additions"
         return False
     names = group.producers()

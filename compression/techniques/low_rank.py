@@ -101,14 +101,17 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     if _keeps_all(config) and not context.overrides:
         return model
     split = tuple(f"{fqn}." for fqn in factorized_layers(model))
-    candidates = []
-    for fqn, layer in selected_layers(model, context):
+    candidates, kept_whole, layers = [], 0, list(selected_layers(model, context))
+    for fqn, layer in layers:
         if split and fqn.startswith(split):
             context.report.skipped[fqn] = "part of a layer that was split before"
         elif _keeps_all(own := config_for(fqn, config, context)):
             context.report.skipped[fqn] = "all its weights are to be kept"
+            kept_whole += 1
         elif candidate := _candidate(fqn, layer, model, own, context):
             candidates.append(candidate)
+    if layers and kept_whole == len(layers):
+        return model
     if not candidates:
         raise NotApplicableError("no layer is large enough to gain from a split")
     whole, kept, ranks = 0.0, 0.0, []

@@ -206,17 +206,13 @@ def _quantize_layer(
         return True
     if config.protect_first_last and fqn in context.protected and fqn not in context.overrides:
         bits = max(bits, _PROTECTED_BITS)
-    if bits == config.activation_bits == _PROTECTED_BITS:
-        bits = int8_weight_bits()
-        if bits < _PROTECTED_BITS and _REDUCED_RANGE not in context.report.notes:
-            context.report.notes.append(_REDUCED_RANGE)
-        if symmetry == "affine":
-            symmetry = "symmetric"
-            context.report.notes.append(f"{fqn} is at {bits} bits on a symmetric grid: the int8 kernels need that")
+    asked = bits
+    if config.activation_bits == _PROTECTED_BITS and bits >= int8_weight_bits():
+        bits, symmetry = _fit_for_integer_kernels(fqn, bits, symmetry, context)
     tick(0.0)
     state, name, weight = state_of(model), f"{fqn}.weight", layer.weight.detach()
     grid = choose_grid(weight, bits, config.granularity, config.group_size, config.range, symmetry)
-    informed = config.rounding != "nearest" and bits < _PROTECTED_BITS
+    informed = config.rounding != "nearest" and asked < _PROTECTED_BITS  # 7 bits in the place of 8 gain nothing by it
     hessian = fitting_hessian(fqn, model, context) if informed else None
     if hessian is not None:
         grid, weight = _fit(weight, grid, damped(hessian), state.masks.get(name), config.rounding, tick)
@@ -224,6 +220,16 @@ def _quantize_layer(
     state.encodings[name] = grid
     context.report.changed.append(fqn)
     return hessian is not None or not informed
+
+
+def _fit_for_integer_kernels(fqn: str, bits: int, symmetry: str, context: CompressionContext) -> tuple[int, str]:
+    """Bits and symmetry of a grid whose numbers the kernels can multiply; these leave an affine grid's zero out."""
+    most, notes = int8_weight_bits(), context.report.notes
+    if bits > most and _REDUCED_RANGE not in notes:
+        notes.append(_REDUCED_RANGE)
+    if symmetry == "affine":
+        notes.append(f"{fqn} is at {most} bits on a symmetric grid: the int8 kernels need that")
+    return most, "symmetric"
 
 
 def _fit(

@@ -7,9 +7,9 @@ from typing import Any
 
 from models.datasets import dataset_info
 from models.errors import ModelError
+from models.info import ModelInfo
 from models.own.builders import Architecture, architecture
 from models.own.keeping import FieldError
-from models.registry import ModelInfo
 
 FIELDS = (
     "architecture", "weights", "num_classes", "input_size", "mean", "std", "scale", "resize_size", "interpolation",

@@ -181,6 +181,8 @@ def disk_rows(disk: DiskUse) -> list[tuple[str, str, int, str]]:
         ("", "Weights that come along", disk.shipped, "part of the project"),
         ("", "Downloaded weights", disk.weights, "removed one by one above"),
         ("", "Downloaded data sets", disk.data, "removed one by one above"),
+        ("", "Your own models", disk.own_models, "removed one by one above"),
+        ("", "Your own data sets", disk.own_data, "removed one by one above"),
         ("", "Unfinished downloads", disk.unfinished, "the next try goes on from there"),
         ("decoded", "Decoded images", disk.decoded, "made again when photographs are scored"),
         ("statistics", "Statistics and graphs", disk.statistics, "computed again when a technique needs them"),

@@ -118,7 +118,7 @@ def test_ternary_weights_run_on_integer_kernels(tmp_path: Path, cache: Path) -> 
 
 def test_layers_that_stay_in_float_say_why(tmp_path: Path, cache: Path) -> None:
     model, inputs = residual()
-    put_on_grids(model, 8)
+    put_on_grids(model, int8_weight_bits())
     put_codebook = Codebook(torch.tensor([-0.3, 0.0, 0.21]))
     layer = model.get_submodule("linear")
     layer.weight.data = decode_codebook(codebook_indices(layer.weight.detach(), put_codebook), put_codebook)
@@ -204,7 +204,7 @@ def test_batch_norm_behind_a_shared_output_is_not_folded() -> None:
 
 def input_grid(method: str, cache: Path, outlier: float) -> tuple[np.ndarray, float, int]:
     model, inputs = residual()
-    put_on_grids(model, 8)
+    put_on_grids(model, int8_weight_bits())
     inputs[0, 0, 0, 0] = outlier
     state_of(model).activations = ActivationQuantization(range_method=method, percentile=99.0)
     scale, zero, bits = calibrate_activations(model, inputs[:1], inputs, cache)["input"]

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+from compression.artifact.graph import integers
 from compression.experiments import stages
 from compression.experiments.store import ResultStore
 from compression.metrics.environment import environment_record, int8_weight_bits
@@ -41,6 +42,7 @@ def _accuracy(name: str, weight_bits: int | None) -> float:
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(quantization, "int8_weight_bits", lambda: weight_bits),
+        mock.patch.object(integers, "int8_symbol_limit", lambda: 127),
     ):
         store = ResultStore(Path(folder))
         key = stages.build(recipe, store)

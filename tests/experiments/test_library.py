@@ -243,6 +243,14 @@ def test_everything_that_can_be_made_again_is_cleared(library: Library, place: P
     decoded.parent.mkdir()
     decoded.write_bytes(b"x" * 500)
     before = measure_disk(store)
+    assert (before.own_models, before.own_data) == (0, 0)
+    for kind, size in (("models", 70), ("datasets", 90)):
+        own = place / "home" / "own" / kind / "mine" / "file"
+        own.parent.mkdir(parents=True)
+        own.write_bytes(b"x" * size)
+    kept = measure_disk(store)
+    assert (kept.own_models, kept.own_data) == (70, 90)
+    assert (kept.weights, kept.data, kept.decoded) == (before.weights, before.data, before.decoded)
     assert before.decoded == 500 and before.statistics > 1000 and before.results > 1000 and before.free > 0
     for kind in ("decoded", "statistics", "results"):
         library.clear(kind)

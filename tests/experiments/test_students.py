@@ -24,6 +24,7 @@ from compression.experiments.verification import verify_bundle
 from compression.metrics.environment import int8_weight_bits
 from compression.recipe import Recipe, recipe_from_dict, recipe_to_dict
 from models import registry
+from models.students import students_of
 
 STUDENT = "digits_mobilenet"
 
@@ -101,14 +102,14 @@ def test_an_unknown_student_is_refused_in_one_line_with_those_that_the_model_has
     expected = rf"distillation.student: 'digits_vit' .* allowed for {model}: half_depth, self, half_width"
     with pytest.raises(InputError, match=expected) as told:
         stages.key_of(recipe(student="digits_vit", model=model))
-    assert str(told.value).endswith(", ".join(registry.students_of(model)))
+    assert str(told.value).endswith(", ".join(students_of(model)))
 
 
 @pytest.mark.parametrize(
     "info", [info for info in registry.list_models() if info.resize_size is None], ids=lambda info: info.name
 )
 def test_every_model_of_our_own_has_students_that_are_smaller_and_answer_alike(info: registry.ModelInfo) -> None:
-    students = registry.students_of(info.name)
+    students = students_of(info.name)
     assert "half_width" in students and info.name not in students
     inputs = torch.zeros(2, *info.input_shape, dtype=getattr(torch, info.input_dtype))
     whole = registry.build_model(info.name).eval()

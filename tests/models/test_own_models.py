@@ -14,6 +14,7 @@ from models.errors import InterruptedWorkError, ModelError
 from models.own import builders, kept_models
 from models.own.keeping import FieldError, own_folder
 from models.own.kept_models import add_model
+from models.students import students_of
 from tests.models.own_things import KIND, network, weights_of
 
 GIVEN = {"architecture": KIND, "num_classes": 10}
@@ -75,10 +76,10 @@ def test_what_another_process_has_added_is_seen_at_once_and_its_removal_too(
 
 
 def test_smaller_models_of_a_user_may_learn_and_his_models_have_students(tmp_path: Path) -> None:
-    assert "mine" not in registry.students_of("cifar_resnet20")
+    assert "mine" not in students_of("cifar_resnet20")
     add_model("mine", GIVEN, weights_of(tmp_path / "w.safetensors", network(10)), "cifar10", WHEN)
-    assert "mine" in registry.students_of("cifar_resnet20")
-    model = registry.students_of("mine")["half_width"]()
+    assert "mine" in students_of("cifar_resnet20")
+    model = students_of("mine")["half_width"]()
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 

@@ -14,6 +14,7 @@ from models.architectures.attention_blocks import SelfAttention, WindowAttention
 from models.architectures.cifar import SameConv2d
 from models.architectures.torchvision_zoo import ZOO
 from models.preprocessing import image_view
+from models.students import students_of
 from models.weights_files import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +39,9 @@ def test_what_is_stated_is_torchvisions_own_record(name: str) -> None:
 
 def test_listing_imports_no_torchvision_and_builds_nothing() -> None:
     program = (
-        "import sys; from models import registry, datasets\n"
+        "import sys; from models import registry, datasets, students\n"
         "names = [m.name for m in registry.list_models() if registry.has_weights(m.name) or True]\n"
-        "registry.students_of('resnet50'), datasets.list_datasets()\n"
+        "students.students_of('resnet50'), datasets.list_datasets()\n"
         "print('vit_b_16' in names, 'torchvision' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -48,7 +49,7 @@ def test_listing_imports_no_torchvision_and_builds_nothing() -> None:
 
 
 def test_students_of_the_zoo_are_those_with_fewer_parameters() -> None:
-    assert set(registry.students_of("regnet_y_400mf")) == {
+    assert set(students_of("regnet_y_400mf")) == {
         "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x1_0"
     }
 

@@ -15,6 +15,7 @@ from compression.experiments.library import Library, clear_job, download_job, re
 from compression.experiments.library.disk import DiskUse
 from compression.experiments.library.entries import dataset_entries, model_entries
 from models import registry
+from models.parameters import known_parameters
 from models.releases import Release
 from pages.components.library_tables import (
     dataset_facts,
@@ -78,7 +79,7 @@ def text_of(page: AppTest) -> str:
 
 
 def models(*results: Any) -> dict[str, Any]:
-    return {own.info.name: own for own in model_entries(results, registry.known_parameters)}
+    return {own.info.name: own for own in model_entries(results, known_parameters)}
 
 
 def test_a_card_says_what_was_trained_here_and_what_comes_from_whom() -> None:
@@ -118,6 +119,8 @@ def test_tables_have_a_row_for_each_and_the_first_task_first() -> None:
     assert set(dataset_table(list(data.values()), DISK).index) == set(data)
     away = dict(dataset_facts(replace(data["imagenette"], here=False, place=""), None, None))
     assert away["Download"].startswith("341.66 MB from s3.amazonaws.com")
+    own = {name: size for _, name, size, _ in disk_rows(replace(DISK, own_models=9, own_data=10))}
+    assert (own["Your own models"], own["Your own data sets"]) == (9, 10)
     assert {kind for kind, *_ in disk_rows(DISK) if kind} == {"decoded", "statistics", "results"}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compression.artifact.packing import model_tensors
 from compression.calibration.hessian import original_hessians
-from compression.errors import NotApplicableError
+from compression.errors import InputError, NotApplicableError
 from compression.metrics.macs import count_macs, count_parameters
 from compression.solvers.reconstruction import output_error
 from compression.state import state_of
@@ -148,6 +148,59 @@ def test_include_exclude_and_overrides() -> None:
     assert made.context.report.skipped["blocks.2.conv1"] == "excluded by the step"
     with pytest.raises(NotApplicableError, match="no channels, neurons or heads"):
         prune(subject("residual", include=("classifier",)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope", "layer", "group"),
+    [
+        ("residual", "layer", "blocks.1.conv1", "blocks.1.conv1"),
+        ("residual", "global", r"blocks\.1\.conv\d", "blocks.1.conv1"),
+        ("depthwise", "global", "blocks.1.expand", "blocks.1.expand.0"),
+        ("vision_transformer", "layer", "blocks.1.attention.query", "blocks.1.attention.query"),
+        ("vision_transformer", "global", "blocks.1.attention.key", "blocks.1.attention.query"),
+        ("gpt", "layer", "blocks.1.attention.value", "blocks.1.attention.query"),
+    ],
+)
+def test_an_override_of_any_layer_that_makes_a_groups_channels_is_the_groups(
+    kind: str, scope: str, layer: str, group: str
+) -> None:
+    made = subject(kind, overrides={layer: {"pruning_ratio": 0.5}})
+    model = prune(made, pruning_ratio=0.0, scope=scope)
+    assert list(state_of(model).kept) and made.context.report.changed[0] == group
+    groups, _ = find_groups(made.model, made.context.example_input, made.context.model_key, ("classifier", "head"))
+    (own,) = [g for g in groups if g.name == group]
+    assert made.context.report.changed == own.producers()
+    for fqn in own.producers():
+        assert len(model.get_submodule(fqn).weight) == len(made.model.get_submodule(fqn).weight) // 2
+    spared = subject(kind, overrides={layer: {"pruning_ratio": 0.0}})
+    prune(spared, pruning_ratio=0.5, scope=scope)
+    assert spared.context.report.changed and group not in spared.context.report.changed
+
+
+@pytest.mark.parametrize("layer", ["stem", "blocks.0.conv2", "blocks.2.conv2"])
+def test_channels_shared_through_additions_heed_an_override_of_any_of_their_layers(layer: str) -> None:
+    made = subject("residual", overrides={layer: {"pruning_ratio": 0.0}})
+    spared = prune(made, pruning_ratio=0.5, coupled=True)
+    assert {len(spared.get_submodule(f).weight) for f in ("stem", "blocks.0.conv2", "blocks.2.conv2")} == {16}
+    assert {len(block.conv1.weight) for block in spared.blocks} == {8}
+    made = subject("residual", overrides={layer: {"coupled": True}})
+    pruned = prune(made, pruning_ratio=0.5)
+    assert {len(pruned.get_submodule(f).weight) for f in ("stem", "blocks.0.conv2", "blocks.2.conv2")} == {8}
+
+
+def test_a_layers_own_ratio_is_no_part_of_the_common_budget() -> None:
+    made = subject("residual", overrides={"blocks.0": {"pruning_ratio": 0.75, "round_to": 4}})
+    model = prune(made, pruning_ratio=0.25, scope="global", round_to=4)
+    left = [len(block.conv1.weight) for block in model.blocks]
+    assert left[0] == 4
+    assert sum(left[1:]) == 24, "a quarter of the 32 channels of the other two"
+
+
+def test_an_override_of_an_unknown_knob_or_value_is_told() -> None:
+    with pytest.raises(InputError, match=r"overrides\.ratio: 0\.5 is not allowed; allowed knobs: pruning_ratio"):
+        prune(subject("residual", overrides={"blocks.0": {"ratio": 0.5}}))
+    with pytest.raises(InputError, match=r"channel_pruning\.pruning_ratio: 1\.5 is not allowed"):
+        prune(subject("residual", overrides={"blocks.0": {"pruning_ratio": 1.5}}))
 
 
 @pytest.mark.parametrize("kind", KINDS)

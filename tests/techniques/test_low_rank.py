@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from compression.calibration.hessian import damped, original_hessians
-from compression.errors import NotApplicableError
+from compression.errors import InputError, NotApplicableError
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs
-from compression.structure.factorized import factorized_layers, merged_copy
+from compression.structure.factorized import TuckerConv2d, factorized_layers, merged_copy
 from compression.techniques import get_technique
 from tests.techniques.networks import KINDS, Subject, subject
 
@@ -178,3 +178,57 @@ def test_tucker_loses_less_output_than_two_factors_of_as_many_weights() -> None:
         lost[method] = {fqn: lost_energy(made, fqn, part) for fqn, part in parts.items()}
     assert len(lost["tucker"]) == len(lost["whitened"]) == 6
     assert sum(lost["tucker"].values()) < sum(lost["whitened"].values())
+
+
+@pytest.mark.parametrize("pattern", ["blocks.1", r"blocks\.1\.(conv\d|fc\d|attention\..*)"])
+@pytest.mark.parametrize("allocation", ["uniform", "dynamic"])
+@pytest.mark.parametrize("kind", ["residual", "vision_transformer"])
+def test_a_layers_own_ratio_is_met_by_it_and_is_no_part_of_the_common_budget(
+    kind: str, allocation: str, pattern: str
+) -> None:
+    made = subject(kind, include=("blocks",), overrides={pattern: {"rank_ratio": 0.5}})
+    before, after = sizes(made.model), sizes(split(made, rank_ratio=0.9, allocation=allocation))
+    own = [fqn for fqn in before if fqn.startswith("blocks.1.")]
+    assert all(0 < after[fqn] <= 0.5 * before[fqn] for fqn in own), "each meets its own, whatever the others save"
+    rest = [fqn for fqn in before if fqn.startswith("blocks.") and fqn not in own]
+    left = sum(after[fqn] for fqn in rest) / sum(before[fqn] for fqn in rest)
+    assert 0.5 < left <= 0.9
+    plain = sizes(split(subject(kind, include=("blocks",), exclude=(pattern,)), rank_ratio=0.9, allocation=allocation))
+    assert {fqn: after[fqn] for fqn in rest} == {fqn: plain[fqn] for fqn in rest}
+
+
+def test_only_layers_with_a_ratio_of_their_own_are_split_where_the_step_keeps_all() -> None:
+    made = subject("residual", overrides={"blocks.1.conv1": {"rank_ratio": 0.5}})
+    assert list(factorized_layers(split(made, rank_ratio=1.0))) == ["blocks.1.conv1"]
+    assert made.context.report.changed == ["blocks.1.conv1"]
+    assert made.context.report.skipped["blocks.0.conv1"] == "all its weights are to be kept"
+
+
+def test_layers_that_keep_all_by_an_override_stay_whole() -> None:
+    made = subject("residual", overrides={"blocks.1": {"rank_ratio": 1.0}})
+    assert not [fqn for fqn in factorized_layers(split(made, rank_ratio=0.5)) if fqn.startswith("blocks.1")]
+    assert made.context.report.skipped["blocks.1.conv2"] == "all its weights are to be kept"
+    made = subject("residual", overrides={".*": {"rank_ratio": 1.0}})
+    untouched = split(made, rank_ratio=0.5)
+    assert all(torch.equal(untouched.state_dict()[n], value) for n, value in made.model.state_dict().items())
+    assert set(made.context.report.skipped.values()) == {"all its weights are to be kept"}
+
+
+def test_a_layer_can_have_a_method_and_a_share_of_energy_of_its_own() -> None:
+    made = subject(
+        "residual", include=("blocks",),
+        overrides={"blocks.0": {"method": "tucker"}, "blocks.2": {"allocation": "energy", "energy": 0.8}},
+    )
+    parts = factorized_layers(split(made, rank_ratio=0.5, method="whitened", allocation="uniform"))
+    assert len(parts) == 6
+    tucker = {fqn for fqn, part in parts.items() if isinstance(part, TuckerConv2d)}
+    assert tucker == {"blocks.0.conv1", "blocks.0.conv2"}
+    for fqn in ("blocks.2.conv1", "blocks.2.conv2"):
+        assert 0.02 < lost_energy(made, fqn, parts[fqn]) <= 0.2 * (1 + 1e-3)
+
+
+def test_an_override_of_an_unknown_knob_or_value_is_told() -> None:
+    with pytest.raises(InputError, match=r"overrides\.rank: 4 is not allowed; allowed knobs: rank_ratio"):
+        split(subject("residual", overrides={"blocks.0": {"rank": 4}}))
+    with pytest.raises(InputError, match=r"low_rank\.rank_ratio: 2 is not allowed"):
+        split(subject("residual", overrides={"blocks.0": {"rank_ratio": 2}}))

@@ -111,6 +111,18 @@ def test_weights_are_as_wide_as_the_integer_kernels_take_them(
     assert {grids[f"{fqn}.weight"].bits for fqn, _ in weight_layers(made.model)} == {8}, "float kernels do not overflow"
 
 
+def test_seven_bits_in_the_place_of_eight_are_rounded_as_those_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "int8_weight_bits", lambda: 7)
+    made = subject("residual")
+
+    def weights(**knobs: Any) -> torch.Tensor:
+        return quantized(made, activation_bits=8, **knobs).get_parameter("blocks.1.conv2.weight")
+
+    assert torch.equal(weights(weight_bits=8, rounding="gptq"), weights(weight_bits=8, rounding="nearest"))
+    assert torch.equal(weights(weight_bits=8), weights(weight_bits=7, rounding="nearest"))
+    assert not torch.equal(weights(weight_bits=7, rounding="gptq"), weights(weight_bits=7, rounding="nearest"))
+
+
 def test_affine_eight_bit_weights_are_refused_with_eight_bit_activations() -> None:
     with pytest.raises(InputError, match=r"symmetry: 'affine' is not allowed; .*int8 kernels"):
         QuantizationConfig(weight_bits=8, activation_bits=8, symmetry="affine")

@@ -109,6 +109,8 @@ def compile_graph(
             notes.append("Quantized activations take the place of integer kernels for float activations.")
     elif state.compute_dtype == "int8":
         proto, reasons = _block_graph(draft, model)
+    elif state.activations is not None:
+        _, reasons = integer_weights(model, draft.folds, state.activations)
     elif state.compute_dtype == "float16":
         proto = convert_float_to_float16(proto, keep_io_types=True)
         notes.append(

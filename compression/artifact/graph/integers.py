@@ -3,16 +3,22 @@
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph.lowering import Fold
 from compression.artifact.graph.weights import centered_symbols
 from compression.grids import codebook_indices
 from compression.layers import weight_layers
+from compression.metrics.environment import PAIR_LIMIT, int8_symbol_limit
 from compression.state import ActivationQuantization, Codebook, Encoding, UniformGrid, state_of
 
 _INT8 = 127
+_OVERFLOWING = (
+    "its weights have the whole range of 8 bits: this processor's integer kernels (x86 without VNNI) would overflow"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ def integer_weights(
         whole = _whole_numbers(layer.weight.detach(), state.encodings.get(f"{fqn}.weight"))
         if isinstance(whole, str):
             reasons[fqn] = whole
+        elif int(whole[0].abs().max()) > int8_symbol_limit():
+            reasons[fqn] = _OVERFLOWING
         else:
             found[fqn] = _folded(*whole, folds.get(fqn), transposed=isinstance(layer, nn.Linear))
     return found, reasons
@@ -83,3 +91,14 @@ def _folded(symbols: Tensor, scale: Tensor, fold: Fold | None, transposed: bool)
     whole = symbols.to(torch.int8)
     whole = whole.t() if transposed else whole
     return IntegerWeight(whole.contiguous().numpy(), scale.contiguous().numpy(), axis=1 if transposed else 0)
+
+
+def wide_layers(proto: onnx.ModelProto) -> list[str]:
+    """Layers of a written graph whose weights x86 without VNNI overflows with, where activations have 8 bits."""
+    held = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type == TensorProto.INT8}
+    names = (name.removesuffix(".zero") for name in held if name.endswith(".weight.zero"))
+    symbols = {name: held[f"{name}.symbols"] for name in names if f"{name}.symbols" in held}
+    return [
+        name.removesuffix(".weight") for name, tensor in symbols.items()
+        if int(np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0)) > PAIR_LIMIT
+    ]

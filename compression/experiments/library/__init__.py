@@ -25,6 +25,7 @@ from compression.experiments.store import ResultStore
 from compression.recipe import Recipe
 from models import datasets, registry
 from models.locations import chosen_data_folder
+from models.parameters import count_parameters, known_parameters
 
 if TYPE_CHECKING:
     from compression.experiments.engine import Engine
@@ -83,7 +84,7 @@ class Library:
 
     def _parameters(self, name: str) -> int | None:
         """Counted in a thread where neither record nor card knows it: the first build of a model takes seconds."""
-        known = registry.known_parameters(name)
+        known = known_parameters(name)
         if known is not None or name in self._counted:
             return known or self._counted[name]
         if self._counter is None or not self._counter.is_alive():
@@ -94,7 +95,7 @@ class Library:
     def _count_parameters(self) -> None:
         for info in registry.list_models():
             try:
-                self._counted[info.name] = registry.count_parameters(info.name)
+                self._counted[info.name] = count_parameters(info.name)
             except Exception:  # a user's own architecture; what is wrong with it is told when it is loaded
                 logger.warning("the parameters of %s could not be counted", info.name, exc_info=True)
                 self._counted[info.name] = None

@@ -14,8 +14,11 @@ from compression.experiments.report import format_bytes, text_table
 from compression.experiments.store import ResultStore
 from models import registry
 from models.locations import chosen_data_folder
+from models.parameters import count_parameters, known_parameters
 
-_DISK = ("shipped", "weights", "data", "unfinished", "decoded", "statistics", "results", "free")
+_DISK = (
+    "shipped", "weights", "data", "own_models", "own_data", "unfinished", "decoded", "statistics", "results", "free",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,8 +51,8 @@ def show_library(options: Namespace) -> int:
 
 def _parameters(name: str) -> int | None:
     """Counted only of what is here: the first build of a model takes seconds."""
-    known = registry.known_parameters(name)
-    return registry.count_parameters(name) if known is None and registry.has_weights(name) else known
+    known = known_parameters(name)
+    return count_parameters(name) if known is None and registry.has_weights(name) else known
 
 
 def _print(text: str) -> None:

@@ -13,6 +13,7 @@ from compression.experiments.store import ResultStore
 from models import datasets, registry
 from models.downloads import part_of
 from models.locations import cache_folder, download_folder
+from models.own.keeping import own_folder
 
 CLEARABLE = {
     "decoded": "Decoded images",
@@ -35,6 +36,8 @@ class DiskUse:
         results: Measured artifacts and their database.
         free: Room on the disk that they lie on.
         by_dataset: What each data set takes where it lies, by name.
+        own_models: The user's own models.
+        own_data: The user's own data sets, as far as they have been copied.
     """
 
     shipped: int
@@ -46,6 +49,8 @@ class DiskUse:
     results: int
     free: int
     by_dataset: dict[str, int]
+    own_models: int = 0
+    own_data: int = 0
 
 
 def measure_disk(store: ResultStore) -> DiskUse:
@@ -65,6 +70,7 @@ def measure_disk(store: ResultStore) -> DiskUse:
         decoded=size_of(_decoded()), statistics=size_of(store.root / "cache"),
         results=size_of(store.root / "artifacts") + database, free=shutil.disk_usage(store.root).free,
         by_dataset={info.name: _dataset_bytes(info.name) for info in datasets.list_datasets()},
+        own_models=size_of(own_folder("models")), own_data=size_of(own_folder("datasets")),
     )
 
 

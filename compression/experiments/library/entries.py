@@ -14,6 +14,7 @@ from models.downloads import Download
 from models.errors import ModelError
 from models.locations import place_of
 from models.origins import WeightsOrigin
+from models.parameters import count_parameters
 
 _BYTES_PER_PARAMETER = 4
 TASKS = {
@@ -115,7 +116,7 @@ class DatasetEntry:
 
 
 def model_entries(
-    results: Sequence[ExperimentResult], parameters: Callable[[str], int | None] = registry.count_parameters
+    results: Sequence[ExperimentResult], parameters: Callable[[str], int | None] = count_parameters
 ) -> list[ModelEntry]:
     """All models, ordered by task and data set.
 

@@ -5,7 +5,7 @@ import pprint
 from compression.experiments.reports.subject import file_stem
 from compression.experiments.results import ExperimentResult, plain_model
 from compression.recipe import recipe_from_dict, recipe_to_dict
-from models.registry import ModelInfo
+from models.info import ModelInfo
 
 
 def python_snippet(result: ExperimentResult) -> str:
