@@ -225,8 +225,12 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
-    """Whether a model can be scored on a data set; on its own it always can, whose samples it may take otherwise."""
-    alike = data.name == info.dataset or data.resized or data.input_shape == info.input_shape
+    """Whether a model can be scored on a data set; on its own it always can, whose samples it may take otherwise.
+
+    Token ids mean something in one vocabulary only, so a model of text fits no other data set.
+    """
+    images = info.input_dtype != "int64"
+    alike = data.name == info.dataset or images and (data.resized or data.input_shape == info.input_shape)
     return data.task == info.task and data.num_classes == info.num_classes and alike
 
 
@@ -235,6 +239,8 @@ def _difference(data: datasets.DatasetInfo, info: registry.ModelInfo) -> str:
         return ""
     if data.num_classes != info.num_classes:
         return f"it has {data.num_classes} classes, {info.name} has {info.num_classes}; "
+    if data.input_shape == info.input_shape:
+        return f"its token ids are of another vocabulary than those of {info.name}; "
     own, wanted = ("x".join(map(str, shape)) for shape in (data.input_shape, info.input_shape))
     return f"its samples are {own}, {info.name} takes {wanted}; "
 

@@ -14,6 +14,7 @@ CASES = [
     ("cifar_resnet20", "digits", r"its samples are 1x32x32, cifar_resnet20 takes 3x32x32; ", "cifar10"),
     ("digits_resnet", "imagenet_sample", r"it has 1000 classes, digits_resnet has 10; ", "digits"),
     ("python_gpt", "digits", "", "python_source"),
+    ("sst2_encoder", "sst2_wordpieces", "its token ids are of another vocabulary than those of sst2_encoder; ", "sst2"),
 ]
 
 
