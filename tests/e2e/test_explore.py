@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 Visit = Callable[..., Page]
 PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
+POINT = PRUNED + "&hide=weight_pruning"
 FIRST_POINT = 120_000
 ALL_TIGHTENED = 400_000
 PLOT = ".js-plotly-plot"
@@ -126,7 +127,7 @@ def test_a_click_selects_in_both_plots_and_the_address_shows_it_to_others(visit:
 
 
 def test_the_bundle_and_the_recipe_can_be_taken_away_and_brought_back(visit: Visit, tmp_path: Path) -> None:
-    page = visit(PRUNED)
+    page = visit(POINT)
     expect(page.get_by_text(re.compile("sparsity 0.9$"))).to_be_visible(timeout=FIRST_POINT)
     with page.expect_download() as started:
         page.get_by_role("button", name="Bundle (.zip)").click()
@@ -152,7 +153,7 @@ def test_the_bundle_and_the_recipe_can_be_taken_away_and_brought_back(visit: Vis
 
 
 def test_a_reload_and_a_restart_lose_nothing(visit: Visit, server: Any) -> None:
-    page = visit(PRUNED)
+    page = visit(POINT)
     settled(page)
     shown = cards(page)
     page.reload()
@@ -160,7 +161,7 @@ def test_a_reload_and_a_restart_lose_nothing(visit: Visit, server: Any) -> None:
     assert cards(page) == shown
     server.stop()
     server.start()
-    page = visit(PRUNED)
+    page = visit(POINT)
     settled(page)
     assert cards(page) == shown
     assert_no_trouble(page)
