@@ -247,6 +247,6 @@ def volume_figure(record: SearchRecord, theme: Theme = "light") -> go.Figure:
     figure.update_layout(
         height=230, margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False, uirevision=record.id,
     )
-    figure.update_xaxes(title="Trials measured", automargin=True, range=[0, max(count, record.spec.trials or 1)])
+    figure.update_xaxes(title="Trials measured", automargin=True, range=[0, 1.02 * max(count, record.spec.trials or 1)])
     figure.update_yaxes(title="Hypervolume", automargin=True, rangemode="tozero", zeroline=False)
     return figure

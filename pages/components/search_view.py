@@ -360,7 +360,7 @@ def _show_course(record: SearchRecord) -> None:
     with right:
         st.markdown("**What was found out about the limits**")
         st.markdown("\n".join(f"- {note}" for note in record.notes) or "- nothing yet")
-    with st.expander(f"All {len(record.trials)} trials as a table", key="all-trials-table"):
+    with st.expander(f"{trials(len(record.trials))} as a table", key="all-trials-table"):
         table = trial_table(record)
         st.dataframe(table, hide_index=True, alt="All trials of this search")
         st.download_button(
