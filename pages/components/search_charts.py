@@ -15,7 +15,7 @@ from pages.components.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_c
 
 ORIGIN_TITLES = {"probe": "Probe", "plan": "Plan", "sampler": "Sampler"}
 ACCURACY_LABEL = "Selection accuracy (%), more is better"
-_FADED, _HEIGHT, _MARGIN, _LONGEST = 0.3, 390, 0.08, 300
+_FADED, _HEIGHT, _MARGIN, _LONGEST = 0.5, 390, 0.08, 300
 Cost = Literal["size", "latency"]
 COST_LABELS = {"size": "Packed size (kB), less is better", "latency": "Latency, median (ms), less is better"}
 
