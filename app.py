@@ -15,6 +15,7 @@ st.html("""<style>
 [class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
 [class*="st-key-head-"] label p {white-space: normal}
 [class*="st-key-about-"] button {min-height: 0; padding: 0}
+.stApp a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 1px}
 </style>""")
 st.session_state[backend.ENTERED] = True
 backend.service()

@@ -1,5 +1,6 @@
 """Export: take a measured result away, as files, in other runtimes, as a report, and as what reproduces it."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from compression.experiments.reports import Subject, command_lines, model_card, 
 from pages.components import backend
 from pages.components.cards import show_cards
 from pages.components.changes import ask, tell
+from pages.components.choice import Choice
 from pages.components.comparison import dataset_name, differ_in_data, newest
 from pages.components.exchange import address_values, show_downloads, show_import, take_import
 from pages.components.formats import percent, recipe_label
@@ -57,27 +59,44 @@ def _go_on_with_import() -> None:
 
 
 def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
-    """The result that the address names, else the one that was shown before, else the newest."""
-    known = {r.key: r for r in results}
-    asked = st.query_params.get(RESULT)
-    if asked is not None and asked not in known:
-        st.warning(f"result: {asked!r} is not here; another is shown.")
-    latest = newest(results)
-    before = known.get(st.session_state.get(_SHOWN, ""), latest[-1])
-    chosen = known.get(asked or "", before)
-    st.session_state[_SHOWN] = st.query_params[RESULT] = chosen.key
+    """The pickers, set to the result that is shown."""
+    known, latest = {r.key: r for r in results}, newest(results)
+    chosen = _chosen(known, latest)
     models = sorted({r.model_name for r in results})
     runs = [r.key for r in reversed(latest) if r.model_name == chosen.model_name]
     if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
         runs.insert(0, chosen.key)
-    st.session_state.update({_MODEL: chosen.model_name, _PICKED: chosen.key})
     several = differ_in_data([known[key] for key in runs])
     left, right = st.columns([1, 3])
-    left.selectbox("Model", models, key=_MODEL, on_change=_take_model, args=(latest,))
+    left.selectbox("Model", models, key=_MODEL)
     right.selectbox(
-        "Run", runs, format_func=lambda key: _named(known[key], name_data=several), key=_PICKED, on_change=_take_run,
+        "Run", runs, format_func=lambda key: _named(known[key], name_data=several), key=_PICKED,
         help="All measured runs of this model, the newest first",
     )
+    return chosen
+
+
+def _chosen(known: Mapping[str, ExperimentResult], latest: Sequence[ExperimentResult]) -> ExperimentResult:
+    """What a picker or the address newly names, else what was shown before, else the newest.
+
+    It is read here and not in callbacks: one could be cut off by a redraw, or undone by its older address.
+    """
+    state, now = st.session_state, time.monotonic()
+    said = {RESULT: st.query_params.get(RESULT), _MODEL: state.get(_MODEL), _PICKED: state.get(_PICKED)}
+    before: Choice = state.get(_SHOWN, Choice({}, {}, 0.0))
+    coming = _PICKED not in state  # from another page: the address is meant as it is
+    news = Choice({}, {}, 0.0).news(said, now) if coming else before.news(said, now)
+    if RESULT in news and news[RESULT] not in known:
+        st.warning(f"result: {news[RESULT]!r} is not here; another is shown.")
+    of_model = [r.key for r in latest if r.model_name == news.get(_MODEL)]
+    wanted = news.get(_PICKED), *of_model[-1:], news.get(RESULT), before.shown.get(RESULT)
+    chosen = next((known[key] for key in wanted if key in known), latest[-1])
+    shown = {RESULT: chosen.key, _MODEL: chosen.model_name, _PICKED: chosen.key}
+    if shown != before.shown:
+        state[_SHOWN] = Choice(shown, said, now)
+    state.update({key: shown[key] for key in (_MODEL, _PICKED) if said[key] != shown[key]})
+    if said[RESULT] != chosen.key:
+        st.query_params[RESULT] = chosen.key
     return chosen
 
 
@@ -86,23 +105,13 @@ def _named(result: ExperimentResult, *, name_data: bool) -> str:
     return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}{where}, {figures.size_bytes / 1000:.0f} kB)"
 
 
-def _take_run() -> None:
-    st.query_params[RESULT] = st.session_state[_PICKED]
-
-
-def _take_model(results: Sequence[ExperimentResult]) -> None:
-    own = [r.key for r in results if r.model_name == st.session_state[_MODEL]]
-    st.query_params[RESULT] = own[-1]
-
-
 def _show(service: "Service", result: ExperimentResult) -> None:
     try:
         subject = service.exports.subject(result.key)
     except InputError as error:
         st.error(str(error))
         return
-    where = "" if subject.model.dataset == subject.dataset.name else f", scored on {subject.dataset.name}"
-    st.markdown(f"**{subject.model.title}**{where} \u2014 {recipe_label(result.recipe)}")
+    st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(result.recipe)}")
     show_cards(result)
     if result.stage != "full":
         st.fragment(_show_stage, run_every=_LOOK_SECONDS)(service, result)

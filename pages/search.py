@@ -10,8 +10,9 @@ import streamlit as st
 from compression.experiments import InputError, ModelInfo, has_weights
 from compression.experiments.search.records import SearchSummary
 from pages.components import backend
+from pages.components.search_actions import SEARCH, go_on_to_explore, open_search
 from pages.components.search_form import show_form, worded
-from pages.components.search_view import SEARCH, go_on_to_explore, open_search, pace_of, show_search
+from pages.components.search_view import pace_of, show_search
 from pages.components.search_words import STATE_LOOKS, STATE_TITLES, ago, asked
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, String, create_engine, delete, event, func, select
+from sqlalchemy import JSON, String, create_engine, delete, event, func, select, type_coerce
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -69,6 +69,7 @@ class ResultStore:
         self._engine: Engine = create_engine(f"sqlite:///{root / 'results.db'}")
         event.listen(self._engine, "connect", _configure)
         _Base.metadata.create_all(self._engine)
+        self._read: dict[str, tuple[str, ExperimentResult]] = {}
 
     def artifact_dir(self, key: str) -> Path:
         """Folder of one artifact's files; made if missing."""
@@ -99,13 +100,21 @@ class ResultStore:
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
         """All stored results, oldest first, optionally of one model or data set."""
-        query = select(_ResultRow).order_by(_ResultRow.created, _ResultRow.key)
+        text = type_coerce(_ResultRow.data, String)
+        query = select(_ResultRow.key, text).order_by(_ResultRow.created, _ResultRow.key)
         if model is not None:
             query = query.where(_ResultRow.model == model)
         if dataset is not None:
             query = query.where(_ResultRow.dataset == dataset)
         with Session(self._engine) as session:
-            return [result_from_dict(row.data) for row in session.scalars(query)]
+            return [self._result_of(key, own) for key, own in session.execute(query)]
+
+    def _result_of(self, key: str, text: str) -> ExperimentResult:
+        """A stored result, made anew only if its row has changed: pages ask for all of them at each drawing."""
+        known = self._read.get(key)
+        if known is None or known[0] != text:
+            known = self._read[key] = text, result_from_dict(json.loads(text))
+        return known[1]
 
     def baselines(self) -> list[ExperimentResult]:
         """Results of untouched models on whole test splits, oldest first; of each the last one."""

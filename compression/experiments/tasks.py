@@ -230,7 +230,7 @@ def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
     Token ids mean something in one vocabulary only, so a model of text fits no other data set.
     """
     images = info.input_dtype != "int64"
-    alike = data.name == info.dataset or images and (data.resized or data.input_shape == info.input_shape)
+    alike = data.name == info.dataset or (images and (data.resized or data.input_shape == info.input_shape))
     return data.task == info.task and data.num_classes == info.num_classes and alike
 
 

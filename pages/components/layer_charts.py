@@ -38,7 +38,7 @@ def sensitivity_figure(
     """Error of the network when one layer alone is compressed, layer by technique and strength.
 
     Colours go by the logarithm of the error. What is not measured yet is left blank; crosses are layers on which a
-    technique cannot act. Over each cell lies an invisible point that can be clicked, its layer as `customdata`.
+    technique cannot act. Over each cell lies an invisible point, its layer as `customdata`; a click takes the nearest.
 
     Args:
         maps: One per technique.
@@ -49,7 +49,7 @@ def sensitivity_figure(
     rows, columns = map_layers(maps, layers), map_columns(maps)
     row_of, column_of = {fqn: i for i, fqn in enumerate(rows)}, {own: i for i, own in enumerate(columns)}
     errors: list[list[float | None]] = [[None] * len(columns) for _ in rows]
-    points, gaps = _Points(), _Points()
+    points, gaps, blanks = _Points(), _Points(), _Points()
     for own in maps:
         for row in own.rows:
             y, x = row_of[row.fqn], column_of[row.technique, row.value]
@@ -62,12 +62,19 @@ def sensitivity_figure(
         for fqn, reason in own.gaps.items():
             for value in own.strengths:
                 gaps.add(column_of[own.technique, value], row_of[fqn], fqn, f"<b>{fqn}</b><br>{reason}")
+        for fqn in (name for name in rows if name not in own.gaps):
+            for value in own.strengths:
+                y, x = row_of[fqn], column_of[own.technique, value]
+                if errors[y][x] is None:
+                    blanks.add(x, y, fqn, f"<b>{fqn}</b><br>not measured yet")
     figure = go.Figure(go.Heatmap(
         z=errors, x=list(range(len(columns))), y=list(range(len(rows))), coloraxis="coloraxis", xgap=1, ygap=1,
         hoverinfo="skip", name="error",
     ))
-    figure.add_trace(points.trace("cells", {"symbol": "square", "size": _ROW, "color": _CLEAR}))
+    unseen = {"symbol": "square", "size": _ROW, "color": _CLEAR}
+    figure.add_trace(points.trace("cells", unseen))
     figure.add_trace(gaps.trace("gaps", {"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": faint(theme)}}))
+    figure.add_trace(blanks.trace("blanks", unseen))
     _dress(figure, maps, rows, columns, theme)
     if selected in row_of:
         y = row_of[selected]
@@ -118,7 +125,7 @@ def _dress(
     figure.update_layout(
         height=_TOP + _BOTTOM + _ROW * max(len(rows), 4), margin={"l": 8, "r": 8, "t": _TOP, "b": _BOTTOM},
         showlegend=False, plot_bgcolor=_CLEAR, hovermode="closest",
-        coloraxis={
+        hoverdistance=-1, coloraxis={
             "colorscale": _SCALE, "cmin": -5, "cmax": 1,
             "colorbar": {
                 "title": {"text": "nats", "side": "top"}, "tickvals": list(exponents), "thickness": 10, "xpad": 4,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 LAYER = "layer"
-_TECHNIQUES, _FIRST = "map", ("quantization", "weight_pruning")
+_MAP, _TECHNIQUES, _FIRST = "map", "map-techniques", ("quantization", "weight_pruning")
 _POLL = 1.0
 _CLICKED = "layer-clicked"
 _UNFINISHED = ("queued", "running")
@@ -50,18 +50,14 @@ def follow_click() -> None:
 def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], selected: str | None) -> None:
     """Choose techniques, and below them the map."""
     keys = [technique.key for technique in service.techniques() if technique.by_layer]
-    chosen = st.pills(
-        "Techniques", keys, selection_mode="multi", default=[key for key in _FIRST if key in keys], key=_TECHNIQUES,
-        format_func=lambda key: get_technique(key).title, bind="query-params",
-    )
+    wanted = _pick_techniques(keys)
     st.caption(
         "Each layer alone is compressed, and the network's predictions on samples of the training split are compared "
         "with the uncompressed network's: the mean Kullback-Leibler divergence, in nats. Higher is more sensitive."
     )
-    if not chosen:
+    if not wanted:
         st.info("Choose one technique or more.", icon=":material/touch_app:")
         return
-    wanted = [key for key in keys if key in chosen]
     try:
         with st.spinner("Reading model and data ..."):
             maps = _maps(service, recipe, wanted)
@@ -70,6 +66,34 @@ def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], 
         return
     every = _POLL if _busy(service, recipe, maps) else None
     st.fragment(_show_map, run_every=every)(service, recipe, wanted, layers, selected, every)
+
+
+def _pick_techniques(keys: Sequence[str]) -> list[str]:
+    """Which techniques are on the map. A widget bound to the address would write their titles there."""
+    first = [key for key in _FIRST if key in keys]
+    if _TECHNIQUES not in st.session_state:
+        st.session_state[_TECHNIQUES] = _techniques_of_address(keys, first)
+    chosen = st.pills(
+        "Techniques", keys, selection_mode="multi", key=_TECHNIQUES, format_func=lambda key: get_technique(key).title,
+    )
+    wanted = [key for key in keys if key in chosen]
+    if wanted == [key for key in keys if key in first]:
+        st.query_params.pop(_MAP, None)
+    elif st.query_params.get(_MAP) != ",".join(wanted):
+        st.query_params[_MAP] = ",".join(wanted)
+    return wanted
+
+
+def _techniques_of_address(keys: Sequence[str], first: list[str]) -> list[str]:
+    asked = st.query_params.get(_MAP)
+    if asked is None:
+        return first
+    names = [name for name in asked.split(",") if name]
+    wrong = [name for name in names if name not in keys]
+    if wrong:
+        st.warning(f"map: {', '.join(map(repr, wrong))} is not allowed; allowed: {', '.join(keys)}")
+    known = [name for name in names if name in keys]
+    return known if known or not names else first
 
 
 def _maps(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> list[SensitivityMap]:

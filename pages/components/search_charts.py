@@ -15,7 +15,7 @@ from pages.components.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_c
 
 ORIGIN_TITLES = {"probe": "Probe", "plan": "Plan", "sampler": "Sampler"}
 ACCURACY_LABEL = "Selection accuracy (%), more is better"
-_FADED, _HEIGHT, _MARGIN, _LONGEST = 0.3, 390, 0.08, 300
+_FADED, _HEIGHT, _MARGIN, _LONGEST = 0.5, 390, 0.08, 300
 Cost = Literal["size", "latency"]
 COST_LABELS = {"size": "Packed size (kB), less is better", "latency": "Latency, median (ms), less is better"}
 
@@ -247,6 +247,6 @@ def volume_figure(record: SearchRecord, theme: Theme = "light") -> go.Figure:
     figure.update_layout(
         height=230, margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False, uirevision=record.id,
     )
-    figure.update_xaxes(title="Trials measured", automargin=True, range=[0, max(count, record.spec.trials or 1)])
+    figure.update_xaxes(title="Trials measured", automargin=True, range=[0, 1.02 * max(count, record.spec.trials or 1)])
     figure.update_yaxes(title="Hypervolume", automargin=True, rangemode="tozero", zeroline=False)
     return figure

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _PLAIN = {"displayModeBar": False}
+_LAYER = "weights-of"
 
 
 def show_weights(service: "Service", pinned: Sequence[ExperimentResult], theme: Theme) -> None:
@@ -63,9 +64,9 @@ def _histograms(service: "Service", pinned: Sequence[ExperimentResult], theme: T
     if not statistics:
         return
     names = layer_names(statistics)
-    asked = st.query_params.get("layer")
+    asked = st.query_params.get(_LAYER)
     fqn = st.selectbox(
-        "Layer", names, index=names.index(asked) if asked in names else len(names) // 2, key="layer",
+        "Layer", names, index=names.index(asked) if asked in names else len(names) // 2, key=_LAYER,
         bind="query-params", width=320,
     )
     st.plotly_chart(

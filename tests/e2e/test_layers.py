@@ -16,6 +16,18 @@ def address_of(page: Page, name: str) -> str:
     return parse_qs(urlparse(page.url).query).get(name, [""])[0]
 
 
+def click_cell(page: Page, layer: str) -> None:
+    """Click the map beside the middle of a layer's first cell."""
+    x, y = page.locator(".st-key-sensitivity .js-plotly-plot").evaluate(
+        """(plot, layer) => {
+            const {xaxis, yaxis} = plot._fullLayout;
+            const row = yaxis.ticktext.indexOf(layer), box = plot.getBoundingClientRect();
+            return [box.left + xaxis._offset + xaxis.d2p(0.3), box.top + yaxis._offset + yaxis.d2p(row)];
+        }""", layer,
+    )
+    page.mouse.click(x, y)
+
+
 def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit) -> None:
     page = visit(f"/layers?recipe={quote(json.dumps(RECIPE))}")
     expect(page.get_by_role("combobox", name="Layer")).to_be_visible(timeout=FIRST_POINT)
@@ -24,10 +36,14 @@ def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit
     page.get_by_role("button", name="Cancel").first.click()
     expect(page.get_by_text(re.compile("^Cancelled"))).to_be_visible(timeout=FIRST_POINT)
 
+    click_cell(page, "conv1")
+    expect(page).to_have_url(re.compile("layer=conv1(&|$)"))
+    expect(page.get_by_text("What it is", exact=True)).to_be_visible()
+
     page.get_by_text("Share", exact=True).click()
     tile = page.locator(".stPlotlyChart .slicetext").filter(has_text="conv2").last
     tile.click(force=True)  # the text lets clicks through to its tile
-    expect(page.get_by_text("What it is", exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile("layer=[^&]*conv2"))
     chosen = address_of(page, "layer")
     assert chosen.endswith("conv2")
     page.get_by_role("button", name="Protect", exact=True).click()

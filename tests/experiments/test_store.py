@@ -57,6 +57,16 @@ def test_a_result_survives_reopening_unchanged(store: ResultStore) -> None:
     assert ResultStore(store.root).get_result("one") == written
 
 
+def test_results_are_read_again_only_where_another_has_replaced_them(store: ResultStore) -> None:
+    store.put_result(result("one"))
+    store.put_result(result("two"))
+    before = store.results()
+    assert before == [result("one"), result("two")]
+    ResultStore(store.root).put_result(replace(result("two"), notes=("another",)))
+    after = store.results()
+    assert after[0] is before[0] and after[1].notes == ("another",)
+
+
 def test_writing_again_replaces(store: ResultStore) -> None:
     store.put_result(result("one"))
     better = replace(result("one"), figures=replace(FIGURES, accuracy=0.9))

@@ -241,7 +241,7 @@ def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any
         fake.comparisons.counted[key] = (LayerWeights("conv1", 1.0, (1, 2, 1), (0, 4, 0), 4, 1.0, 1),)
     app.run()
     assert not app.exception
-    assert app.selectbox(key="layer").value == "conv1"
+    assert app.selectbox(key="weights-of").value == "conv1"
     app.query_params["view"] = "Provenance"
     app.session_state["view"] = "Provenance"
     app.run()

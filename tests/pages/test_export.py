@@ -8,7 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from compression.experiments import ExperimentResult, Recipe, list_techniques, recipe_from_dict
 from compression.experiments.runtime_records import RuntimeRecord
-from pages.components import runtimes
+from pages.components import choice, runtimes
+from pages.components.choice import Choice
 from pages.components.exchange import address_values
 from pages.components.runtimes import runtime_table
 from pages.components.state import widget_values
@@ -65,6 +66,33 @@ def test_another_run_and_another_model_can_be_chosen(app: AppTest, fake: Any) ->
     page = export_page(page, result="gone")
     assert "'gone'" in page.warning[0].value
     assert page.selectbox(key="picked-result").value == other
+
+
+def test_a_choice_outlives_a_redraw_with_what_the_browser_said_before(
+    app: AppTest, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "LATE_SECONDS", 1000)
+    first, second, other = measured(fake, pruned(0.3), pruned(0.6), pruned(0.6, "digits_vit"))
+    page = export_page(app, result=first)
+    page.selectbox(key="picked-result").select(second).run()
+    page.query_params["result"] = first  # sent before the browser had learnt of the new address
+    assert page.run().selectbox(key="picked-result").value == second
+    assert page.query_params["result"] == second
+    page.selectbox(key="picked-model").select("digits_vit").run()
+    page.query_params["result"] = second
+    page.selectbox(key="picked-result").set_value(other)
+    assert page.run().selectbox(key="picked-model").value == "digits_vit"
+    page.selectbox(key="picked-model").select("digits_resnet").run()
+    page.selectbox(key="picked-result").select(first).run()
+    assert page.selectbox(key="picked-result").value == first, "a person may take a choice back at once"
+
+
+def test_what_the_browser_said_before_is_no_news_for_a_while() -> None:
+    own = Choice({"address": "b", "picker": "b"}, {"address": "a", "picker": "b"}, since=10.0)
+    assert own.news({"address": "a", "picker": "b"}, 11.0) == {}
+    assert own.news({"address": "a", "picker": None}, 60.0) == {"address": "a"}, "the way back in the history"
+    assert own.news({"address": "a", "picker": "a"}, 11.0) == {"picker": "a"}
+    assert own.news({"address": "c", "picker": "b"}, 11.0) == {"address": "c"}
 
 
 def test_first_figures_say_so_and_can_be_measured_to_the_end(app: AppTest, fake: Any) -> None:

@@ -51,13 +51,15 @@ PRUNING = recipe({"technique": "weight_pruning", "sparsity": 0.6})
 
 def test_the_map_has_a_row_per_layer_and_a_column_per_strength() -> None:
     figure = sensitivity_figure([BITS, RANKS], (), selected="b")
-    cells, points, gaps = figure.data
+    cells, points, gaps, blanks = figure.data
     shown = [[None if value is None else round(value, 3) for value in row] for row in cells.z]
     assert shown == [[-6, round(math.log10(0.5), 3), None], [None, -2, None], [None, None, None]]
     assert list(figure.layout.xaxis.ticktext) == ["8", "2", "0.5"]
     assert list(figure.layout.yaxis.ticktext) == ["a", "b", "c"]
     assert list(points.customdata) == ["a", "a", "b"]
     assert list(gaps.customdata) == ["c", "c"] and "too small" in gaps.text[0]
+    assert sorted(blanks.customdata) == ["a", "b", "b", "c"], "any cell can be clicked"
+    assert figure.layout.hoverdistance == -1, "anywhere in it"
     frame = next(shape for shape in figure.layout.shapes if shape.type == "rect")
     assert (frame.y0, frame.y1) == (0.5, 1.5)
     assert "-2.0 points" in points.text[0]

@@ -186,6 +186,22 @@ def test_what_explore_shows_is_in_view_here(app: AppTest, fake: Any, extras: Ext
     assert in_view(page) == recipe(PRUNED)
 
 
+def test_the_address_names_the_techniques_of_the_map_by_their_keys(app: AppTest, fake: Any, extras: Extras) -> None:
+    measured(fake, recipe())
+    page = layers_page(app, map="low_rank")
+    assert page.pills(key="map-techniques").value == ["low_rank"]
+    looked(page.pills(key="map-techniques").set_value(["low_rank", "quantization"]).run())
+    assert page.query_params["map"] == "low_rank,quantization"
+    looked(page.segmented_control(key="view").set_value("List").run())
+    looked(page.segmented_control(key="view").set_value("Sensitivity").run())
+    assert set(page.pills(key="map-techniques").value) == {"quantization", "low_rank"}
+    looked(page.pills(key="map-techniques").set_value(["quantization", "weight_pruning"]).run())
+    assert "map" not in page.query_params
+    page = layers_page(AppTest.from_file(app._script_path, default_timeout=20), map="Quantization,low_rank")
+    assert any(own.value.startswith("map: 'Quantization' is not allowed; allowed: ") for own in page.warning)
+    assert page.query_params["map"] == "low_rank"
+
+
 def test_wrong_addresses_are_said_and_survived(app: AppTest, fake: Any, extras: Extras) -> None:
     measured(fake, recipe())
     page = layers_page(app, recipe="{", layer="nowhere")

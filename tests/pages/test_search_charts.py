@@ -56,7 +56,7 @@ def test_every_trial_is_drawn_once_by_origin_and_faded_beyond_a_limit(record: Se
     for trace in figure.data:
         if trace.customdata is not None:
             inside = "beyond" not in trace.name
-            assert trace.marker.opacity == (1.0 if inside else 0.3)
+            assert trace.marker.opacity == (1.0 if inside else 0.5)
             assert trace.marker.color == origin_color(trace.name.split(",")[0].lower(), "light")
             drawn |= {row[0]: inside for row in trace.customdata}
     assert drawn == {trial.key: trial.standing != "infeasible" for trial in record.trials}

@@ -89,11 +89,11 @@ class Archive:
         """What each search was asked for and when it was begun, the newest first."""
         return {own.id: (own.spec, own.created) for own in self.summaries()}
 
-    def hand_on(self, name: str, trials: Collection[int], to: str) -> None:
-        """Queue some trials of one search first in another."""
+    def hand_on(self, name: str, keys: Collection[str], to: str) -> None:
+        """Queue some trials of one search, by their keys, first in another."""
         other = self.study(to)
         for trial in self.study(name).get_trials(deepcopy=False):
-            if trial.number in trials and trial.params:
+            if _counts(trial) and trial.user_attrs[KEY] in keys and trial.params:
                 other.enqueue_trial(dict(trial.params), user_attrs={ORIGIN: "probe"})
 
     def delete(self, name: str) -> None:
@@ -153,22 +153,23 @@ def _lives(owner: dict[str, float] | None) -> bool:
 
 
 def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]") -> SearchRecord:
-    """A study as a record."""
+    """A study as a record, its trials numbered without the gaps that repeats and dropped ones leave in the study."""
     spec = spec_from_dict(attributes[SPEC])
     told, now_in = attributes.get(STATE, {}), _state(attributes)
     since = time.time() - told["at"] if now_in == "running" and "at" in told else 0.0
     baseline = Outcome(**attributes[BASELINE]) if BASELINE in attributes else None
-    shown = [trial for trial in trials if _counts(trial)]
-    outcomes = {t.number: _outcome(t, attributes.get(CONFIRMED, {})) for t in shown if OUTCOME in t.user_attrs}
-    ended = [(t.datetime_complete, t.number) for t in shown if t.number in outcomes and t.datetime_complete]
+    shown = dict(enumerate((trial for trial in trials if _counts(trial)), start=1))
+    confirmed = attributes.get(CONFIRMED, {})
+    outcomes = {number: _outcome(t, confirmed) for number, t in shown.items() if OUTCOME in t.user_attrs}
+    ended = [(t.datetime_complete, n) for n, t in shown.items() if n in outcomes and t.datetime_complete]
     in_order = tuple((number, outcomes[number]) for _, number in sorted(ended))
     judged = Appraisal({}, ()) if baseline is None else appraise(baseline, in_order, spec.limits)
     return SearchRecord(
         id=name, spec=spec, state=now_in, message="" if now_in == "interrupted" else told.get("message", ""),
         created=str(attributes.get(CREATED, "")), seconds=told.get("seconds", 0.0) + since, baseline=baseline,
         notes=tuple(attributes.get(NOTES, ())),
-        trials=tuple(_trial(t, outcomes.get(t.number), judged.standings.get(t.number)) for t in shown),
-        confirmed=frozenset(attributes.get(CONFIRMED, {})), volumes=judged.volumes, nearest=judged.nearest,
+        trials=tuple(_trial(n, t, outcomes.get(n), judged.standings.get(n)) for n, t in shown.items()),
+        confirmed=frozenset(confirmed), volumes=judged.volumes, nearest=judged.nearest,
         reachable=judged.reachable,
     )
 
@@ -191,11 +192,11 @@ def _counts(trial: "FrozenTrial") -> bool:
     return KEY in attributes and HIDDEN not in attributes and (ended or not trial.state.is_finished())
 
 
-def _trial(trial: "FrozenTrial", outcome: Outcome | None, standing: Any) -> TrialRecord:
+def _trial(number: int, trial: "FrozenTrial", outcome: Outcome | None, standing: Any) -> TrialRecord:
     attributes = trial.user_attrs
     error = attributes.get(ERROR)
     return TrialRecord(
-        number=trial.number, key=attributes[KEY], origin=attributes.get(ORIGIN, "sampler"),
+        number=number, key=attributes[KEY], origin=attributes.get(ORIGIN, "sampler"),
         recipe=attributes[RECIPE], state="done" if outcome else "failed" if error else "running", outcome=outcome,
         standing=standing, error=error,
     )

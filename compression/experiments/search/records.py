@@ -16,7 +16,7 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: In the order in which trials were begun.
+        number: Its place, from 1, in the order in which trials were begun; repeats have none.
         key: Of its result and job.
         origin: "probe" tries how far the strongest settings go, "plan" comes from sensitivities, "sampler" from Optuna.
         recipe: What is measured.

@@ -50,7 +50,7 @@ class Searches:
         if record is None or record.reachable is None or record.standard is None:
             raise InputError("search", name, "one is needed of which no trial keeps the limits")
         limits, standard = record.reachable, record.standard
-        kept = {t.number for t in record.trials if t.outcome is not None and standard.feasible(t.outcome, limits)}
+        kept = {t.key for t in record.trials if t.outcome is not None and standard.feasible(t.outcome, limits)}
         eased = self._archive.create(replace(record.spec, limits=limits))
         self._archive.hand_on(name, kept, eased)
         self._run(eased)

@@ -137,6 +137,19 @@ def test_failed_trials_count_and_say_why(opened: Open, laboratory: FakeLaborator
     assert len(record.finished) == 12
 
 
+def test_trials_are_numbered_by_their_place_though_the_study_has_repeats(opened: Open) -> None:
+    searches = opened()
+    record = finished(searches, spec(techniques=("block_sharing", "quantization"), limits=Limits(), strategy="random"))
+    counted = [t for t in searches._archive.study(record.id).get_trials() if archive.HIDDEN not in t.user_attrs]
+    assert [trial.number for trial in record.trials] == list(range(1, len(record.trials) + 1))
+    assert [trial.key for trial in record.trials] == [t.user_attrs[archive.KEY] for t in counted]
+    assert [t.number + 1 for t in counted] != [trial.number for trial in record.trials], "there were repeats"
+    wanted, other = record.trials[-1].key, searches._archive.create(record.spec)
+    searches._archive.hand_on(record.id, {wanted}, other)
+    (queued,) = searches._archive.study(other).get_trials()
+    assert queued.system_attrs["fixed_params"] == counted[-1].params, "the very trial, once"
+
+
 def test_a_small_space_ends_when_nothing_is_left_to_try(opened: Open) -> None:
     record = finished(opened(), spec(techniques=("block_sharing",), limits=Limits(), strategy="random"))
     assert record.state == "done" and len(record.trials) == 3 and "Nothing new" in record.message
@@ -243,7 +256,7 @@ def test_out_of_reach_with_a_limit_of_accuracy_names_limits_that_something_keeps
     name = searches.ease(record.id)
     searches.wait(name, 60)
     again = read(searches, name)
-    assert again.spec.limits == near and again.feasible[0].number == 0, "it begins with what keeps them"
+    assert again.spec.limits == near and again.feasible[0].number == 1, "it begins with what keeps them"
     with pytest.raises(InputError, match="no trial keeps"):
         searches.ease(name)
 

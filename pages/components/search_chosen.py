@@ -1,0 +1,72 @@
+"""The selected trial of a search as an ordinary result, and the ways on from it."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from compression.experiments.search.records import SearchRecord, TrialRecord
+from pages.components.cards import show_cards
+from pages.components.formats import recipe_label, recipe_lines
+from pages.components.pins import MOST_PINS, PINS, pin, pins, unpin
+from pages.components.search_actions import button, leave_for_explore
+from pages.components.state import POINT, RESULT
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+
+def show_chosen(service: "Service", record: SearchRecord) -> None:
+    """The selected trial as an ordinary result: its cards, and the ways on."""
+    key = st.query_params.get(POINT)
+    trial = next((own for own in record.trials if own.key == key), None)
+    if trial is None:
+        if record.front:
+            st.caption("Click a point or choose a row of the front to see, pin, open or export it.")
+        _show_pins(record)
+        return
+    with st.container(border=True, key="chosen-trial"):
+        st.markdown(f"**Trial {trial.number}** \u2014 {recipe_label(trial.recipe)}")
+        result = service.result(trial.key)
+        if result is None:
+            st.caption(trial.error or "It has no result yet.")
+        else:
+            show_cards(result, key="cards-trial")
+            st.caption(
+                "These cards are the test split's figures"
+                + ("." if result.stage == "full" else ", so far from a part of it: its intervals are still wide.")
+            )
+            _show_actions(service, trial)
+        with st.expander("The whole recipe", key="trial-recipe"):
+            st.markdown("\n".join(f"- {line}" for line in recipe_lines(trial.recipe)))
+    _show_pins(record)
+
+
+def _show_actions(service: "Service", trial: TrialRecord) -> None:
+    pinned = pins()
+    with st.container(horizontal=True, vertical_alignment="center", key="trial-actions"):
+        if trial.key in pinned:
+            button("Unpin", "pin", ":material/keep_off:", partial(unpin, trial.key))
+        else:
+            full = len(pinned) >= MOST_PINS
+            button("Pin for comparison", "pin", ":material/push_pin:", partial(pin, trial.key), disabled=full)
+        button("Open in Explore", "explore", ":material/explore:", partial(leave_for_explore, service, trial))
+        st.page_link(
+            "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: trial.key},
+            help="Files, report, model card, other runtimes, and what reproduces it",
+        )
+        button("Clear selection", "clear", ":material/close:", partial(st.query_params.pop, POINT, None))
+
+
+def _show_pins(record: SearchRecord) -> None:
+    """What is pinned, and the way to its comparison."""
+    pinned = pins()
+    if not pinned:
+        return
+    numbers = {trial.key: f"trial {trial.number}" for trial in record.trials}
+    with st.container(horizontal=True, vertical_alignment="center", key="pinned"):
+        st.markdown("Pinned: " + ", ".join(numbers.get(key, key[:8]) for key in pinned), width="content")
+        st.page_link(
+            "pages/compare.py", label="Compare them", icon=":material/compare_arrows:", disabled=len(pinned) < 2,
+            query_params={PINS: ",".join(pinned)}, help=f"Two to {MOST_PINS} side by side",
+        )
