@@ -1,5 +1,6 @@
 """From a recipe to the artifact on disk: compress, pack, unpack, compile."""
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -164,7 +165,7 @@ def build_artifact(
     torch.manual_seed(recipe.seed)
     original = task.load_model()
     context = replace(task.context(original, recipe.seed, cache_dir, progress, cancelled), enough=enough)
-    model = task.load_model()
+    model = copy.deepcopy(original)
     lap("load")
     compressed = compress(model, recipe.steps, context, evaluated)
     model, notes = compressed.model, task.notes() + compressed.notes

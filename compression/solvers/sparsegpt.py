@@ -87,18 +87,19 @@ def refit_kept(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
     before = weight.double()
     target = before @ hessian
     solved, inverse = torch.zeros_like(target), _inverse_where_dense(hessian, mask)
+    forces = torch.zeros_like(target)  # (H^-1)_RR^-1 w_R where that is the smaller system
     for group in range(len(weight)):
         rows = zip(mask[group].numpy(), before[group].numpy(), target[group].numpy(), strict=True)
         for row, (stays, old, wanted) in enumerate(rows):
             kept, gone = np.flatnonzero(stays), np.flatnonzero(~stays)
-            new = np.zeros_like(old)
             if len(kept) <= len(gone):
-                new[kept] = _solve(hessian[group].numpy(), kept, wanted)
+                solved[group, row].numpy()[kept] = _solve(hessian[group].numpy(), kept, wanted)
             elif inverse is not None:
-                columns = inverse[group].numpy()
-                new[kept] = (old - columns[:, gone] @ _solve(columns, gone, old))[kept]
-            solved[group, row] = torch.from_numpy(new)
-    return solved
+                forces[group, row].numpy()[gone] = _solve(inverse[group].numpy(), gone, old)
+    if inverse is None:
+        return solved
+    dense = mask.sum(-1, keepdim=True) > mask.shape[-1] / 2
+    return torch.where(dense, (before - forces @ inverse).masked_fill(~mask, 0.0), solved)
 
 
 def _inverse_where_dense(hessian: Tensor, mask: Tensor) -> Tensor | None:
