@@ -29,7 +29,7 @@ MOVES: dict[str, tuple[dict[str, object], ...]] = {
     "binarization": ({"levels": "ternary"}, {"levels": "binary"}),
 }
 SWEEP = "quantization"
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.03  # looking oftener would take the time that it measures
 
 
 def main() -> int:
