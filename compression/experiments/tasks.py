@@ -32,7 +32,7 @@ _HELD_OUT = {"image_classification": 512, "language_modeling": 32, "text_classif
 _HELD_OUT_SHARE = 0.05
 _TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
 _SCORING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
-_QUICK_SAMPLES = {"image_classification": 250, "language_modeling": 24, "text_classification": 250}
+_QUICK_SAMPLES = {"image_classification": 160, "language_modeling": 24, "text_classification": 250}
 _LARGE, _FEWER = 96 * 96 * 3, 4
 
 

@@ -62,7 +62,7 @@ def test_a_coarse_figure_comes_first_and_is_refined(service: Service) -> None:
     while first is None and time.monotonic() < end:
         first = service.status([key])[key].result
         time.sleep(0.02)
-    assert first is not None and first.stage == "quick" and first.figures.n_samples == 250
+    assert first is not None and first.stage == "quick" and first.figures.n_samples == 160
     final = until(service, key, "done").result
     assert final is not None and final.stage == "full" and final.figures.n_samples == 300
     assert final.figures.latency_ms_p50 is not None and final.figures.peak_memory_bytes is not None

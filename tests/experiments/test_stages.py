@@ -121,7 +121,7 @@ def test_a_coarse_score_is_replaced_by_one_on_all_samples_and_not_again(
     score(own, store, "full")
     fine = store.get_part(key, "accuracy")
     assert coarse is not None and fine is not None
-    assert (coarse["rows"], coarse["complete"], fine["rows"], fine["complete"]) == (250, False, 300, True)
+    assert (coarse["rows"], coarse["complete"], fine["rows"], fine["complete"]) == (160, False, 300, True)
     assert fine["high"] - fine["low"] < coarse["high"] - coarse["low"]
     forbid(monkeypatch, stages, "evaluate_onnx")
     score(own, store, "full")

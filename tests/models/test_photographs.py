@@ -277,8 +277,8 @@ def test_large_images_go_through_in_smaller_batches() -> None:
     for name in ("digits_resnet", "resnet18"):
         task = Task(registry.model_info(name), load_dataset("digits"), "", "")
         sizes[name] = (task.quick_samples, task._sized({"image_classification": 64}), task.scoring_threads(1))
-    assert sizes["digits_resnet"] == (250, 64, 1)
-    assert sizes["resnet18"][0] < 250 and sizes["resnet18"][1] < 64 and sizes["resnet18"][2] >= 1
+    assert sizes["digits_resnet"] == (160, 64, 1)
+    assert sizes["resnet18"][0] < 160 and sizes["resnet18"][1] < 64 and sizes["resnet18"][2] >= 1
 
 
 def test_the_sample_is_calibrated_on_its_first_rows_only() -> None:
