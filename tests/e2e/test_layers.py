@@ -21,11 +21,19 @@ def click_cell(page: Page, layer: str) -> None:
     x, y = page.locator(".st-key-sensitivity .js-plotly-plot").evaluate(
         """(plot, layer) => {
             const {xaxis, yaxis} = plot._fullLayout;
+            plot.scrollIntoView({block: 'start'});
             const row = yaxis.ticktext.indexOf(layer), box = plot.getBoundingClientRect();
             return [box.left + xaxis._offset + xaxis.d2p(0.3), box.top + yaxis._offset + yaxis.d2p(row)];
         }""", layer,
     )
     page.mouse.click(x, y)
+
+
+def at_rest(page: Page) -> None:
+    """Wait until a redraw that is due has come and gone."""
+    page.wait_for_timeout(1000)
+    expect(page.locator("[data-stale=true]")).to_have_count(0)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
 
 
 def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit) -> None:
@@ -36,6 +44,7 @@ def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit
     page.get_by_role("button", name="Cancel").first.click()
     expect(page.get_by_text(re.compile("^Cancelled"))).to_be_visible(timeout=FIRST_POINT)
 
+    at_rest(page)
     click_cell(page, "conv1")
     expect(page).to_have_url(re.compile("layer=conv1(&|$)"))
     expect(page.get_by_text("What it is", exact=True)).to_be_visible()
@@ -44,6 +53,7 @@ def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit
     tile = page.locator(".stPlotlyChart .slicetext").filter(has_text="conv2").last
     tile.click(force=True)  # the text lets clicks through to its tile
     expect(page).to_have_url(re.compile("layer=[^&]*conv2"))
+    at_rest(page)  # until then the buttons below are those of the layer before
     chosen = address_of(page, "layer")
     assert chosen.endswith("conv2")
     page.get_by_role("button", name="Protect", exact=True).click()
