@@ -18,7 +18,8 @@ def test_a_model_and_a_data_set_are_looked_at_and_a_folder_is_chosen(visit: Visi
     expect(page).not_to_have_url(re.compile("item=digits_vit"), timeout=SLOW)
     page.locator(".st-key-show").get_by_role("radio", name="Data sets").click()
     expect(details.get_by_role("img", name=re.compile("Test image of the class"))).to_have_count(12, timeout=SLOW)
-    shared = visit(page.url)  # the address alone shows the same
+    expect(page).to_have_url(re.compile("show=Data"))
+    shared = visit(page.evaluate("location.href"))  # the address alone shows the same
     expect(shared.locator(".st-key-library-details").get_by_text("719 are scored")).to_be_visible(timeout=SLOW)
     (tmp_path / "imagenette2").mkdir()
     field = shared.get_by_role("textbox", name="Folder on the server's machine")
