@@ -12,12 +12,12 @@ class ModelInfo:
     Attributes:
         name: Registry key; the factory's name.
         title: Name for people.
-        task: "image_classification" or "language_modeling".
+        task: "image_classification", "language_modeling" or "text_classification".
         dataset: Data set it is scored on by default.
         input_shape: Without the batch dimension.
         input_dtype: "float32" or "int64".
         num_classes: Classes, or size of the vocabulary.
-        family: "cnn" or "transformer".
+        family: "cnn", "transformer" or "mlp".
         description: One sentence.
         source: Where the weights come from.
         license: Licence of the weights.

@@ -1,40 +1,23 @@
 """A compact convolutional transformer: convolutions make the tokens, transformer blocks mix them."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from models.architectures.transformer import Block
+from models.architectures.transformer import VisionTransformer
 from models.registry import ModelInfo, register_model
 
 
-class ConvolutionalTransformer(nn.Module):
-    """Three normalised convolutions, transformer blocks and the mean over tokens (Hassani et al., arXiv 2104.05704).
+class ConvolutionalTransformer(VisionTransformer):
+    """A vision transformer with three normalised convolutions as its stem (Hassani et al., arXiv 2104.05704).
 
-    Convolutions bring what a transformer would have to learn from many images: neighbours belong together.
-
-    Args:
-        channels: Input channels.
-        size: Image height and width, a multiple of 4; tokens are (size / 4)^2.
-        width: Residual width.
-        depth: Blocks.
-        heads: Heads per block.
-        num_classes: Classes.
+    They bring what a transformer would have to learn from many images: neighbours belong together.
     """
 
-    def __init__(self, channels: int, size: int, width: int, depth: int, heads: int, num_classes: int) -> None:
-        super().__init__()
+    def make_stem(self, channels: int, width: int) -> nn.Sequential:
+        """Convolutions of a third, two thirds and the whole of the width."""
         third = width // 3
-        self.stem = nn.Sequential(
+        return nn.Sequential(
             _convolution(channels, third, 1), _convolution(third, 2 * third, 2), _convolution(2 * third, width, 2)
         )
-        self.position = nn.Parameter(torch.randn(1, (size // 4) ** 2, width) * 0.02)
-        self.blocks = nn.Sequential(*(Block(width, heads, causal=False) for _ in range(depth)))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = self.stem(x).flatten(2).transpose(1, 2) + self.position
-        return self.head(self.norm(self.blocks(tokens)).mean(1))
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:

@@ -80,13 +80,15 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, channels: int, size: int, width: int, depth: int, heads: int, num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(width // 2, width, 3, 2, 1)
-        )
+        self.stem = self.make_stem(channels, width)
         self.position = nn.Parameter(torch.randn(1, (size // 4) ** 2, width) * 0.02)
         self.blocks = nn.Sequential(*(Block(width, heads, causal=False) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_classes)
+
+    def make_stem(self, channels: int, width: int) -> nn.Sequential:
+        """What makes tokens of an image: (N, channels, H, W) to (N, width, H / 4, W / 4)."""
+        return nn.Sequential(nn.Conv2d(channels, width // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(width // 2, width, 3, 2, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.stem(x).flatten(2).transpose(1, 2) + self.position
