@@ -13,12 +13,14 @@ WORKERS = 120_000
 
 
 def pick(page: Page, label: str, option: str) -> None:
-    """Choose from a list; once more where the redraw after the field before it has closed the list."""
+    """Choose from a list; again where the redraw after the field before it has closed the list."""
     field = page.get_by_role("combobox", name=re.compile(label))
-    for patience in (5_000, 5_000, 60_000):
+    for _ in range(12):
+        field.click()
+        field.fill("")  # a field that keeps its text does not open its list again
         field.fill(option)
         try:
-            page.get_by_role("option", name=option, exact=True).click(timeout=patience)
+            page.get_by_role("option", name=option, exact=True).click(timeout=5_000)
         except TimeoutError:
             continue
         return
