@@ -70,7 +70,7 @@ def show_pin(key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="pin"):
         st.button(
             "Unpin" if pinned else "Pin for comparison", key="pin-this", icon=":material/push_pin:",
-            on_click=partial(toggle, key),
+            on_click=partial(unpin if pinned else pin, key),  # what it says, even if a redraw has it run twice
             help=f"Two to {MOST_PINS} pinned results stand side by side on the Compare page",
         )
         if own:

@@ -58,9 +58,9 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
             st.button(label, key="resume", icon=":material/play_arrow:", on_click=partial(_resume, view))
             st.caption(("Cancelled. " if progress.cancelled else "") + counts, width="stretch")
         elif progress.refining:
-            st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
+            st.caption(f"{counts or 'Measured'}; the intervals of {progress.refining} points are being tightened.")
         else:
-            st.caption(f"{counts}, all measured.")
+            st.caption(f"{counts}, all measured." if counts else "All measured.")
 
 
 def _resume(view: View) -> None:
