@@ -8,12 +8,15 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
+from scipy.linalg.blas import ssyrk
 from torch import Tensor, nn
 
 from compression.calibration.batches import batch_for
@@ -27,7 +30,7 @@ _ROWS, _ROWS_OF_WIDE, _WIDE = 32_768, 8_192, 1_024
 _BATCH = 32
 _LARGEST = 4608
 _DAMPING = 0.01
-_UNFOLDED = 2**25
+_LOOK_SECONDS = 0.2
 _cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
 
 
@@ -40,15 +43,40 @@ def original_hessians(context: CompressionContext) -> dict[str, Tensor]:
     """
     key = (context.model_key, context.data_key)
     if key not in _cache:
-        path = _path(context)
-        if path is not None and path.is_file():
-            _cache[key] = load_file(path)
-        else:
-            _cache[key] = collect_hessians(context.original, context.calibration_inputs, context)
-            _save(_cache[key], path)
+        _cache[key] = _read_or_collect(context)
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
     return _cache[key]
+
+
+def _read_or_collect(context: CompressionContext) -> dict[str, Tensor]:
+    """From disk; where they are not there yet, one process collects them and the others wait for it."""
+    path = _path(context)
+    if path is None:
+        return collect_hessians(context.original, context.calibration_inputs, context)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock"), context):
+            if not path.is_file():
+                found = collect_hessians(context.original, context.calibration_inputs, context)
+                _save(found, path)
+                return found
+    return load_file(path)
+
+
+@contextmanager
+def _locked(path: Path, context: CompressionContext) -> Iterator[None]:
+    """Hold a lock between processes; a cancel ends the wait for it."""
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_LOOK_SECONDS)
+        except Timeout:
+            context.check_cancelled()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fitting_hessian(fqn: str, model: nn.Module, context: CompressionContext) -> Tensor | None:
@@ -84,12 +112,10 @@ def _path(context: CompressionContext) -> Path | None:
     return context.cache_dir / "hessians" / f"{name}.safetensors"
 
 
-def _save(hessians: dict[str, Tensor], path: Path | None) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        save_file(hessians, draft)
-        draft.replace(path)
+def _save(hessians: dict[str, Tensor], path: Path) -> None:
+    draft = path.with_suffix(f".{os.getpid()}.part")
+    save_file(hessians, draft)
+    draft.replace(path)
 
 
 @torch.inference_mode()
@@ -116,8 +142,7 @@ def collect_hessians(
 
         def before(module: Any, args: tuple[Tensor, ...], fqn: str = fqn) -> None:
             x = input_rows(module, args[0], max(1, _rows(module.weight[0].numel()) * size // len(inputs)))
-            product = x @ x.transpose(-1, -2)
-            sums[fqn] = sums[fqn] + product if fqn in sums else product
+            sums[fqn] = _with_outer_products(sums.get(fqn), x)
             rows[fqn] = rows.get(fqn, 0) + x.shape[-1]
 
         handles.append(layer.register_forward_pre_hook(before))
@@ -129,7 +154,18 @@ def collect_hessians(
     finally:
         for handle in handles:
             handle.remove()
-    return {fqn: (2.0 / rows[fqn]) * total.clone() for fqn, total in sums.items()}
+    return {fqn: (2.0 / rows[fqn]) * (total.triu() + total.triu(1).mT) for fqn, total in sums.items()}
+
+
+def _with_outer_products(total: Tensor | None, x: Tensor) -> Tensor:
+    """A sum of outer products (K, K) with those of the columns (K, n) added; only its upper half is complete."""
+    if x.ndim == 3:
+        return x @ x.mT if total is None else total.add_(x @ x.mT)
+    if total is None:
+        total = x.new_zeros(len(x), len(x)).t()
+    return torch.from_numpy(
+        ssyrk(1.0, x.t().contiguous().numpy().T, 1.0, total.numpy(), lower=0, overwrite_c=1)
+    )
 
 
 def _rows(inputs: int) -> int:
@@ -147,19 +183,23 @@ def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:
         x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode), (0, 0)
     else:
         padding = layer.padding
-    picked = torch.cat(list(_picked_columns(layer, x, padding, limit)), 1)
+    picked = _picked_columns(layer, x, padding, limit)
     return picked if layer.groups == 1 else picked.unflatten(0, (layer.groups, -1))
 
 
-def _picked_columns(layer: nn.Conv2d, x: Tensor, padding: Any, limit: int) -> Iterator[Tensor]:
-    """Of the unfolded inputs (K, positions of all images) an even share, a few images at a time: they are large."""
-    once = max(1, _UNFOLDED // max(1, layer.kernel_size[0] * layer.kernel_size[1] * x[0].numel()))
-    for start in range(0, len(x), once):
-        columns = F.unfold(x[start : start + once], layer.kernel_size, layer.dilation, padding, layer.stride)
-        step = -(-len(x) * columns.shape[2] // limit)
-        offset = torch.arange(start, start + len(columns))[:, None] % step
-        chosen = (torch.arange(columns.shape[2])[None] + offset) % step == 0
-        yield columns.transpose(0, 1)[:, chosen]
+def _picked_columns(layer: nn.Conv2d, x: Tensor, padding: Any, limit: int) -> Tensor:
+    """Of the unfolded inputs an even share, (K, n): only the positions picked are copied, few of many."""
+    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0])).movedim(1, 3)
+    height, width, channels = padded.shape[1:]
+    (rows, columns), (down, right), (deep, wide) = layer.kernel_size, layer.stride, layer.dilation
+    tops = torch.arange(0, height - deep * (rows - 1), down) * width
+    corners = (tops[:, None] + torch.arange(0, width - wide * (columns - 1), right)).flatten()
+    step = -(-len(x) * len(corners) // limit)
+    image, corner = ((torch.arange(len(corners)) + torch.arange(len(x))[:, None]) % step == 0).nonzero(as_tuple=True)
+    kernel = (torch.arange(rows)[:, None] * deep * width + torch.arange(columns) * wide).flatten()
+    places = (image * height * width + corners[corner])[:, None] + kernel
+    picked = padded.reshape(-1, channels).index_select(0, places.flatten())
+    return picked.unflatten(0, places.shape).transpose(1, 2).flatten(1).t()
 
 
 def damped(hessian: Tensor) -> Tensor:

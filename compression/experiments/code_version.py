@@ -12,7 +12,7 @@ _NUMERIC_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "torch-prunin
 _PRESENTATION = (
     "service.py", "pareto.py", "report.py", "engine.py", "__main__.py", "status.py", "sweep.py", "behaviour.py",
     "jobs.py", "lifeline.py", "locations.py", "commands.py", "export.py", "graphs.py", "code_version.py",
-    "downloads.py", "cores.py",
+    "downloads.py", "cores.py", "workers.py",
     "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
     "side_work.py", "comparisons.py",
     "wording.py", "pace.py",

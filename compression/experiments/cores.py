@@ -11,10 +11,10 @@ def core_count() -> int:
 
 
 def worker_count() -> int:
-    """Processes that compress and score: one core is left for timing."""
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 2) - 1))
+    """Processes that compress and score; they yield to the one that times, which needs a core now and then."""
+    return min(_MOST_WORKERS, core_count())
 
 
 def scoring_threads() -> int:
-    """Threads of one process that scores large images; accuracy is no timing, so idle cores may help."""
-    return max(1, -(-core_count() // worker_count()))
+    """Threads of one process that scores large images; accuracy is no timing, so cores that idle may help."""
+    return -(-core_count() // max(1, worker_count() - 1))

@@ -1,39 +1,19 @@
-"""Worker processes that carry jobs out, on dask.distributed.
-
-Streamlit makes the page script ``__main__``, inside which ``LocalCluster(processes=True)`` refuses to start; a
-`SubprocessCluster` does not import ``__main__`` and works from a page, a test and the command line alike. One
-worker is tagged for timing, so that nothing else runs in the process that times.
-"""
+"""Jobs that worker processes carry out, on dask.distributed: queued by priority, in stages, cancelled."""
 
 import itertools
 import json
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 from distributed import Client, Future
-from distributed.deploy.spec import SpecCluster
-from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
 
-from compression.experiments import jobs, lifeline
-from compression.experiments.code_version import CODE_VERSION, code_version
+from compression.experiments import jobs
 from compression.experiments.cores import worker_count
+from compression.experiments.workers import LocalWorkers
 
-_ROOT = Path(__file__).resolve().parents[2]
 _COMPUTE, _TIMING = {"compute": 1}, {"timing": 1}
 _LOWER = {"quick": 0, "full": 1000}
-_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**29), "MALLOC_MMAP_THRESHOLD_": str(2**28)}
-
-
-def _worker(name: str, resource: dict[str, int], scratch: Path) -> dict[str, Any]:
-    keywords = {
-        "nthreads": 1, "name": name, "resources": resource, "memory_limit": 0, "host": "127.0.0.1",
-        "local_directory": str(scratch), "silence_logs": logging.WARNING,
-    }
-    return {"cls": SubprocessWorker, "options": {"worker_kwargs": keywords}}
 
 
 class Engine:
@@ -41,56 +21,19 @@ class Engine:
 
     Args:
         root: The result store's folder.
-        address: Address of an existing scheduler; a local cluster is started when None.
-        compute_workers: Local workers that compress and score; by default the cores less one, at most four.
+        address: Address of an existing scheduler; worker processes are started here when None.
+        compute_workers: Local workers that compress and score; by default one for each core, at most four.
     """
 
     def __init__(self, root: Path, address: str | None = None, compute_workers: int | None = None) -> None:
         root = root.resolve()
         root.mkdir(parents=True, exist_ok=True)
         self._root = str(root)
-        self._cluster: SpecCluster | None = None
         self.compute_workers = compute_workers or worker_count()
-        if address is None:
-            paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-            os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-            os.environ[CODE_VERSION] = code_version()
-            os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
-            for name, value in _KEEP_MEMORY.items():  # dask's choice makes each tensor a system call: half as fast
-                os.environ.setdefault(name, value)
-            names = [f"compute-{i}" for i in range(self.compute_workers)]
-            workers = {name: _worker(name, _COMPUTE, root / "scratch") for name in names}
-            workers["timing"] = _worker("timing", _TIMING, root / "scratch")
-            logging.getLogger("distributed.deploy.subprocess").setLevel(logging.WARNING)  # else whole command lines
-            keywords = {"dashboard": False, "host": "127.0.0.1", "port": 0}
-            scheduler = {"cls": SubprocessScheduler, "options": {"scheduler_kwargs": keywords}}
-            self._cluster = SpecCluster(scheduler=scheduler, workers=workers, name="compression")
-            self._client = Client(self._cluster, set_as_default=False)
-            self._tie_workers()
-        else:
-            self._client = Client(address, set_as_default=False)
+        self._local = None if address else LocalWorkers(root, self.compute_workers, _COMPUTE, _TIMING)
+        self._client = self._local.client if self._local else Client(address, set_as_default=False)
         self._futures: dict[str, list[Future]] = {}
         self._turns = itertools.count()
-        self._warm = self._warm_up()
-
-    def _warm_up(self) -> list[Future]:
-        """Have the workers import and prepare; the timing one last, as the first point needs it last."""
-        ready: list[Future] = []
-        names = [] if self._cluster is None else sorted(self._cluster.workers)
-        for name in names:
-            times = name == "timing"
-            ready.append(self._client.submit(
-                jobs.warm_up, self._root, times, ready[:] if times else [], key=f"warm-{name}", workers=[name],
-                pure=False,
-            ))
-        return ready
-
-    def _tie_workers(self) -> None:
-        """Workers, their nannies and the scheduler leave with this process, even if it is killed."""
-        own = (os.getpid(), psutil.Process().create_time())
-        self._client.run_on_scheduler(lifeline.follow, *own)
-        self._client.run(lifeline.follow, *own)
-        self._client.run(lifeline.follow, *own, nanny=True)
 
     def submit(
         self, key: str, recipe: Mapping[str, Any], priority: int = 0,
@@ -201,7 +144,8 @@ class Engine:
 
     def close(self) -> None:
         """Stop the workers."""
-        self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        if self._local is not None:
+            self._local.close()
+        else:
+            self._client.close()
 

@@ -26,16 +26,20 @@ def assign_with_feedback(
     groups = len(batched)
     ascending = entries.double()
     middles = (ascending[1:] + ascending[:-1]) / 2
-    factor = (torch.ones(weight.shape[0]) if scale is None else scale).double().unflatten(0, (groups, -1))
-    factor = torch.where(factor == 0, 1.0, factor)
-    allowed, bounds, scales = ascending.numpy(), middles.numpy(), factor.numpy()
+    allowed, bounds = ascending.numpy(), middles.numpy()
+    factor = None if scale is None else torch.where(scale == 0, 1.0, scale.double()).unflatten(0, (groups, -1))
+    scales = None if factor is None else factor.numpy()
 
     def round_column(values: np.ndarray, index: np.ndarray) -> np.ndarray:
         del index
-        return allowed[np.searchsorted(bounds, values / scales)] * scales
+        if scales is None:
+            return allowed[bounds.searchsorted(values)]
+        return allowed[bounds.searchsorted(values / scales)] * scales
 
     zeros = None if fixed is None else fixed.flatten(1).unflatten(0, (groups, -1))
-    rounded = round_with_feedback(rows, batched, round_column, zeros) / factor[..., None]
+    rounded = round_with_feedback(rows, batched, round_column, zeros)
+    if factor is not None:
+        rounded = rounded / factor[..., None]
     return torch.bucketize(rounded.flatten(0, 1).reshape(weight.shape).contiguous(), middles)
 
 
@@ -50,12 +54,13 @@ def refit_entries(weight: Tensor, indices: Tensor, count: int, hessian: Tensor, 
         keep_zero: Entry that stays exactly zero, or None.
 
     Returns:
-        float64 (k,).
+        float64 (k,); the product with the Hessian is taken in float32.
     """
     rows, batched = grouped(weight.double(), hessian)
     chosen = indices.flatten(1).unflatten(0, (len(batched), -1))
-    picks = torch.nn.functional.one_hot(chosen, count).double()
-    weighted = torch.einsum("gjk,grkc->grjc", batched, picks)
+    picks = torch.nn.functional.one_hot(chosen, count).float()
+    weighted = torch.einsum("gjk,grkc->grjc", batched.float(), picks).double()  # nearly all of the work
+    picks = picks.double()
     matrix = torch.einsum("grjc,grjd->cd", picks, weighted)
     target = torch.einsum("grjc,grj->c", weighted, rows)
     if keep_zero is not None:

@@ -28,40 +28,46 @@ def weighted_kmeans(values: Tensor, weights: Tensor, clusters: int, zero: bool =
     order = torch.argsort(values)
     ordered, mass = values[order].double(), weights[order].double().clamp(min=0)
     mass = mass + mass.mean().clamp(min=1e-30) * 1e-6
-    total = torch.cat([torch.zeros(1, dtype=torch.float64), mass.cumsum(0)])
-    moment = torch.cat([torch.zeros(1, dtype=torch.float64), (mass * ordered).cumsum(0)])
+    total = np.concatenate([[0.0], mass.cumsum(0).numpy()])
+    moment = np.concatenate([[0.0], (mass * ordered).cumsum(0).numpy()])
     if clusters <= _EXACT_CLUSTERS:
         entries = _best_start(ordered, total, moment, clusters)
     else:
-        entries = _even_start(ordered, clusters)
+        entries = _even_start(ordered, clusters).numpy()
+    return torch.from_numpy(np.unique(_refined(entries, ordered.numpy(), total, moment, zero)))
+
+
+def _refined(
+    entries: np.ndarray, ordered: np.ndarray, total: np.ndarray, moment: np.ndarray, zero: bool
+) -> np.ndarray:
+    """Lloyd's iterations; in NumPy, whose cost per call is smaller, as the arrays are."""
     for _ in range(_ITERATIONS):
         if zero:
-            entries[entries.abs().argmin()] = 0.0
-        borders = torch.searchsorted(ordered, (entries[1:] + entries[:-1]) / 2)
-        edges = torch.cat([torch.zeros(1, dtype=torch.long), borders, torch.tensor([len(ordered)])])
-        inside = total[edges[1:]] - total[edges[:-1]]
-        sums = moment[edges[1:]] - moment[edges[:-1]]
-        moved = torch.where(inside > 0, sums / inside.clamp(min=1e-300), entries)
-        if torch.equal(moved, entries):
+            entries[np.abs(entries).argmin()] = 0.0
+        borders = ordered.searchsorted((entries[1:] + entries[:-1]) / 2)
+        edges = np.concatenate([[0], borders, [len(ordered)]])
+        inside, sums = np.diff(total[edges]), np.diff(moment[edges])
+        moved = np.where(inside > 0, sums / np.maximum(inside, 1e-300), entries)
+        if np.array_equal(moved, entries):
             break
-        entries = moved.sort().values
+        entries = np.sort(moved)
     if zero:
-        entries[entries.abs().argmin()] = 0.0
-    return entries.unique()
+        entries[np.abs(entries).argmin()] = 0.0
+    return entries
 
 
-def _best_start(ordered: Tensor, total: Tensor, moment: Tensor, clusters: int) -> Tensor:
+def _best_start(ordered: Tensor, total: np.ndarray, moment: np.ndarray, clusters: int) -> np.ndarray:
     """Means of the best division into intervals, found over groups of neighbouring values."""
     if len(ordered) <= _EXACT_POINTS:
         borders = torch.arange(len(ordered) + 1)
     else:
         inner = torch.searchsorted(ordered, _even_start(ordered, _EXACT_POINTS - 1)).unique()
         borders = torch.cat([torch.zeros(1, dtype=torch.long), inner, torch.tensor([len(ordered)])]).unique()
-    mass, sums = total[borders].numpy(), moment[borders].numpy()
+    mass, sums = total[borders.numpy()], moment[borders.numpy()]
     inside = mass[None, :] - mass[:, None]
     gain = np.where(inside > 0, (sums[None, :] - sums[:, None]) ** 2 / np.where(inside > 0, inside, 1.0), -np.inf)
     edges = _best_division(gain, min(clusters, len(borders) - 1))
-    return torch.from_numpy((sums[edges[1:]] - sums[edges[:-1]]) / (mass[edges[1:]] - mass[edges[:-1]]))
+    return (sums[edges[1:]] - sums[edges[:-1]]) / (mass[edges[1:]] - mass[edges[:-1]])
 
 
 def _best_division(gain: np.ndarray, parts: int) -> np.ndarray:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from torch import Tensor, nn
 
 from compression.calibration import hessian as module
 from compression.calibration.hessian import collect_hessians, damped, fitting_hessian, input_rows, original_hessians
+from compression.errors import CancelledError
 from compression.solvers import factors
 from compression.solvers.factors import ordered_factor, remembered, upper_factor
 from tests.solvers.problems import layer
@@ -90,7 +92,7 @@ def test_disk_cache_is_written_once_and_read_back(tmp_path: Path, monkeypatch: p
     context = subject("depthwise", cache_dir=tmp_path, model_key="on disk").context
     first = original_hessians(context)
     assert original_hessians(context) is first
-    assert [p.suffix for p in (tmp_path / "hessians").iterdir()] == [".safetensors"]
+    assert sorted(p.suffix for p in (tmp_path / "hessians").iterdir()) == [".lock", ".safetensors"]
     monkeypatch.setattr(module, "_cache", type(module._cache)())
     monkeypatch.setattr(module, "collect_hessians", None)  # a second pass over the data would fail
     again = original_hessians(context)
@@ -98,6 +100,38 @@ def test_disk_cache_is_written_once_and_read_back(tmp_path: Path, monkeypatch: p
     assert all(torch.equal(again[fqn], first[fqn]) for fqn in first)
     with pytest.raises(TypeError):
         original_hessians(subject("depthwise", cache_dir=tmp_path, model_key="another").context)
+
+
+def test_one_process_collects_and_the_others_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = original_hessians(subject("depthwise", cache_dir=tmp_path, model_key="waited for").context)
+    kept = next((tmp_path / "hessians").glob("*.safetensors"))
+    aside = kept.rename(tmp_path / "aside")
+    monkeypatch.setattr(module, "_cache", type(module._cache)())
+    monkeypatch.setattr(module, "collect_hessians", None)  # a second pass over the data would fail
+    looks: list[bool] = []
+
+    def look() -> bool:  # after the first look the other process is done
+        if not looks:
+            aside.rename(kept)
+            other.release()
+        looks.append(True)
+        return False
+
+    other = FileLock(kept.with_suffix(".lock"))
+    other.acquire()
+    context = subject("depthwise", cache_dir=tmp_path, model_key="waited for", cancelled=look).context
+    again = original_hessians(context)
+    assert looks
+    assert all(torch.equal(again[fqn], first[fqn]) for fqn in first)
+
+
+def test_a_cancel_ends_the_wait_for_another_process(tmp_path: Path) -> None:
+    context = subject("depthwise", cache_dir=tmp_path, model_key="cancelled", cancelled=lambda: True).context
+    path = module._path(context)
+    assert path is not None
+    path.parent.mkdir()
+    with FileLock(path.with_suffix(".lock")), pytest.raises(CancelledError):
+        original_hessians(context)
 
 
 def test_hessian_fits_only_an_unchanged_shape() -> None:
