@@ -10,6 +10,7 @@ import streamlit as st
 from compression.experiments import InputError, ModelInfo, has_weights
 from compression.experiments.search.records import SearchSummary
 from pages.components import backend
+from pages.components.address import get, put
 from pages.components.search_actions import SEARCH, go_on_to_explore, open_search
 from pages.components.search_form import show_form, worded
 from pages.components.search_view import pace_of, show_search
@@ -26,17 +27,18 @@ def page() -> None:
     st.subheader("Search", anchor=False)
     service = backend.service()
     go_on_to_explore()
-    name = st.query_params.get(SEARCH) or st.session_state.get(SEARCH, "")
+    name = get(SEARCH) or st.session_state.get(SEARCH, "")
     record = service.searches.read(name) if name else None
     if record is not None:
-        st.session_state[SEARCH] = st.query_params[SEARCH] = name
+        st.session_state[SEARCH] = name
+        put(SEARCH, name)
         every = pace_of(record)
         st.fragment(show_search, run_every=every)(service, name, every)
         return
     if name:
         st.warning(f"search: {name!r} is not here; it may have been deleted.")
         st.session_state[SEARCH] = ""
-        st.query_params.pop(SEARCH, None)
+        put(SEARCH, "")
     models = [info for info in service.models() if has_weights(info.name)]
     if not models:
         st.error("No model can be loaded: train one with `python -m models.train digits_resnet`.")

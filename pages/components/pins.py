@@ -5,6 +5,8 @@ from functools import partial
 
 import streamlit as st
 
+from pages.components.address import get, put
+
 PINS = "pins"
 MOST_PINS = 4
 _SESSION = "pinned-results"
@@ -12,13 +14,14 @@ _SESSION = "pinned-results"
 
 def pins() -> list[str]:
     """Keys of the pinned results. The address goes first; without it what was pinned on another page."""
-    if PINS in st.query_params:
-        keys = unique(st.query_params[PINS].split(","))
+    told = get(PINS)
+    if told:
+        keys = unique(told.split(","))
         st.session_state[_SESSION] = keys
         return keys
     keys = list(st.session_state.get(_SESSION, []))
     if keys:
-        st.query_params[PINS] = ",".join(keys)
+        put(PINS, ",".join(keys))
     return keys
 
 
@@ -26,10 +29,7 @@ def set_pins(keys: Iterable[str]) -> None:
     """Pin these results and no others."""
     kept = unique(keys)
     st.session_state[_SESSION] = kept
-    if kept:
-        st.query_params[PINS] = ",".join(kept)
-    elif PINS in st.query_params:
-        del st.query_params[PINS]
+    put(PINS, ",".join(kept))
 
 
 def unique(keys: Iterable[str]) -> list[str]:

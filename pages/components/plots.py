@@ -14,9 +14,9 @@ from pages.components.formats import recipe_lines
 from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
 from pages.components.palette import Theme
 from pages.components.pins import show_pin
-from pages.components.state import POINT, RESULT
+from pages.components.state import RESULT
 from pages.components.training import show_trainings
-from pages.components.view import View, select
+from pages.components.view import View, select, selection
 
 _DEFAULTS = {"Left": "size_bytes", "Right": "latency_ms_p50"}
 _CLICKED, _ROW = "clicked", "row-chosen"
@@ -130,7 +130,7 @@ def _take(key: str) -> None:
 
 def _draw(view: View, marks: Sequence[Mark], axes: Axes) -> None:
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
-    chosen = st.query_params.get(POINT)
+    chosen = selection() or None
     baseline = next((mark.figures for mark in marks if mark.kind == "baseline"), None)
     inside = {mark.id for mark in marks if within(mark, axes.limits)} if axes.limits else None
     asides = {curve.technique for curve in view.plan.curves if curve.aside}

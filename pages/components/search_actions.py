@@ -9,6 +9,7 @@ import streamlit as st
 from compression.experiments import InputError, has_weights, recipe_from_dict
 from compression.experiments.search.records import SearchRecord, TrialRecord
 from pages.components import search_form
+from pages.components.address import get, put
 from pages.components.exchange import address_values
 from pages.components.state import MODEL, POINT, widget_values
 
@@ -46,15 +47,26 @@ def show_trouble() -> None:
 
 def open_search(name: str) -> None:
     """Show a search; its name is the address."""
-    st.session_state[SEARCH] = st.query_params[SEARCH] = name
-    st.query_params.pop(POINT, None)
+    st.session_state[SEARCH] = name
+    put(SEARCH, name)
+    select_trial("")
 
 
 def leave() -> None:
     """Show the form and the list again."""
     st.session_state[SEARCH] = ""
-    for key in (SEARCH, POINT):
-        st.query_params.pop(key, None)
+    put(SEARCH, "")
+    select_trial("")
+
+
+def selected_trial() -> str:
+    """Key of the trial in focus, empty where none is."""
+    return get(POINT, SEARCH)
+
+
+def select_trial(key: str) -> None:
+    """Put a trial in focus, or none; it is part of the address."""
+    put(POINT, key, SEARCH)
 
 
 def ask_again(record: SearchRecord) -> None:

@@ -9,8 +9,8 @@ from compression.experiments.search.records import SearchRecord, TrialRecord
 from pages.components.cards import show_cards
 from pages.components.formats import recipe_label, recipe_lines
 from pages.components.pins import MOST_PINS, PINS, pin, pins, unpin
-from pages.components.search_actions import button, leave_for_explore
-from pages.components.state import POINT, RESULT
+from pages.components.search_actions import button, leave_for_explore, select_trial, selected_trial
+from pages.components.state import RESULT
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def show_chosen(service: "Service", record: SearchRecord) -> None:
     """The selected trial as an ordinary result: its cards, and the ways on."""
-    key = st.query_params.get(POINT)
+    key = selected_trial()
     trial = next((own for own in record.trials if own.key == key), None)
     if trial is None:
         if record.front:
@@ -55,7 +55,7 @@ def _show_actions(service: "Service", trial: TrialRecord) -> None:
             "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: trial.key},
             help="Files, report, model card, other runtimes, and what reproduces it",
         )
-        button("Clear selection", "clear", ":material/close:", partial(st.query_params.pop, POINT, None))
+        button("Clear selection", "clear", ":material/close:", partial(select_trial, ""))
 
 
 def _show_pins(record: SearchRecord) -> None:

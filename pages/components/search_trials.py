@@ -9,9 +9,9 @@ import streamlit as st
 
 from compression.experiments.search.records import SearchRecord
 from pages.components.palette import Theme
+from pages.components.search_actions import select_trial, selected_trial
 from pages.components.search_charts import front_figure, hidden_below, volume_figure
 from pages.components.search_words import SAMPLE_REMARK, front_table, trial_table, trials
-from pages.components.state import POINT
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -22,7 +22,7 @@ _FIGURES = "search-figures"
 
 def show_plots(record: SearchRecord) -> None:
     """Trials by accuracy and size, and by accuracy and latency."""
-    chosen = st.query_params.get(POINT)
+    chosen = selected_trial() or None
     whole = bool(st.session_state.get(WHOLE, st.query_params.get(WHOLE) == "true"))
     for column, cost, title in zip(st.columns(2), ("size", "latency"), ("packed size", "latency"), strict=True):
         make = partial(front_figure, record, cost, selected=chosen, whole=whole, theme=_theme())
@@ -86,13 +86,13 @@ def _take_click(key: str) -> None:
     points = st.session_state[key].selection.points
     if points and points[0].get("customdata"):
         data = points[0]["customdata"]
-        st.query_params[POINT] = data[0] if isinstance(data, list) else data
+        select_trial(str(data[0] if isinstance(data, list) else data))
 
 
 def _take_row(key: str, ids: list[str]) -> None:
     rows = st.session_state[key].selection.rows
     if rows and rows[0] < len(ids):
-        st.query_params[POINT] = ids[rows[0]]
+        select_trial(ids[rows[0]])
 
 
 def _theme() -> Theme:

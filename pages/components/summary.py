@@ -10,9 +10,9 @@ from pages.components.cards import show_cards
 from pages.components.changes import ask
 from pages.components.formats import baseline_line, recipe_label
 from pages.components.jobs import Progress, curve_progress
-from pages.components.state import POINT, widget_values
+from pages.components.state import widget_values
 from pages.components.training import show_running
-from pages.components.view import View, clear_selection, pace_of
+from pages.components.view import View, clear_selection, pace_of, selection
 
 _NO_BASELINE = "fp32: not measured yet; the uncompressed model is measured first"
 
@@ -76,7 +76,7 @@ def _show_focus(view: View, focus: ExperimentResult | None) -> None:
     if focus is None:
         st.caption("The current recipe has not been measured yet.")
         return
-    if POINT in st.query_params:
+    if selection():
         _show_selection(view, focus)
     elif view.plan.invitation:
         shown = f" Until then: what **{view.plan.curves[0].title.lower()}** does to this model."

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import streamlit as st
-
 from compression.experiments import ExperimentResult, JobStatus, Technique
+from pages.components.address import get, put
 from pages.components.charts import Mark, at_one_pace, mark_of
 from pages.components.jobs import Progress, Tracker, progress_of, result_of
 from pages.components.plan import Plan
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _FAST, _SLOW = 0.5, 2.0
+_PAGE = "explore"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class View:
 
     def focus(self, statuses: Mapping[str, JobStatus]) -> ExperimentResult | None:
         """The selected point, else the current recipe."""
-        chosen = st.query_params.get(POINT)
+        chosen = selection()
         result = self.service.result(chosen) if chosen else None
         own = self.plan.current
         if result is not None and (result.recipe["model"], result.recipe["dataset"]) == (own.model, own.dataset):
@@ -83,12 +83,17 @@ def pace_of(progress: Progress) -> float | None:
     return _SLOW if progress.refining or progress.cancelled or progress.errors else None
 
 
+def selection() -> str:
+    """The point in focus, empty where none is."""
+    return get(POINT, _PAGE)
+
+
 def select(key: str) -> None:
     """Put a point in focus; it is part of the address."""
-    st.query_params[POINT] = key
+    put(POINT, key, _PAGE)
 
 
 def clear_selection() -> None:
     """Put the current recipe in focus again."""
-    if POINT in st.query_params:
-        del st.query_params[POINT]
+    if selection():
+        put(POINT, "", _PAGE)

@@ -13,6 +13,7 @@ from compression.experiments.search.records import SearchRecord
 from compression.experiments.search.searches import Searches
 from compression.experiments.search.spec import Limits, SearchSpec
 from models.datasets import list_datasets
+from pages.components import address
 from pages.components.search_form import form_values
 from tests.experiments.search.laboratories import FakeLaboratory
 
@@ -167,7 +168,10 @@ def test_a_search_goes_on_after_a_restart(
     again.close()
 
 
-def test_limits_out_of_reach_offer_the_nearest_and_to_search_anyway(app: AppTest, searches: Searches) -> None:
+def test_limits_out_of_reach_offer_the_nearest_and_to_search_anyway(
+    app: AppTest, searches: Searches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "LATE_SECONDS", 0.0)  # the way back is taken at once here
     record = finished(searches, OUT_OF_REACH)
     page = search_page(app, search=record.id)
     assert "Out of reach: at most 3.0 kB" in page.warning[0].value
@@ -197,7 +201,10 @@ def test_a_trial_is_chosen_pinned_and_opened_in_explore(app: AppTest, searches: 
     assert {key for key in TECHNIQUES if page.toggle(key=key).value} == used
 
 
-def test_earlier_searches_are_listed_reopened_repeated_and_deleted(app: AppTest, searches: Searches) -> None:
+def test_earlier_searches_are_listed_reopened_repeated_and_deleted(
+    app: AppTest, searches: Searches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "LATE_SECONDS", 0.0)  # the way back is taken at once here
     first, second = finished(searches), finished(searches, replace(SPEC, trials=3, limits=Limits(min_speedup=1.5)))
     page = search_page(app)
     opened = [key for key in (button.key for button in page.button) if key and key.startswith("open-")]

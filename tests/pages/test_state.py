@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compression.experiments import InputError, list_techniques, recipe_from_dict, recipe_to_dict, recipe_to_yaml
+from pages.components.address import Part
 from pages.components.exchange import read_recipe
 from pages.components.plan import make_plan
 from pages.components.state import (
@@ -149,3 +150,13 @@ def test_further_curves_lie_beside_the_recipe_and_hidden_ones_are_not_wanted() -
     added = together.curves[2].recipes[0].steps
     assert sorted(step.technique for step in added) == ["channel_pruning", "low_rank", "quantization"]
     assert added == in_suggested_order(added, list_techniques())
+
+
+def test_an_address_that_says_what_it_said_before_is_not_believed_for_a_while() -> None:
+    first = Part("a").changed("a", "b", 10.0)
+    second = first.changed("a", "c", 11.0)  # the browser has not learnt of the first change either
+    assert first.believed("a", 11.0) == first.believed("b", 11.0) == "b"
+    assert second.believed("a", 12.0) == second.believed("b", 12.0) == "c"
+    assert second.believed("d", 12.0) == "d", "a link is news"
+    assert second.believed("a", 60.0) == "a", "so is the way back in the history"
+    assert second.changed("c", "a", 12.0).believed("a", 12.5) == "a", "a choice may be taken back at once"

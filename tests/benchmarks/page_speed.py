@@ -1,0 +1,186 @@
+"""How fast the pages are in a browser beside many results: first paint, and whether large plots stay smooth.
+
+    python -m tests.benchmarks.page_speed [--results 1000]
+
+The results and the search are made-up records in a folder of their own: they are there to be drawn. Chromium is needed.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from compression.experiments.results import ExperimentResult
+from compression.experiments.search.searches import Searches
+from compression.experiments.search.spec import Limits, SearchSpec
+from compression.experiments.store import ResultStore, now
+from compression.recipe import Recipe
+from tests.e2e.conftest import CHROMIUM, Server
+from tests.experiments.search.laboratories import FakeLaboratory, synthetic_result
+
+MODEL, DATASET = "digits_resnet", "digits"
+TECHNIQUES = ("weight_pruning", "channel_pruning", "quantization", "low_rank", "weight_sharing")
+ROUNDS = 5
+HEADING = "[data-testid=stMain] :is(h1, h2, h3)"
+WATCH_FRAMES = """() => {
+    window.frames = []; let last = performance.now();
+    const look = now => { window.frames.push(now - last); last = now; requestAnimationFrame(look); };
+    requestAnimationFrame(look);
+}"""
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=int, default=1000)
+    count = parser.parse_args().results
+    if CHROMIUM is None:
+        sys.exit("no Chromium on the path (install chromium, or set CHROMIUM)")
+    with tempfile.TemporaryDirectory() as folder:
+        search, keys = _fill(Path(folder), count)
+        with _running(Path(folder)) as (server, browser):
+            _first_paints(server, browser, search, keys)
+            _plots(server, browser, search, keys)
+            _slider(server, browser)
+    return 0
+
+
+def _fill(root: Path, count: int) -> tuple[str, list[str]]:
+    """A search of so many trials and their results; returns its name and some keys."""
+    laboratory = FakeLaboratory()
+    searches = Searches(root, laboratory)
+    spec = SearchSpec(MODEL, DATASET, TECHNIQUES, Limits(max_accuracy_drop=30.0), trials=count, strategy="random")
+    name = searches.start(spec)
+    searches.wait(name, 3600)
+    record = searches.read(name)
+    searches.close()
+    if record is None or len(record.trials) < count:
+        raise RuntimeError(f"the search ended early: {record and record.message}")
+    store = ResultStore(root)
+    for recipe in (Recipe(MODEL, DATASET), *laboratory.recipes.values()):
+        store.put_result(replace(synthetic_result(recipe), created=now()))
+    results: list[ExperimentResult] = store.results()
+    store.close()
+    _show("results in the store, of these trials of one search", len(results), "")
+    return name, [result.key for result in results if result.recipe["steps"]][:4]
+
+
+@contextmanager
+def _running(root: Path) -> Iterator[tuple[Server, Browser]]:
+    server = Server(root)
+    server.start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            _visit(browser, server.url + "/library")  # the first page of a server also waits for its imports
+            time.sleep(15)  # and the worker processes start beside it
+            yield server, browser
+            browser.close()
+    finally:
+        server.stop()
+
+
+def _first_paints(server: Server, browser: Browser, search: str, keys: list[str]) -> None:
+    addresses = {
+        "Explore": "/?quantization=true", "Compare": f"/compare?pins={','.join(keys)}",
+        "Layers": "/layers", "Search": f"/search?search={search}", "Export": f"/export?result={keys[0]}",
+        "Library": "/library",
+    }
+    for name, address in addresses.items():
+        page, first = _visit(browser, server.url + address)
+        seconds = []
+        for _ in range(ROUNDS):
+            page.wait_for_timeout(2000)
+            page.goto("about:blank")
+            seconds.append(_until_heading(page, server.url + address))
+        page.context.close()
+        _show(f"{name}: first paint, p50 of {ROUNDS}", statistics.median(seconds), "s", 1.0)
+        _show(f"{name}: the same in a browser that has nothing in its cache", first, "s")
+
+
+def _plots(server: Server, browser: Browser, search: str, keys: list[str]) -> None:
+    for name, address in {"Search": f"/search?search={search}", "Compare": "/compare"}.items():
+        page, _ = _visit(browser, server.url + address)
+        start = time.perf_counter()
+        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=60_000)
+        _show(f"{name}: plot drawn, after that", time.perf_counter() - start, "s")
+        page.wait_for_timeout(3000)
+        plot = page.locator(".js-plotly-plot").first
+        plot.scroll_into_view_if_needed()
+        for what, move in {"moving over": _hover, "zooming": _zoom}.items():
+            frames = _frames(page, partial(move, page))
+            _show(f"{name}: {what} the plot, p50 of {len(frames)} frames", statistics.median(frames), "ms")
+            _show(f"{name}: {what} the plot, p95", sorted(frames)[int(0.95 * len(frames))], "ms", 100.0)
+        page.context.close()
+
+
+def _slider(server: Server, browser: Browser) -> None:
+    page, _ = _visit(browser, server.url + "/?weight_pruning=true")
+    page.wait_for_timeout(5000)
+    seconds = []
+    for _ in range(ROUNDS):
+        page.get_by_role("slider", name="Sparsity").focus()
+        before, start = page.url, time.perf_counter()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("before => location.href !== before", arg=before, timeout=30_000)
+        seconds.append(time.perf_counter() - start)
+        page.wait_for_timeout(2000)
+    _show(f"Explore: slider moved until the address has it, p50 of {ROUNDS}", statistics.median(seconds), "s")
+
+
+def _visit(browser: Browser, address: str) -> tuple[Page, float]:
+    """A page in a browser of its own, and the seconds until its heading is there."""
+    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    return page, _until_heading(page, address)
+
+
+def _until_heading(page: Page, address: str) -> float:
+    start = time.perf_counter()
+    page.goto(address, timeout=60_000)
+    page.wait_for_selector(HEADING, timeout=60_000)
+    return time.perf_counter() - start
+
+
+def _frames(page: Page, act: Callable[[], None]) -> list[float]:
+    """Milliseconds between the frames that are drawn meanwhile."""
+    page.evaluate(WATCH_FRAMES)
+    act()
+    return list(page.evaluate("window.frames.slice(1)"))
+
+
+def _hover(page: Page) -> None:
+    box = page.locator(".js-plotly-plot").first.bounding_box()
+    if box is None:
+        raise RuntimeError("no plot is drawn")
+    for place in range(60):
+        page.mouse.move(box["x"] + box["width"] * (0.1 + 0.013 * place), box["y"] + box["height"] * 0.5)
+
+
+def _zoom(page: Page) -> None:
+    box = page.locator(".js-plotly-plot").first.bounding_box()
+    if box is None:
+        raise RuntimeError("no plot is drawn")
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    page.mouse.down()
+    for place in range(20):
+        page.mouse.move(box["x"] + box["width"] * (0.3 + 0.02 * place), box["y"] + box["height"] * (0.3 + 0.02 * place))
+    page.mouse.up()
+    page.wait_for_timeout(500)
+
+
+def _show(what: str, value: float, unit: str, target: float | None = None) -> None:
+    verdict = "" if target is None else f"   target {target:g} {unit}: {'met' if value < target else 'MISSED'}"
+    sys.stdout.write(f"{what:<64} {value:8.3f} {unit}{verdict}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
