@@ -13,9 +13,15 @@ st.html("""<style>
 [class*="st-key-cards"] > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
 [class*="st-key-cards"] [data-testid="stMetricDelta"] * {white-space: normal; overflow: visible}
 [class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
-[class*="st-key-head-"] label p {white-space: normal}
+[class*="st-key-head-"] label p {white-space: normal; font-weight: 600}
 [class*="st-key-about-"] button {min-height: 0; padding: 0}
+[class*="st-key-about-"] button [data-testid="stMarkdownContainer"] {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
+[data-testid="stHeaderActionElements"] {display: none}
 .stApp a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 1px}
+:is(.stApp, body) :is(label, [data-rac]):has(> span > input:focus-visible),
+:is(.stApp, body) :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
+  outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
 </style>""")
 st.session_state[backend.ENTERED] = True
 backend.service()
