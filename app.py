@@ -17,6 +17,9 @@ st.html("""<style>
 [class*="st-key-about-"] button {min-height: 0; padding: 0}
 [class*="st-key-about-"] button [data-testid="stMarkdownContainer"] {
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
+[class*="st-key-open-"] button[kind="tertiary"], [class*="st-key-open-"] button[kind="tertiary"] > div {
+  justify-content: flex-start; text-align: left}
+.stApp button[kind="primary"]:enabled {color: light-dark(#FFFFFF, #0B1117)}
 [data-testid="stHeaderActionElements"] {display: none}
 .stApp a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 1px}
 :is(.stApp, body) :is(label, [data-rac]):has(> span > input:focus-visible),
