@@ -20,8 +20,11 @@ st.html("""<style>
 [class*="st-key-open-"] button[kind="tertiary"], [class*="st-key-open-"] button[kind="tertiary"] > div {
   justify-content: flex-start; text-align: left}
 .stApp button[kind="primary"]:enabled {color: light-dark(#FFFFFF, #0B1117)}
+.stApp [data-testid="stCaptionContainer"] {opacity: 1; color: color-mix(in srgb, currentColor 72%, transparent)}
+.stApp [data-testid="stCaptionContainer"] :is(p, li, ul, ol) {color: inherit}
 [data-testid="stHeaderActionElements"] {display: none}
-.stApp a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 1px}
+.stApp a:focus-visible, [data-testid="stBaseButton-elementToolbar"]:focus-visible {
+  outline: 2px solid currentColor !important; outline-offset: 1px}
 :is(.stApp, body) :is(label, [data-rac]):has(> span > input:focus-visible),
 :is(.stApp, body) :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
   outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
