@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.components import backend
+from pages.components.keyboard import lead_into_popovers
 from pages.components.namesake import join_compression
 
 join_compression()
@@ -28,7 +29,9 @@ st.html("""<style>
 :is(.stApp, body) :is(label, [data-rac]):has(> span > input:focus-visible),
 :is(.stApp, body) :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
   outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
+.st-key-popover-keys {display: none}
 </style>""")
+lead_into_popovers()
 st.session_state[backend.ENTERED] = True
 backend.service()
 pages = [
