@@ -20,14 +20,14 @@ st.html("""<style>
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 [class*="st-key-open-"] button[kind="tertiary"], [class*="st-key-open-"] button[kind="tertiary"] > div {
   justify-content: flex-start; text-align: left}
-.stApp button[kind="primary"]:enabled {color: light-dark(#FFFFFF, #0B1117)}
-.stApp [data-testid="stCaptionContainer"] {opacity: 1; color: color-mix(in srgb, currentColor 72%, transparent)}
-.stApp [data-testid="stCaptionContainer"] :is(p, li, ul, ol) {color: inherit}
+body button[kind="primary"]:enabled {color: light-dark(#FFFFFF, #0B1117)}
+body [data-testid="stCaptionContainer"] {opacity: 1; color: color-mix(in srgb, currentColor 72%, transparent)}
+body [data-testid="stCaptionContainer"] :is(p, li, ul, ol) {color: inherit}
 [data-testid="stHeaderActionElements"] {display: none}
-.stApp a:focus-visible, [data-testid="stBaseButton-elementToolbar"]:focus-visible {
+body a:focus-visible, [data-testid="stBaseButton-elementToolbar"]:focus-visible {
   outline: 2px solid currentColor !important; outline-offset: 1px}
-:is(.stApp, body) :is(label, [data-rac]):has(> span > input:focus-visible),
-:is(.stApp, body) :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
+body :is(label, [data-rac]):has(> span > input:focus-visible),
+body :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
   outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
 .st-key-popover-keys {display: none}
 </style>""")

@@ -120,6 +120,7 @@ def runs_figure(
         points.update(
             mode="markers+text", text=[f"<b>{letter}</b>"] * len(points.x),
             textposition=["top center" if y < 50 else "bottom center" for y in points.y],
+            textfont={"color": ink(theme)},
         )
         figure.add_trace(points)
     figure.update_layout(

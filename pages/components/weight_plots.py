@@ -81,7 +81,7 @@ def histogram_figure(statistics: Statistics, fqn: str, theme: Theme = "light") -
     )
     figure.update_xaxes(title="weight", zerolinecolor=faint(theme), showgrid=False)
     figure.update_yaxes(
-        title="share of the layer's weights", type="log", tickformat=".1~%", gridcolor=faint(theme),
+        title="share of the layer's weights", type="log", tickformat=".4~%", gridcolor=faint(theme),
         dtick=1,
     )
     return legible(figure, theme)
