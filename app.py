@@ -29,6 +29,7 @@ body a:focus-visible, [data-testid="stBaseButton-elementToolbar"]:focus-visible 
 body :is(label, [data-rac]):has(> span > input:focus-visible),
 body :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
   outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
+.stDataFrame:has(:is(canvas, td):focus-visible) {outline: 2px solid currentColor; outline-offset: 1px}
 .st-key-popover-keys {display: none}
 </style>""")
 lead_into_popovers()
