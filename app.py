@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.components import backend
+from pages.components.keyboard import lead_into_popovers
 from pages.components.namesake import join_compression
 
 join_compression()
@@ -13,10 +14,25 @@ st.html("""<style>
 [class*="st-key-cards"] > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
 [class*="st-key-cards"] [data-testid="stMetricDelta"] * {white-space: normal; overflow: visible}
 [class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
-[class*="st-key-head-"] label p {white-space: normal}
+[class*="st-key-head-"] label p {white-space: normal; font-weight: 600}
 [class*="st-key-about-"] button {min-height: 0; padding: 0}
-.stApp a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 1px}
+[class*="st-key-about-"] button [data-testid="stMarkdownContainer"] {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
+[class*="st-key-open-"] button[kind="tertiary"], [class*="st-key-open-"] button[kind="tertiary"] > div {
+  justify-content: flex-start; text-align: left}
+body button[kind="primary"]:enabled {color: light-dark(#FFFFFF, #0B1117)}
+body [data-testid="stCaptionContainer"] {opacity: 1; color: color-mix(in srgb, currentColor 72%, transparent)}
+body [data-testid="stCaptionContainer"] :is(p, li, ul, ol) {color: inherit}
+[data-testid="stHeaderActionElements"] {display: none}
+body a:focus-visible, [data-testid="stBaseButton-elementToolbar"]:focus-visible {
+  outline: 2px solid currentColor !important; outline-offset: 1px}
+body :is(label, [data-rac]):has(> span > input:focus-visible),
+body :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
+  outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
+.stDataFrame:has(:is(canvas, td):focus-visible) {outline: 2px solid currentColor; outline-offset: 1px}
+.st-key-popover-keys {display: none}
 </style>""")
+lead_into_popovers()
 st.session_state[backend.ENTERED] = True
 backend.service()
 pages = [

@@ -1,6 +1,6 @@
 """What can be drawn on an axis: how to read it from the figures, its unit and which direction is better."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from compression.experiments import Figures
@@ -74,9 +74,26 @@ _ALL = (
     Axis("cost_per_million", "Cost per million, estimated", "", _exact("cost_per_million")),
 )
 COSTS = {axis.key: axis for axis in _ALL}
+_HEADROOM = 0.08
 ACCURACY = Axis(
     "accuracy", "Accuracy", "%", _interval("accuracy", "accuracy_low", "accuracy_high", 100.0),
     less_is_better=False, digits=".2f",
 )
 BITS = Axis("bits_per_character", "Bits per character", "bits", _exact("bits_per_character"))
 QUALITIES = {axis.key: axis for axis in (ACCURACY, BITS)}
+
+
+def percent_top(low: float) -> float:
+    """Where an axis of percentages ends at the latest: room for marks at 100 %, yet no tick above it.
+
+    Plotly draws at most ten ticks, which divide 100 evenly: the next one after 100 % lies beyond this.
+
+    Args:
+        low: The least percentage on the axis.
+    """
+    return 100.0 + _HEADROOM * ((100.0 - low) if low < 100.0 else 1.0)
+
+
+def percent_axis(lows: Iterable[float]) -> dict[str, object]:
+    """Settings of a plot's axis of percentages, by the least ones drawn on it: see `percent_top`."""
+    return {"autorangeoptions": {"clipmax": percent_top(min(lows, default=0.0))}}

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from compression.experiments import ExperimentResult, Figures
 from compression.experiments.pace import at_pace_of
 from compression.experiments.pareto import Measured, frontier, knee
-from pages.components.axes import Axis
+from pages.components.axes import Axis, percent_axis
+from pages.components.figure_style import legible
 from pages.components.formats import recipe_label, recipe_lines
 from pages.components.palette import Theme, faint, ink, pale, shade, technique_color, technique_symbol
 
@@ -116,10 +117,12 @@ def pareto_figure(
         style = {"color": ink(theme), "symbol": "circle-open", "size": 24, "line": {"width": 2}}
         figure.add_trace(_trace(ringed, x, y, "Selected", style, bars=False))
     _lay_out(figure, x, y, log_x, theme)
+    if y.unit == "%":
+        figure.update_yaxes(percent_axis(_known(y.read(mark.figures)).low for mark in shown))
     for axis, bound, direction in ((x, bounds[0], "x"), (y, bounds[1], "y")):
         if bound is not None:
             _shade(figure, shown, axis, bound, direction, theme)
-    return figure
+    return legible(figure, theme)
 
 
 def _shade(
@@ -248,8 +251,7 @@ def _lay_out(figure: go.Figure, x: Axis, y: Axis, log_x: bool, theme: Theme) -> 
         hoverlabel={"align": "left"}, uirevision=f"{x.key} {y.key} {log_x}",  # zoom and legend outlive a redraw
     )
     figure.update_xaxes(title=x.label, type="log" if log_x else "linear", automargin=True, zeroline=False)
-    if not log_x:
-        figure.update_xaxes(rangemode="tozero")
+    figure.update_xaxes({"tickformat": "~g"} if log_x else {"rangemode": "tozero"})
     figure.update_yaxes(title=y.label, automargin=True, zeroline=False)
     if not figure.data:  # numbers on axes without a point would mean nothing
         figure.update_xaxes(showticklabels=False)

@@ -24,7 +24,7 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
         Its knob values, or None when it is off or its knobs contradict each other (then said so).
     """
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"head-{technique.key}"):
-        on = st.toggle(f"**{technique.title}**", key=technique.key, bind="query-params", width="stretch")
+        on = st.toggle(technique.title, key=technique.key, bind="query-params", width="stretch")
         help_button(technique)
     if not on:
         return None

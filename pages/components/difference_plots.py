@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from compression.experiments.behaviour import Flips
 from compression.experiments.differences import Difference, Example
-from pages.components.palette import DIVERGING, Theme, faint, ink
+from pages.components.figure_style import legible
+from pages.components.palette import DIVERGING, Theme, faint
 
 PER_PAGE = 24
 _CELL = 26
@@ -18,7 +19,7 @@ _KINDS = {
     "other": "Wrong both times, in another way",
 }
 GALLERY_STYLE = """<style>
-.flips {display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: 0; list-style: none; font-size: .8rem}
+ul.flips {display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: 0; list-style: none; font-size: .8rem}
 .flips.pictures li {width: 7.25rem} .flips.texts li {flex: 1 1 20rem; max-width: 40rem}
 .flips li {border: 1px solid rgba(128,128,128,.35); border-radius: .4rem; padding: .5rem; margin: 0}
 .flips img {width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated}
@@ -65,9 +66,9 @@ def confusion_figure(difference: Difference, theme: Theme = "light") -> go.Figur
         height=110 + _CELL * max(4, len(names)), margin={"l": 8, "r": 8, "t": 8, "b": 8}, plot_bgcolor="rgba(0,0,0,0)",
         shapes=[_frame(place, theme) for place in range(len(names))],
     )
-    figure.update_xaxes(title="predicted", type="category", showgrid=False, color=ink(theme), tickangle=-45)
-    figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False, color=ink(theme))
-    return figure
+    figure.update_xaxes(title="predicted", type="category", showgrid=False, tickangle=-45)
+    figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
+    return legible(figure, theme)
 
 
 def _frame(place: int, theme: Theme) -> dict[str, object]:

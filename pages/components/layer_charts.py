@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from compression.experiments import LayerRecord, SensitivityMap, format_bytes, get_technique
+from pages.components.figure_style import legible
 from pages.components.formats import count, knob_value, percent
 from pages.components.palette import VARIANTS, Theme, faint, ink, pale, technique_color
 
@@ -81,7 +82,7 @@ def sensitivity_figure(
         figure.add_shape(
             type="rect", x0=-0.5, x1=len(columns) - 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": ink(theme), "width": 2}
         )
-    return figure
+    return legible(figure, theme)
 
 
 class _Points:
@@ -244,4 +245,4 @@ def distribution_figure(
     )
     figure.update_yaxes(type="log", exponentformat="power", dtick=1, gridcolor=faint(theme), gridwidth=0.5)
     figure.update_xaxes(zerolinecolor=faint(theme), nticks=6)
-    return figure
+    return legible(figure, theme)

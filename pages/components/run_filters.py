@@ -7,10 +7,11 @@ from html import escape
 import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, Figures
-from pages.components.axes import ACCURACY, Axis
+from pages.components.axes import ACCURACY, Axis, percent_axis
 from pages.components.comparison import dataset_name, techniques_of
+from pages.components.figure_style import legible
 from pages.components.formats import recipe_label
-from pages.components.palette import VARIANTS, Theme, faint, ink, technique_color, technique_symbol
+from pages.components.palette import VARIANTS, Theme, ink, technique_color, technique_symbol
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,20 @@ def runs_figure(
         own = [result for result in results if result.key == key]
         ring = {"color": VARIANTS[number % len(VARIANTS)], "symbol": "circle-open", "size": 18, "line": {"width": 2.5}}
         points = _points(own, cost, ring, letter)
-        points.update(mode="markers+text", text=[f"<b>{letter}</b>"] * len(points.x), textposition="top center")
+        points.update(
+            mode="markers+text", text=[f"<b>{letter}</b>"] * len(points.x),
+            textposition=["top center" if y < 50 else "bottom center" for y in points.y],
+            textfont={"color": ink(theme)},
+        )
         figure.add_trace(points)
     figure.update_layout(
         height=340, margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False, plot_bgcolor="rgba(0,0,0,0)",
         hovermode="closest", clickmode="event+select", dragmode=False,
     )
-    figure.update_xaxes(title=cost.label, color=ink(theme), gridcolor=faint(theme), zeroline=False, type="log")
-    figure.update_yaxes(title=ACCURACY.label, color=ink(theme), gridcolor=faint(theme), zeroline=False)
-    return figure
+    figure.update_xaxes(title=cost.label, zeroline=False, type="log", tickformat="~g")
+    figure.update_yaxes(title=ACCURACY.label, zeroline=False)
+    figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in results))
+    return legible(figure, theme)
 
 
 def _points(results: Sequence[ExperimentResult], cost: Axis, marker: Mapping[str, object], name: str) -> go.Scatter:

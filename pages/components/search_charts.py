@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 from compression.experiments.pareto import Measured
 from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.records import SearchRecord, TrialRecord
+from pages.components.axes import percent_axis, percent_top
+from pages.components.figure_style import legible
 from pages.components.formats import recipe_lines
 from pages.components.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_color, pale, shade
 
@@ -89,11 +91,23 @@ def front_figure(
         if ringed is not None:
             _add_mark(figure, ringed, standard, cost, ("Selected", "circle-open", 22), theme)
     _lay_out(figure, cost, record.id)
+    known = [record.baseline, *(trial.outcome for trial in record.trials)]
+    figure.update_yaxes(percent_axis(100 * own.accuracy_low for own in known if own is not None))
     _draw_limits(figure, record, cost, theme)
     window = None if whole else accuracy_window(record)
     if window is not None:
         figure.update_yaxes(range=list(window))
-    return figure
+        figure.update_xaxes(range=[0, _farthest(figure, window[0], cost_limit(record, cost))])
+    return legible(figure, theme)
+
+
+def _farthest(figure: go.Figure, bottom: float, limit: float | None) -> float:
+    """Where the axis of costs ends when only what lies above an accuracy is looked at, intervals and limit included."""
+    ends = [limit or 0.0]
+    for trace in figure.data:
+        bars = trace.error_x.array or [0.0] * len(trace.x)
+        ends += [x + bar for x, y, bar in zip(trace.x, trace.y, bars, strict=True) if y >= bottom]
+    return (1 + _MARGIN) * max(ends)
 
 
 def accuracy_window(record: SearchRecord) -> tuple[float, float] | None:
@@ -106,7 +120,7 @@ def accuracy_window(record: SearchRecord) -> tuple[float, float] | None:
     low = min([*(100 * own.accuracy for own in known), *([] if bound is None else [bound])])
     high = max(100 * own.accuracy_high for own in known)
     margin = max(0.3, (high - low) * _MARGIN)
-    return low - margin, high + margin
+    return low - margin, min(high + margin, percent_top(low - margin))
 
 
 def hidden_below(record: SearchRecord) -> int:
@@ -249,4 +263,4 @@ def volume_figure(record: SearchRecord, theme: Theme = "light") -> go.Figure:
     )
     figure.update_xaxes(title="Trials measured", automargin=True, range=[0, 1.02 * max(count, record.spec.trials or 1)])
     figure.update_yaxes(title="Hypervolume", automargin=True, rangemode="tozero", zeroline=False)
-    return figure
+    return legible(figure, theme)

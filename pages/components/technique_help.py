@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from compression.experiments import InputError, Technique
 from compression.experiments.illustration import Illustration
 from compression.experiments.wording import step_label
+from pages.components.figure_style import legible
 from pages.components.palette import Theme, faint, ink, technique_color
 from pages.components.state import HELP
 
@@ -24,7 +25,8 @@ _SCALE = "RdBu"
 def help_button(technique: Technique) -> None:
     """A button beside a technique that opens its explanation."""
     st.button(
-        ":material/info:", key=f"about-{technique.key}", type="tertiary", on_click=partial(_open, technique.key),
+        f"About {technique.title}", key=f"about-{technique.key}", type="tertiary", icon=":material/info:",
+        on_click=partial(_open, technique.key),  # the style leaves only the icon to be seen
         help=f"{technique.summary}\n\n{technique.helps}\n\nClick for its formula and a picture of a layer.",
     )
 
@@ -140,4 +142,4 @@ def illustration_figure(picture: Illustration, theme: Theme = "light") -> go.Fig
     figure.update_yaxes(showticklabels=False, showgrid=False, row=1)
     figure.update_xaxes(title="weight", zerolinecolor=faint(theme), row=2)
     figure.update_yaxes(title="weights", row=2, col=1)
-    return figure
+    return legible(figure, theme)

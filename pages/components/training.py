@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from compression.experiments import ExperimentResult, TrainingRecord, get_technique
+from pages.components.axes import percent_axis
+from pages.components.figure_style import legible
 from pages.components.palette import VARIANTS, Theme, ink
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ def training_figure(record: TrainingRecord, theme: Theme = "light") -> go.Figure
     )
     figure.update_xaxes(title="Epoch", range=[0, record.epochs], zeroline=False, automargin=True)
     figure.update_yaxes(zeroline=False, automargin=True)
-    figure.layout.yaxis.title = "Held-out training samples (%)"
-    return figure
+    lows = (100 * row[name] for row in record.history for name, _ in _CURVES if name in row)
+    figure.layout.yaxis.update(title="Held-out training samples (%)", **percent_axis(lows))
+    return legible(figure, theme)
 
 
 def _line(points: list[tuple[float, float]], name: str, color: str, dash: str = "solid") -> go.Scatter:

@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult
 from compression.experiments.weight_statistics import LayerWeights
-from pages.components.palette import VARIANTS, Theme, faint, ink
+from pages.components.figure_style import legible
+from pages.components.palette import VARIANTS, Theme, faint
 
 Statistics = Mapping[str, Sequence[LayerWeights]]
 
@@ -33,12 +34,12 @@ def layers_figure(table: pd.DataFrame, title: str, percentage: bool = False, the
         height=340, margin={"l": 8, "r": 8, "t": 8, "b": 8}, hovermode="x unified", plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "y": 1.08},
     )
-    figure.update_xaxes(type="category", color=ink(theme), showgrid=False, tickangle=-60)
+    figure.update_xaxes(type="category", showgrid=False, tickangle=-60)
     figure.update_yaxes(
-        title=title, rangemode="tozero", gridcolor=faint(theme), color=ink(theme),
+        title=title, rangemode="tozero", gridcolor=faint(theme),
         tickformat=".0%" if percentage else "~s",
     )
-    return figure
+    return legible(figure, theme)
 
 
 def sparsity_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
@@ -78,12 +79,12 @@ def histogram_figure(statistics: Statistics, fqn: str, theme: Theme = "light") -
         height=340, margin={"l": 8, "r": 8, "t": 8, "b": 8}, bargap=0, plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "y": 1.08},
     )
-    figure.update_xaxes(title="weight", color=ink(theme), zerolinecolor=faint(theme), showgrid=False)
+    figure.update_xaxes(title="weight", zerolinecolor=faint(theme), showgrid=False)
     figure.update_yaxes(
-        title="share of the layer's weights", type="log", tickformat=".1~%", gridcolor=faint(theme), color=ink(theme),
+        title="share of the layer's weights", type="log", tickformat=".4~%", gridcolor=faint(theme),
         dtick=1,
     )
-    return figure
+    return legible(figure, theme)
 
 
 def _middles(layer: LayerWeights) -> list[float]:
