@@ -18,7 +18,7 @@ from pages.components.jobs import Tracker
 from pages.components.order import show_order
 from pages.components.plan import Plan, make_plan
 from pages.components.plots import axes_choice, show_plots
-from pages.components.state import EXTRA, MODEL, ORDER, Controls, read_extra, recipe_of
+from pages.components.state import CURRENT, EXTRA, MODEL, ORDER, Controls, read_extra, recipe_of
 from pages.components.summary import show_summary
 from pages.components.technique_help import show_help
 from pages.components.toolbar import show_toolbar
@@ -158,8 +158,8 @@ def _invitation(techniques: list[Technique]) -> str | None:
 
 def _drop_outdated_selection(plan: Plan) -> None:
     """A moved slider shows the new recipe, not the point that was selected before."""
-    before = st.session_state.get("current-recipe")
-    st.session_state["current-recipe"] = plan.current
+    before = st.session_state.get(CURRENT)
+    st.session_state[CURRENT] = plan.current
     if before is not None and before != plan.current:
         clear_selection()
 

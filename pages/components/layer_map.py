@@ -10,12 +10,12 @@ import streamlit as st
 from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
 from pages.components.formats import knob_value
 from pages.components.layer_charts import sensitivity_figure
+from pages.components.layer_choice import select_layer
 from pages.components.palette import Theme
 
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-LAYER = "layer"
 _MAP, _TECHNIQUES, _FIRST = "map", "map-techniques", ("quantization", "weight_pruning")
 _POLL = 1.0
 _CLICKED = "layer-clicked"
@@ -25,11 +25,6 @@ _UNFINISHED = ("queued", "running")
 def theme() -> Theme:
     """The theme that the page is drawn in."""
     return "dark" if st.context.theme.type == "dark" else "light"
-
-
-def select_layer(fqn: str) -> None:
-    """Put a layer in focus; it is part of the address."""
-    st.query_params[LAYER] = fqn
 
 
 def take_click(key: str, layer_of: Callable[[dict[str, object]], object]) -> None:
