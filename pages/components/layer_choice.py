@@ -14,6 +14,7 @@ import streamlit as st
 from compression.experiments import InputError, ModelInfo, Recipe
 from pages.components.choice import Choice
 from pages.components.data_choice import DataChoice, data_choice
+from pages.components.explored import take_last_move
 from pages.components.layer_recipe import RECIPE, read_recipe_text, recipe_text
 from pages.components.state import CURRENT
 
@@ -58,6 +59,8 @@ def recipe_in_view(service: "Service", models: Sequence[ModelInfo]) -> Recipe:
     asked: Recipe | None = state.get(_RECIPE_ASKED)
     if news or asked:
         _told().pop(RECIPE, None)
+    if coming:
+        take_last_move(service, known)
     shown = state.get(CURRENT)
     if not isinstance(shown, Recipe) or shown.model not in known:
         shown = bare(service, known.get(_FIRST_MODEL, models[0]))

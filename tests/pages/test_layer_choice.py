@@ -79,5 +79,20 @@ def test_a_wrong_address_is_said_until_something_is_chosen(page: AppTest) -> Non
     assert not page.warning
 
 
+def test_explores_last_move_counts_even_where_explore_was_not_drawn_with_it(
+    app: AppTest, extras: Any
+) -> None:
+    app.query_params.update({"weight_pruning": "true", "weight_pruning.sparsity": "0.6"})
+    app.query_params["extra"] = '{"weight_pruning":{"layers":{"exclude":["linear"]}}}'
+    looked(app.run())
+    app.slider(key="weight_pruning.sparsity").set_value(0.7)
+    moved = {**PRUNED, "sparsity": 0.7, "layers": {"exclude": ["linear"]}}
+    assert in_view(layers_page(app)) == recipe(moved)
+    looked(app.selectbox(key="layer-model").set_value("digits_vit").run())
+    looked(app.switch_page("pages/compare.py").run())
+    app.query_params.clear()
+    assert in_view(layers_page(app)) == Recipe("digits_vit", "digits"), "what Layers has shown since is newer"
+
+
 def test_equal_names_are_told_apart() -> None:
     assert told_apart({"a": "x", "b": "x", "c": "y"}) == {"a": "x", "b": "x #2", "c": "y"}
