@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments import InputError, ModelInfo, Recipe
-from pages.components.choice import Choice
+from pages.components.choice import LATE_SECONDS, Choice
 from pages.components.data_choice import DataChoice, data_choice
 from pages.components.explored import take_last_move
 from pages.components.layer_recipe import RECIPE, read_recipe_text, recipe_text
@@ -60,6 +60,7 @@ def recipe_in_view(service: "Service", models: Sequence[ModelInfo]) -> Recipe:
     if news or asked:
         _told().pop(RECIPE, None)
     if coming:
+        _drop_old_words(now)
         take_last_move(service, known)
     shown = state.get(CURRENT)
     if not isinstance(shown, Recipe) or shown.model not in known:
@@ -94,11 +95,11 @@ def _linked(service: "Service", known: Mapping[str, ModelInfo], text: str | None
     try:
         recipe = read_recipe_text(text)
     except InputError as error:
-        _told()[RECIPE] = str(error)
+        _tell(RECIPE, str(error))
         return None
     if recipe.model in known:
         return _on_data_here(recipe, data_choice(service, known[str(recipe.model)]))
-    _told()[RECIPE] = f"model: {recipe.model!r} is not here; allowed: {', '.join(known)}"
+    _tell(RECIPE, f"model: {recipe.model!r} is not here; allowed: {', '.join(known)}")
     return None
 
 
@@ -106,7 +107,7 @@ def _on_data_here(recipe: Recipe, choice: DataChoice) -> Recipe:
     """A recipe that cannot be scored on its data set here is scored on the usual one, which is said."""
     if recipe.dataset in choice.names or not choice.here:
         return recipe
-    _told()[RECIPE] = choice.why_not(recipe.dataset)
+    _tell(RECIPE, choice.why_not(recipe.dataset))
     return replace(recipe, dataset=choice.usual)
 
 
@@ -147,7 +148,7 @@ def layer_in_view(layers: Sequence[str]) -> str | None:
         _told().pop(LAYER, None)
     chosen = asked or news.get(LAYER_PICKER, news.get(LAYER, before.shown.get(LAYER, "")))
     if layers and chosen and chosen not in layers:
-        _told()[LAYER] = f"layer: {chosen!r} is not one of this model's layers."
+        _tell(LAYER, f"layer: {chosen!r} is not one of this model's layers.")
         chosen = ""
     shown = {LAYER: chosen, LAYER_PICKER: chosen}
     if news or shown != before.shown:
@@ -162,9 +163,18 @@ def layer_in_view(layers: Sequence[str]) -> str | None:
 
 def show_told() -> None:
     """What of the address could not be shown; kept until something else is chosen, as a redraw can come at any time."""
-    for text in _told().values():
+    for text, _ in _told().values():
         st.warning(text)
 
 
-def _told() -> dict[str, str]:
+def _tell(name: str, text: str) -> None:
+    _told()[name] = (text, time.monotonic())
+
+
+def _drop_old_words(now: float) -> None:
+    """Forget what was said on an earlier visit."""
+    st.session_state[_TOLD] = {name: own for name, own in _told().items() if now - own[1] < LATE_SECONDS}
+
+
+def _told() -> dict[str, tuple[str, float]]:
     return st.session_state.setdefault(_TOLD, {})
