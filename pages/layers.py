@@ -12,7 +12,7 @@ from pages.components.details import layer_table
 from pages.components.formats import percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure
 from pages.components.layer_choice import layer_in_view, recipe_in_view, select_layer, show, show_told
-from pages.components.layer_map import follow_click, show_sensitivity, take_click, theme
+from pages.components.layer_map import show_sensitivity, take_click, theme
 from pages.components.layer_panel import facts_table, named_table, parts_of, show_effect, show_jobs, show_settings
 from pages.components.layer_pickers import pick_layer, show_pickers
 from pages.components.layer_recipe import named_layers, recipe_text, without_layer, without_name
@@ -110,7 +110,6 @@ def _show_progress(waited: Sequence[Recipe], known: Measured) -> None:
 
 def _show_share(result: ExperimentResult, selected: str | None) -> None:
     """Each layer's share of the artifact; a fragment's body."""
-    follow_click()
     quantity = str(st.segmented_control(
         "Share of", QUANTITIES, default=BYTES, key="share", required=True, bind="query-params",
     ))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _MAP, _TECHNIQUES, _FIRST = "map", "map-techniques", ("quantization", "weight_pruning")
 _POLL = 1.0
-_CLICKED = "layer-clicked"
 _UNFINISHED = ("queued", "running")
 
 
@@ -33,13 +32,7 @@ def take_click(key: str, layer_of: Callable[[dict[str, object]], object]) -> Non
     fqn = layer_of(points[0]) if points else None
     if fqn:
         select_layer(str(fqn[0] if isinstance(fqn, list) else fqn))
-        st.session_state[_CLICKED] = True
-
-
-def follow_click() -> None:
-    """Within a fragment: draw the whole page anew if a layer was clicked."""
-    if st.session_state.pop(_CLICKED, False):
-        st.rerun()
+        st.rerun()  # from here and not from the fragment, which may be gone by now
 
 
 def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], selected: str | None) -> None:
@@ -112,7 +105,6 @@ def _show_map(
     every: float | None,
 ) -> None:
     """Progress and the map as far as it is measured; a fragment's body."""
-    follow_click()
     maps = _maps(service, recipe, techniques)
     if _busy(service, recipe, maps) != (every is not None):
         st.rerun()
