@@ -13,6 +13,7 @@ from pages.components.controls import Further, technique_controls
 from pages.components.curves import CurvesShown, curves_choice
 from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.exchange import show_import, take_import
+from pages.components.explored import note
 from pages.components.history import record
 from pages.components.jobs import Tracker
 from pages.components.order import show_order
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _FIRST_MODEL, _FIRST_CURVE = "digits_resnet", "quantization"
+_DRAWN = "drawn-recipe"
 
 
 def page() -> None:
@@ -46,6 +48,8 @@ def page() -> None:
         info = replace(own, dataset=pick_dataset(service, own))  # as if it belonged to what it is scored on
         st.markdown("##### Techniques")
         recipe = _recipe(info, techniques, {"students": service.students(info.name)})
+        if recipe is not None:
+            note(recipe, techniques)
         show_order(recipe.steps if recipe is not None else (), techniques)
         show_import()
     st.subheader(_heading(own, info.dataset), anchor=False)
@@ -158,8 +162,8 @@ def _invitation(techniques: list[Technique]) -> str | None:
 
 def _drop_outdated_selection(plan: Plan) -> None:
     """A moved slider shows the new recipe, not the point that was selected before."""
-    before = st.session_state.get("current-recipe")
-    st.session_state["current-recipe"] = plan.current
+    before = st.session_state.get(_DRAWN)
+    st.session_state[_DRAWN] = plan.current
     if before is not None and before != plan.current:
         clear_selection()
 

@@ -1,38 +1,27 @@
 """Layers: where a model is sensitive, where its bytes and computations are, and what a recipe says of each layer."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from compression.experiments import ExperimentResult, InputError, ModelInfo, Recipe, has_weights, recipe_from_dict
+from compression.experiments import ExperimentResult, InputError, Recipe, has_weights
 from pages.components import backend
-from pages.components.data_choice import data_choice, show_away
 from pages.components.details import layer_table
 from pages.components.formats import percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure
-from pages.components.layer_map import LAYER, follow_click, select_layer, show_sensitivity, take_click, theme
+from pages.components.layer_choice import layer_in_view, recipe_in_view, select_layer, show, show_told
+from pages.components.layer_map import show_sensitivity, take_click, theme
 from pages.components.layer_panel import facts_table, named_table, parts_of, show_effect, show_jobs, show_settings
+from pages.components.layer_pickers import pick_layer, show_pickers
 from pages.components.layer_recipe import named_layers, recipe_text, without_layer, without_name
-from pages.components.layer_state import (
-    REFUSED,
-    Measured,
-    bare,
-    explore_address,
-    measured,
-    open_in_explore,
-    recipe_in_view,
-    remember,
-    show,
-)
+from pages.components.layer_state import REFUSED, Measured, explore_address, measured, open_in_explore
 from pages.components.layer_values import show_values
 
 _SENSITIVITY, _SHARE, _LIST = "Sensitivity", "Share", "List"
-_MODEL, _DATA, _RECIPE, _LAYER = "layer-model", "layer-data", "layer-recipe", "layer-choice"
 _PICKED, _PENDING = "layer-row", "layer-leave"
-_POLL, _MOST = 1.0, 200
+_POLL = 1.0
 
 
 def page() -> None:
@@ -45,17 +34,17 @@ def page() -> None:
         st.error("No model can be loaded: train one with `python -m models.train digits_resnet`.")
         return
     recipe = recipe_in_view(service, models)
-    remember(recipe)
     known = measured(service, str(recipe.model), recipe.dataset)
-    _choose(models, recipe, known)
     baseline, result = known.of(recipe.baseline()), known.of(recipe)
+    layers = [own.fqn for own in baseline.layers] if baseline else []
+    selected = layer_in_view(layers)
+    show_told()
+    show_pickers(models, recipe, known)
     _show_recipe(recipe, known, result)
-    _ask_for_baseline(recipe, known, baseline)
+    _ask_for_baseline(recipe, known, baseline, selected)
     refused = st.session_state.get(REFUSED)
     if refused:
         st.error(refused)
-    layers = [own.fqn for own in baseline.layers] if baseline else []
-    selected = _selected(layers, result)
     view = st.segmented_control(
         "View", [_SENSITIVITY, _SHARE, _LIST], default=_SENSITIVITY, key="view", required=True, bind="query-params",
         label_visibility="collapsed",
@@ -80,54 +69,6 @@ def _leave() -> None:
         open_in_explore(values)
 
 
-def _choose(models: Sequence[ModelInfo], recipe: Recipe, known: Measured) -> None:
-    """Model, data set where several are here, and recipe: the one in view and those that are measured."""
-    texts = {recipe_text(recipe): recipe_label_of(recipe)}
-    for own in list(reversed(known.results))[:_MOST]:
-        try:
-            texts.setdefault(recipe_text(recipe_from_dict(own.recipe)), _named(own))
-        except InputError:  # of an older version
-            continue
-    found = known.of(recipe)
-    if found is not None:
-        texts[recipe_text(recipe)] = _named(found)
-    st.session_state.update({_MODEL: recipe.model, _DATA: recipe.dataset, _RECIPE: recipe_text(recipe)})
-    infos = {info.name: info for info in models}
-    choice = data_choice(known.service, infos[str(recipe.model)])
-    several = len(choice.here) > 1
-    left, *middle, right = st.columns([1, 1, 3] if several else [1, 3])
-    left.selectbox(
-        "Model", list(infos), key=_MODEL,
-        on_change=lambda: show(bare(known.service, infos[st.session_state[_MODEL]])),
-    )
-    if several:
-        middle[0].selectbox(
-            "Data set", choice.names, key=_DATA, help=choice.told(recipe.dataset),
-            on_change=lambda: show(replace(recipe, dataset=st.session_state[_DATA])),
-        )
-    right.selectbox(
-        "Recipe", list(texts), format_func=lambda text: texts.get(text, text), key=_RECIPE, on_change=_take_recipe,
-        help="The recipe in view, and all measured ones of this model on this data set, the newest first",
-    )
-    show_away(choice)
-
-
-def recipe_label_of(recipe: Recipe) -> str:
-    """A recipe in one line, that it is not measured yet included."""
-    from compression.experiments import recipe_to_dict
-
-    return f"{recipe_label(recipe_to_dict(recipe))} (not measured yet)"
-
-
-def _named(result: ExperimentResult) -> str:
-    figures = result.figures
-    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}, {figures.size_bytes / 1000:.0f} kB)"
-
-
-def _take_recipe() -> None:
-    st.query_params["recipe"] = st.session_state[_RECIPE]
-
-
 def _show_recipe(recipe: Recipe, known: Measured, result: ExperimentResult | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="recipe-bar"):
         try:
@@ -144,22 +85,20 @@ def _show_recipe(recipe: Recipe, known: Measured, result: ExperimentResult | Non
             )
 
 
-def _ask_for_baseline(recipe: Recipe, known: Measured, baseline: ExperimentResult | None) -> None:
+def _ask_for_baseline(
+    recipe: Recipe, known: Measured, baseline: ExperimentResult | None, selected: str | None
+) -> None:
     """The uncompressed model is measured without being asked for; what is under way is looked at."""
     own = recipe.baseline()
     if baseline is None and known.status(own) is None:
         with st.spinner("Reading model and data ..."):
             known.submit([own])
-    waited = [one for one in {recipe_text(r): r for r in (own, recipe, *_without(recipe))}.values() if known.busy(one)]
+    without = [without_layer(recipe, selected)] if selected else []
+    waited = [one for one in {recipe_text(r): r for r in (own, recipe, *without)}.values() if known.busy(one)]
     if waited:
         st.fragment(_show_progress, run_every=_POLL)(waited, known)
     elif baseline is None:
         show_jobs([own], known, "Measure the uncompressed model", "baseline")
-
-
-def _without(recipe: Recipe) -> list[Recipe]:
-    fqn = st.query_params.get(LAYER)
-    return [without_layer(recipe, fqn)] if fqn else []
 
 
 def _show_progress(waited: Sequence[Recipe], known: Measured) -> None:
@@ -169,20 +108,8 @@ def _show_progress(waited: Sequence[Recipe], known: Measured) -> None:
     show_jobs(waited, known, "", "waited")
 
 
-def _selected(layers: Sequence[str], result: ExperimentResult | None) -> str | None:
-    """The layer of the address; where there is none, the largest of what is in view."""
-    asked = st.query_params.get(LAYER)
-    if asked in layers or not layers:
-        return asked
-    if asked is not None:
-        st.warning(f"layer: {asked!r} is not one of this model's layers.")
-        del st.query_params[LAYER]
-    return None
-
-
 def _show_share(result: ExperimentResult, selected: str | None) -> None:
     """Each layer's share of the artifact; a fragment's body."""
-    follow_click()
     quantity = str(st.segmented_control(
         "Share of", QUANTITIES, default=BYTES, key="share", required=True, bind="query-params",
     ))
@@ -233,11 +160,7 @@ def _show_layer(
     layers: Sequence[str], selected: str | None,
 ) -> None:
     """The chosen layer: facts, settings, effect and values."""
-    st.session_state[_LAYER] = selected
-    st.selectbox(
-        "Layer", list(layers), index=None, key=_LAYER, placeholder="Choose a layer, or click one above",
-        on_change=_take_layer,
-    )
+    pick_layer(layers, selected)
     if selected is None:
         st.caption("A layer's settings, and its values before and after, are shown here once one is chosen.")
         return
@@ -257,14 +180,6 @@ def _show_layer(
         st.caption("This layer is not in the model.")
     else:
         show_values(known.service, result, selected)
-
-
-def _take_layer() -> None:
-    fqn = st.session_state[_LAYER]
-    if fqn:
-        select_layer(fqn)
-    elif LAYER in st.query_params:
-        del st.query_params[LAYER]
 
 
 def _show_names(recipe: Recipe) -> None:

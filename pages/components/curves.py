@@ -7,6 +7,7 @@ import streamlit as st
 
 from compression.experiments import Recipe, Technique
 from pages.components.changes import ask
+from pages.components.key_list import pick_keys
 
 ALONE, AROUND = "each technique alone", "around the current recipe"
 _CURVES, _ALSO, _HIDE = "curves", "also", "hide"
@@ -33,13 +34,12 @@ def curves_choice(recipe: Recipe | None, techniques: Sequence[Technique]) -> Cur
     steps = [step.technique for step in recipe.steps] if recipe is not None else []
     others = [key for key in titles if key not in steps]
     with st.popover("Curves", icon=":material/timeline:"):
-        also = st.multiselect(
-            "Also draw, for comparison", list(titles), format_func=titles.__getitem__, key=_ALSO, bind="query-params",
-            placeholder="no other technique", help="Their curves are dotted; the recipe stays as it is.",
+        also = pick_keys(
+            "Also draw, for comparison", _ALSO, titles, placeholder="no other technique",
+            help="Their curves are dotted; the recipe stays as it is.",
         )
-        hidden = st.multiselect(
-            "Do not draw", list(titles), format_func=titles.__getitem__, key=_HIDE, bind="query-params",
-            placeholder="nothing hidden", help="These curves are not measured either.",
+        hidden = pick_keys(
+            "Do not draw", _HIDE, titles, placeholder="nothing hidden", help="These curves are not measured either.",
         )
         added = [key for key in also if key in others]
         st.button(

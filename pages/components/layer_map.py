@@ -10,15 +10,14 @@ import streamlit as st
 from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
 from pages.components.formats import knob_value
 from pages.components.layer_charts import sensitivity_figure
+from pages.components.layer_choice import select_layer
 from pages.components.palette import Theme
 
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-LAYER = "layer"
 _MAP, _TECHNIQUES, _FIRST = "map", "map-techniques", ("quantization", "weight_pruning")
 _POLL = 1.0
-_CLICKED = "layer-clicked"
 _UNFINISHED = ("queued", "running")
 
 
@@ -27,24 +26,13 @@ def theme() -> Theme:
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
-def select_layer(fqn: str) -> None:
-    """Put a layer in focus; it is part of the address."""
-    st.query_params[LAYER] = fqn
-
-
 def take_click(key: str, layer_of: Callable[[dict[str, object]], object]) -> None:
     """Put the layer that was clicked in a plot in focus, and have the whole page drawn anew."""
     points = st.session_state[key].selection.points
     fqn = layer_of(points[0]) if points else None
     if fqn:
         select_layer(str(fqn[0] if isinstance(fqn, list) else fqn))
-        st.session_state[_CLICKED] = True
-
-
-def follow_click() -> None:
-    """Within a fragment: draw the whole page anew if a layer was clicked."""
-    if st.session_state.pop(_CLICKED, False):
-        st.rerun()
+        st.rerun()  # from here and not from the fragment, which may be gone by now
 
 
 def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], selected: str | None) -> None:
@@ -117,7 +105,6 @@ def _show_map(
     every: float | None,
 ) -> None:
     """Progress and the map as far as it is measured; a fragment's body."""
-    follow_click()
     maps = _maps(service, recipe, techniques)
     if _busy(service, recipe, maps) != (every is not None):
         st.rerun()

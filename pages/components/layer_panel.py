@@ -11,6 +11,7 @@ from compression.experiments import ExperimentResult, InputError, LayerRecord, R
 from pages.components.controls import knob_label, knob_widget
 from pages.components.formats import count, knob_value, milliseconds, percent, signed
 from pages.components.layer_charts import WEIGHTS, quantity_of
+from pages.components.layer_choice import show
 from pages.components.layer_recipe import (
     LayerSetting,
     layer_settings,
@@ -19,7 +20,7 @@ from pages.components.layer_recipe import (
     without_layer,
     without_override,
 )
-from pages.components.layer_state import Measured, show
+from pages.components.layer_state import Measured
 
 _ERROR = "layer-error"
 

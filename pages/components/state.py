@@ -24,6 +24,7 @@ TEXTS = (EXTRA, ORDER)
 POINT = "point"
 RESULT = "result"
 HELP = "help"
+CURRENT = "current-recipe"
 _STEP_EXTRAS = ("layers", "overrides")
 _RECIPE_EXTRAS = ("seed", "n_samples", "runtime")
 

@@ -63,3 +63,13 @@ def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit
     page.get_by_role("button", name="Open in Explore").click()
     expect(page).to_have_url(re.compile(r"weight_pruning\.sparsity=0\.8"))
     assert json.loads(address_of(page, "extra")) == {"weight_pruning": {"layers": {"exclude": [chosen]}}}
+
+
+def test_a_slider_moved_just_before_leaving_counts_on_the_layers_page(visit: Visit) -> None:
+    page = visit("/?weight_pruning=true&weight_pruning.sparsity=0.8&hide=weight_pruning")
+    page.get_by_role("slider", name="Sparsity").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"sparsity=0\.81"))
+    page.get_by_role("link", name="Layers").click()
+    expect(page).to_have_url(re.compile("/layers.*recipe="))
+    assert json.loads(address_of(page, "recipe"))["steps"][0]["sparsity"] == 0.81

@@ -7,7 +7,7 @@ from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 
 from compression.experiments import InputError, recipe_from_dict, recipe_hash, recipe_to_yaml
-from pages.components import changes, exchange
+from pages.components import changes, choice, exchange
 
 
 def complaints(app: AppTest) -> list[str]:
@@ -290,11 +290,30 @@ def test_curves_can_be_added_for_comparison_hidden_and_combined(app: AppTest, fa
     app.run()
     app.multiselect(key="also").set_value(["low_rank"]).run()
     app.multiselect(key="hide").set_value(["weight_pruning"]).run()
+    assert (app.query_params["also"], app.query_params["hide"]) == ("low_rank", "weight_pruning")
     wanted = [r for r, _ in fake.submitted if fake.states[f"key-{recipe_hash(r)[:16]}"] == "queued"]
     alone = [[step.technique for step in r.steps] for r in wanted]
     assert ["low_rank"] in alone
     assert alone.count(["weight_pruning"]) == 1, "of what is hidden only the current recipe is measured"
     app.button(key="combine").click().run()
     assert app.toggle(key="low_rank").value
-    assert app.multiselect(key="also").value == []
+    assert app.multiselect(key="also").value == [] and "also" not in app.query_params
+    assert complaints(app) == []
+
+
+def test_an_address_names_curves_by_their_keys_and_may_name_their_titles(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "LATE_SECONDS", 1000)
+    app.query_params["hide"] = ["Weight pruning", "low_rank", "mars"]
+    app.run()
+    assert app.multiselect(key="hide").value == ["weight_pruning", "low_rank"]
+    assert app.query_params["hide"] == "weight_pruning,low_rank"
+    assert any(own.value.startswith("hide: 'mars' is not allowed; allowed: ") for own in app.warning)
+    app.multiselect(key="hide").set_value([]).run()
+    assert "hide" not in app.query_params
+    app.query_params["hide"] = "weight_pruning,low_rank"  # sent before the browser had learnt of the new address
+    assert app.run().multiselect(key="hide").value == [] and "hide" not in app.query_params
+    app.query_params["hide"] = "quantization"
+    assert app.run().multiselect(key="hide").value == ["quantization"]
     assert complaints(app) == []

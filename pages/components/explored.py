@@ -1,0 +1,63 @@
+"""The recipe of Explore's sliders for other pages, also where somebody left before Explore was drawn with the last."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from compression.experiments import InputError, ModelInfo, Recipe, Technique, default_of, knobs_of
+from pages.components.data_choice import data_choice
+from pages.components.state import CURRENT, DATA, MODEL, Controls, extra_of, knob_key, order_text, recipe_of
+
+if TYPE_CHECKING:
+    from compression.experiments import Service
+
+_NOTED = "explored"
+
+
+def note(recipe: Recipe, techniques: Sequence[Technique]) -> None:
+    """Note what Explore shows as soon as that is known: a redraw can be cut off at any later moment."""
+    st.session_state[CURRENT] = recipe
+    st.session_state[_NOTED] = (recipe, _widgets(techniques))
+
+
+def take_last_move(service: "Service", models: Mapping[str, ModelInfo]) -> None:
+    """Make the recipe current that Explore's sliders describe, if they have been moved since Explore noted one.
+
+    The session knows where they stand even if Explore was never drawn with it.
+    """
+    state, techniques = st.session_state, service.techniques()
+    noted, before = state.get(_NOTED, (None, {}))
+    now = _widgets(techniques)
+    if noted is None or now == before or now[MODEL] not in models:
+        return
+    try:
+        moved = _recipe(now, noted, service, models[now[MODEL]])
+    except InputError:  # Explore would have said so
+        return
+    state[CURRENT], state[_NOTED] = moved, (moved, now)
+
+
+def _widgets(techniques: Sequence[Technique]) -> dict[str, Any]:
+    """Where the widgets stand that make the recipe."""
+    state = st.session_state
+    values: dict[str, Any] = {MODEL: state.get(MODEL), DATA: state.get(DATA)}
+    for technique in techniques:
+        values[technique.key] = bool(state.get(technique.key))
+        if values[technique.key]:
+            for name in knobs_of(technique.config_type):
+                key = knob_key(technique.key, name)
+                values[key] = state.get(key, default_of(technique.config_type, name))
+    return values
+
+
+def _recipe(values: Mapping[str, Any], noted: Recipe, service: "Service", info: ModelInfo) -> Recipe:
+    """What they describe; what has no widget is as it was."""
+    techniques, choice = service.techniques(), data_choice(service, info)
+    enabled = {
+        own.key: {name: values[knob_key(own.key, name)] for name in knobs_of(own.config_type)}
+        for own in techniques if values[own.key]
+    }
+    dataset = values[DATA] if values[DATA] in choice.names else choice.usual
+    order = [key for key in order_text(noted.steps, techniques).split(",") if key]
+    return recipe_of(Controls(info.name, dataset, enabled, extra_of(noted), order), techniques)
