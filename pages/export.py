@@ -15,7 +15,7 @@ from pages.components.changes import ask, tell
 from pages.components.choice import Choice
 from pages.components.comparison import dataset_name, differ_in_data, newest
 from pages.components.exchange import address_values, show_downloads, show_import, take_import
-from pages.components.formats import percent, recipe_label
+from pages.components.formats import percent, recipe_label, told_apart
 from pages.components.runtimes import show_runtimes
 from pages.components.state import RESULT, widget_values
 
@@ -67,10 +67,11 @@ def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
     if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
         runs.insert(0, chosen.key)
     several = differ_in_data([known[key] for key in runs])
+    names = told_apart({key: _named(known[key], name_data=several) for key in runs})
     left, right = st.columns([1, 3])
     left.selectbox("Model", models, key=_MODEL)
     right.selectbox(
-        "Run", runs, format_func=lambda key: _named(known[key], name_data=several), key=_PICKED,
+        "Run", runs, format_func=lambda key: names.get(key, key), key=_PICKED,
         help="All measured runs of this model, the newest first",
     )
     return chosen

@@ -1,11 +1,13 @@
 """Numbers and recipes in words: units, sensible digits, no false precision."""
 
+from collections.abc import Mapping
+
 from compression.experiments import Figures, format_bytes
 from compression.experiments.wording import knob_value, recipe_label, recipe_lines, step_label
 
 __all__ = [
     "baseline_line", "change", "count", "interval_ms", "interval_percent", "knob_value", "milliseconds", "percent",
-    "recipe_label", "recipe_lines", "signed", "step_label",
+    "recipe_label", "recipe_lines", "signed", "step_label", "told_apart",
 ]
 
 
@@ -67,3 +69,13 @@ def baseline_line(figures: Figures) -> str:
     if figures.bits_per_character is not None:
         parts.insert(1, f"**{figures.bits_per_character:.2f}** bits per character")
     return "fp32: " + " \u00b7 ".join(parts)
+
+
+def told_apart(names: Mapping[str, str]) -> dict[str, str]:
+    """The same with numbers behind equal names: the browser knows what is picked by its name alone."""
+    counts: dict[str, int] = {}
+    apart = {}
+    for key, name in names.items():
+        counts[name] = counts.get(name, 0) + 1
+        apart[key] = name if counts[name] == 1 else f"{name} #{counts[name]}"
+    return apart

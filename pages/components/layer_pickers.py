@@ -6,7 +6,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, ModelInfo, Recipe, recipe_from_dict, recipe_to_dict
 from pages.components.data_choice import data_choice, show_away
-from pages.components.formats import percent, recipe_label
+from pages.components.formats import percent, recipe_label, told_apart
 from pages.components.layer_choice import DATA_PICKER, LAYER_PICKER, MODEL_PICKER, RECIPE_PICKER
 from pages.components.layer_recipe import recipe_text
 from pages.components.layer_state import Measured
@@ -65,13 +65,3 @@ def _recipes(recipe: Recipe, known: Measured) -> Mapping[str, str]:
 def _named(result: ExperimentResult) -> str:
     figures = result.figures
     return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}, {figures.size_bytes / 1000:.0f} kB)"
-
-
-def told_apart(names: Mapping[str, str]) -> dict[str, str]:
-    """The same with numbers behind equal names: the browser knows what is picked by its name alone."""
-    counts: dict[str, int] = {}
-    apart = {}
-    for key, name in names.items():
-        counts[name] = counts.get(name, 0) + 1
-        apart[key] = name if counts[name] == 1 else f"{name} #{counts[name]}"
-    return apart

@@ -29,6 +29,7 @@ from tests.experiments.search.laboratories import FakeLaboratory, synthetic_resu
 MODEL, DATASET = "digits_resnet", "digits"
 TECHNIQUES = ("weight_pruning", "channel_pruning", "quantization", "low_rank", "weight_sharing")
 ROUNDS = 5
+EXPLORE = "/?quantization=true"
 HEADING = "[data-testid=stMain] :is(h1, h2, h3)"
 WATCH_FRAMES = """() => {
     window.frames = []; let last = performance.now();
@@ -80,8 +81,9 @@ def _running(root: Path) -> Iterator[tuple[Server, Browser]]:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            _visit(browser, server.url + "/library")  # the first page of a server also waits for its imports
-            time.sleep(15)  # and the worker processes start beside it
+            page, _ = _visit(browser, server.url + EXPLORE)  # what it asks for is measured, then it is quiet
+            page.get_by_text("all measured").wait_for(timeout=600_000)
+            page.context.close()
             yield server, browser
             browser.close()
     finally:
@@ -90,7 +92,7 @@ def _running(root: Path) -> Iterator[tuple[Server, Browser]]:
 
 def _first_paints(server: Server, browser: Browser, search: str, keys: list[str]) -> None:
     addresses = {
-        "Explore": "/?quantization=true", "Compare": f"/compare?pins={','.join(keys)}",
+        "Explore": EXPLORE, "Compare": f"/compare?pins={','.join(keys)}",
         "Layers": "/layers", "Search": f"/search?search={search}", "Export": f"/export?result={keys[0]}",
         "Library": "/library",
     }

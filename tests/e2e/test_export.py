@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
-PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.8&hide=Weight+pruning"  # this point without its curve
+PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.8&hide=weight_pruning"  # this point without its curve
 FIRST_POINT = 120_000
 
 

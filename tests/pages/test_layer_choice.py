@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from compression.experiments import Recipe
 from pages.components import choice
-from pages.components.layer_pickers import told_apart
+from pages.components.formats import told_apart
 from pages.components.layer_recipe import recipe_text
 from tests.pages.test_layers import PRUNED, extras, in_view, layers_page, looked, measured, recipe
 
