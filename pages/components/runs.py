@@ -108,7 +108,7 @@ def _table(table: pd.DataFrame, pinned: list[str]) -> None:
         st.session_state[_KNOWN] = pinned
         st.session_state[_TIMES] = st.session_state.get(_TIMES, 0) + 1
     rows = list(table.index)
-    key = f"runs-{crc32(','.join(rows).encode())}-{st.session_state.get(_TIMES, 0)}"
+    key = _key(rows)
     number = st.column_config.NumberColumn
     st.dataframe(
         table, hide_index=True, key=key, on_select=partial(_take_rows, key, rows), selection_mode="multi-row",
@@ -122,9 +122,19 @@ def _table(table: pd.DataFrame, pinned: list[str]) -> None:
     )
 
 
+def _key(rows: Sequence[str]) -> str:
+    return f"runs-{crc32(','.join(rows).encode())}-{st.session_state.get(_TIMES, 0)}"
+
+
 def _take_rows(key: str, rows: list[str]) -> None:
-    """Pin the rows that were chosen and unpin those that no longer are; pins that are not listed stay."""
+    """Pin the rows that were chosen and unpin those that no longer are; pins that are not listed stay.
+
+    A table also reports the rows that it was made with, some time after that: nobody has chosen those, and what was
+    pinned meanwhile stays.
+    """
     chosen = [rows[row] for row in st.session_state[key].selection.rows if row < len(rows)]
+    if key != _key(rows) or set(chosen) == set(st.session_state.get(_KNOWN, ())):
+        return
     kept = [own for own in pins() if own in chosen or own not in rows]
     wanted = [*kept, *(own for own in chosen if own not in kept)]
     if len(wanted) > MOST_PINS:
