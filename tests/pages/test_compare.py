@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from compression.experiments.behaviour import Behaviour, Flips, flips
 from compression.experiments.differences import ClassChange, Difference, Example
 from compression.experiments.samples import Sample
 from compression.experiments.weight_statistics import LayerWeights
+from pages.components import runs
 from pages.components.axes import COSTS
 from pages.components.cards import cards_of
 from pages.components.comparison import against, baseline_of, layer_sizes, recipe_difference, run_table
@@ -247,3 +249,20 @@ def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any
     app.run()
     assert not app.exception
     assert any("**A** " in own.value and "**B** " in own.value for own in app.markdown)
+
+
+@pytest.mark.parametrize(("key", "chosen", "wanted"), [
+    ("outdated", [0], None), ("current", [0], None), ("current", [0, 1], ["a", "b"]), ("current", [], []),
+])
+def test_a_table_that_reports_what_it_was_made_with_unpins_nothing(
+    monkeypatch: pytest.MonkeyPatch, key: str, chosen: list[int], wanted: list[str] | None
+) -> None:
+    current = runs._key(["a", "b"]) if key == "current" else "runs-of-before"
+    report = SimpleNamespace(selection=SimpleNamespace(rows=chosen))
+    state: dict[str, Any] = {current: report, runs._KNOWN: ["a"]}
+    taken: list[list[str]] = []
+    monkeypatch.setattr(runs, "st", SimpleNamespace(session_state=state, toast=None))
+    monkeypatch.setattr(runs, "pins", lambda: ["a"])
+    monkeypatch.setattr(runs, "set_pins", lambda keys: taken.append(list(keys)))
+    runs._take_rows(current, ["a", "b"])
+    assert taken == ([] if wanted is None else [wanted])
