@@ -7,7 +7,17 @@ import streamlit as st
 
 from compression.experiments import InputError, ModelInfo, Recipe, Technique, default_of, knobs_of
 from pages.components.data_choice import data_choice
-from pages.components.state import CURRENT, DATA, MODEL, Controls, extra_of, knob_key, order_text, recipe_of
+from pages.components.state import (
+    CURRENT,
+    DATA,
+    MODEL,
+    Controls,
+    extra_of,
+    knob_key,
+    order_text,
+    recipe_of,
+    recipe_widgets,
+)
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -18,7 +28,7 @@ _NOTED = "explored"
 def note(recipe: Recipe, techniques: Sequence[Technique]) -> None:
     """Note what Explore shows as soon as that is known: a redraw can be cut off at any later moment."""
     st.session_state[CURRENT] = recipe
-    st.session_state[_NOTED] = (recipe, _widgets(techniques))
+    st.session_state[_NOTED] = (recipe, recipe_widgets(st.session_state, techniques))
 
 
 def take_last_move(service: "Service", models: Mapping[str, ModelInfo]) -> None:
@@ -28,7 +38,7 @@ def take_last_move(service: "Service", models: Mapping[str, ModelInfo]) -> None:
     """
     state, techniques = st.session_state, service.techniques()
     noted, before = state.get(_NOTED, (None, {}))
-    now = _widgets(techniques)
+    now = recipe_widgets(st.session_state, techniques)
     if noted is None or now == before or now[MODEL] not in models:
         return
     try:
@@ -38,24 +48,14 @@ def take_last_move(service: "Service", models: Mapping[str, ModelInfo]) -> None:
     state[CURRENT], state[_NOTED] = moved, (moved, now)
 
 
-def _widgets(techniques: Sequence[Technique]) -> dict[str, Any]:
-    """Where the widgets stand that make the recipe."""
-    state = st.session_state
-    values: dict[str, Any] = {MODEL: state.get(MODEL), DATA: state.get(DATA)}
-    for technique in techniques:
-        values[technique.key] = bool(state.get(technique.key))
-        if values[technique.key]:
-            for name in knobs_of(technique.config_type):
-                key = knob_key(technique.key, name)
-                values[key] = state.get(key, default_of(technique.config_type, name))
-    return values
-
-
 def _recipe(values: Mapping[str, Any], noted: Recipe, service: "Service", info: ModelInfo) -> Recipe:
     """What they describe; what has no widget is as it was."""
     techniques, choice = service.techniques(), data_choice(service, info)
     enabled = {
-        own.key: {name: values[knob_key(own.key, name)] for name in knobs_of(own.config_type)}
+        own.key: {
+            name: values.get(knob_key(own.key, name), default_of(own.config_type, name))
+            for name in knobs_of(own.config_type)
+        }
         for own in techniques if values[own.key]
     }
     dataset = values[DATA] if values[DATA] in choice.names else choice.usual

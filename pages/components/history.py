@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from compression.experiments import Technique, knobs_of
+from compression.experiments import Technique
 from pages.components.changes import ask
 from pages.components.limits import LIMITS
-from pages.components.state import DATA, MODEL, TEXTS, knob_key
+from pages.components.state import DATA, MODEL, TEXTS, recipe_widgets
 
 _HISTORY = "history"
 _LONGEST = 100
@@ -85,14 +85,8 @@ def described(before: Values, after: Values) -> str:
 def shown_values(techniques: Sequence[Technique]) -> dict[str, Any]:
     """What the widgets that make the recipe and set limits and axes say now."""
     state = st.session_state
-    values: dict[str, Any] = {MODEL: state.get(MODEL), DATA: state.get(DATA)}
-    for technique in techniques:
-        values[technique.key] = bool(state.get(technique.key))
-        if values[technique.key]:
-            keys = [knob_key(technique.key, name) for name in knobs_of(technique.config_type)]
-            values |= {key: state[key] for key in keys if key in state}
     texts = {key: state.get(key, st.query_params.get(key, "")) for key in TEXTS}
-    return values | texts | {key: state[key] for key in _VIEW if key in state}
+    return recipe_widgets(state, techniques) | texts | {key: state[key] for key in _VIEW if key in state}
 
 
 def record(techniques: Sequence[Technique]) -> History:

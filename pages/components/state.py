@@ -92,6 +92,22 @@ def order_text(steps: Sequence[Step], techniques: Sequence[Technique]) -> str:
     return "" if tuple(steps) == in_suggested_order(steps, techniques) else ",".join(keys)
 
 
+def recipe_widgets(session: Mapping[str, Any], techniques: Sequence[Technique]) -> dict[str, Any]:
+    """Where the widgets stand that make the recipe: model, data set, toggles, and the knobs of what is switched on.
+
+    Args:
+        session: The session's state; knobs that it does not know are left out.
+        techniques: All techniques.
+    """
+    values: dict[str, Any] = {MODEL: session.get(MODEL), DATA: session.get(DATA)}
+    for technique in techniques:
+        values[technique.key] = bool(session.get(technique.key))
+        if values[technique.key]:
+            keys = [knob_key(technique.key, name) for name in knobs_of(technique.config_type)]
+            values |= {key: session[key] for key in keys if key in session}
+    return values
+
+
 def in_address(value: object) -> str:
     """A widget's value as it stands in the URL."""
     return str(value).lower() if isinstance(value, bool) else str(value)

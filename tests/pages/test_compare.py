@@ -252,7 +252,7 @@ def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any
 
 
 @pytest.mark.parametrize(("key", "chosen", "wanted"), [
-    ("outdated", [0], None), ("current", [0], None), ("current", [0, 1], ["a", "b"]), ("current", [], []),
+    ("outdated", [0, 1], None), ("current", [0], None), ("current", [0, 1], ["a", "b"]), ("current", [], []),
 ])
 def test_a_table_that_reports_what_it_was_made_with_unpins_nothing(
     monkeypatch: pytest.MonkeyPatch, key: str, chosen: list[int], wanted: list[str] | None
