@@ -80,22 +80,14 @@ def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> 
     except CancelledError:  # its state says so already, or it has been asked for again meanwhile
         return False
     except (InputError, ModelError) as error:
-        _put(store, key, "failed", error=str(error))
+        store.move_job(key, "failed", error=str(error))
         return False
     except Exception as error:
         logger.exception("job %s failed", key)
         reason = " ".join(str(error).split())[:300]
-        _put(store, key, "failed", error=f"{type(error).__name__}: {reason}")
+        store.move_job(key, "failed", error=f"{type(error).__name__}: {reason}")
         return False
     return True
-
-
-def _put(
-    store: "ResultStore", key: str, state: str, fraction: float = 0.0, message: str = "", error: str | None = None
-) -> None:
-    """Set a job's state unless it has been cancelled since the last check."""
-    if store.advance_job(key, fraction, message):
-        store.put_job(key, state, fraction, message, error)
 
 
 def _recipe(recipe_json: str) -> "Recipe":
@@ -118,7 +110,7 @@ def compute(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = 
             stages.score(own, store, tier, watch.progress, watch.cancelled)
         if tier == "quick":  # accuracy and size are there; a latency too where the structure has been timed before
             result = stages.conclude(recipe, store)
-            _put(store, key, "quick", 0.8, "timing" if result.figures.latency_ms_p50 is None else "quick")
+            store.move_job(key, "quick", 0.8, "timing" if result.figures.latency_ms_p50 is None else "quick")
 
     if tier == "quick":
         _start(store, key)
@@ -152,7 +144,7 @@ def measure_sensitivity(
     def work(watch: _Watch) -> None:
         arguments = (store, key, model, dataset, technique, watch.progress, watch.cancelled, part, parts)
         if sensitivity.measure(*arguments):
-            _put(store, key, "done", 1.0, "done")
+            store.move_job(key, "done", 1.0, "done")
 
     _start(store, key)
     return _guarded(store, key, work)
@@ -161,7 +153,7 @@ def measure_sensitivity(
 def _start(store: "ResultStore", key: str) -> None:
     if store.jobs([key]).get(key, {}).get("state") == "queued":
         store.drop_parts(key, CURVE, ENOUGH)
-        store.put_job(key, "running", 0.0, "starting")
+        store.begin_job(key)
 
 
 def time_artifact(root: str, key: str, recipe_json: str, tier: "Tier", before: bool = True) -> bool:
@@ -177,7 +169,7 @@ def time_artifact(root: str, key: str, recipe_json: str, tier: "Tier", before: b
         stages.clock(recipe.baseline(), store, tier, watch.cancelled)
         stages.clock(recipe, store, tier, watch.cancelled)
         result = stages.conclude(recipe, store)
-        _put(store, key, "done" if result.stage == "full" else "quick", 1.0, result.stage)
+        store.move_job(key, "done" if result.stage == "full" else "quick", 1.0, result.stage)
 
     return _guarded(store, key, work)
 
@@ -202,7 +194,7 @@ def side_stage(
     def run(watch: _Watch) -> None:
         work(store, watch.progress, watch.cancelled)
         if last:
-            _put(store, key, "done", 1.0, "done")
+            store.move_job(key, "done", 1.0, "done")
 
     return _guarded(store, key, run)
 

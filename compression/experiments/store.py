@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, String, create_engine, delete, event, func, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, String, create_engine, delete, event, func, select, type_coerce, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -157,6 +157,20 @@ class ResultStore:
         values = {"key": key, "state": state, "fraction": fraction, "message": message, "error": error}
         self._upsert(_JobRow, values, ("key",))
 
+    def begin_job(self, key: str) -> bool:
+        """Set a queued job running; False when it is in another state: it may have been cancelled meanwhile."""
+        statement = update(_JobRow).where(_JobRow.key == key, _JobRow.state == "queued")
+        with Session(self._engine) as session, session.begin():
+            begun = session.execute(statement.values(state="running", fraction=0.0, message="starting", error=None))
+            return bool(begun.rowcount)
+
+    def move_job(
+        self, key: str, state: str, fraction: float = 0.0, message: str = "", error: str | None = None
+    ) -> None:
+        """The same as `put_job`, but one that has been cancelled stays so: looked at and set in one step."""
+        values = {"key": key, "state": state, "fraction": fraction, "message": message, "error": error}
+        self._upsert(_JobRow, values, ("key",), _JobRow.state != "cancelled")
+
     def advance_job(self, key: str, fraction: float, message: str) -> bool:
         """Update a running job's progress; False when it has been cancelled meanwhile."""
         with Session(self._engine) as session, session.begin():
@@ -198,10 +212,13 @@ class ResultStore:
         """Release the database."""
         self._engine.dispose()
 
-    def _upsert(self, table: type[_Base], values: dict[str, Any], primary: tuple[str, ...]) -> None:
+    def _upsert(
+        self, table: type[_Base], values: dict[str, Any], primary: tuple[str, ...],
+        where: ColumnElement[bool] | None = None,
+    ) -> None:
         statement = insert(table).values(**values)
         rest = {name: value for name, value in values.items() if name not in primary}
-        statement = statement.on_conflict_do_update(index_elements=list(primary), set_=rest)
+        statement = statement.on_conflict_do_update(index_elements=list(primary), set_=rest, where=where)
         with Session(self._engine) as session, session.begin():
             session.execute(statement)
 

@@ -70,6 +70,15 @@ def test_a_cancelled_job_is_not_begun(store: ResultStore, monkeypatch: pytest.Mo
     assert state(store)["state"] == "cancelled"
 
 
+def test_a_job_that_is_cancelled_while_it_is_begun_stays_so(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "drop_parts", lambda *arguments: store.put_job(KEY, "cancelled"))
+    monkeypatch.setattr(stages, "build", raising(AssertionError("was begun")))
+    assert not jobs.compute(str(store.root), KEY, RECIPE, "quick")
+    assert state(store)["state"] == "cancelled"
+
+
 def test_a_stage_after_one_that_stopped_does_nothing(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "clock", raising(AssertionError("was begun")))
     assert not jobs.time_artifact(str(store.root), KEY, RECIPE, "quick", before=False)

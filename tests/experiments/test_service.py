@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from compression.errors import InputError
+from compression.experiments.engine import Engine
 from compression.experiments.service import Service
 from compression.experiments.status import JobStatus
 from compression.recipe import Recipe, recipe_from_dict
@@ -36,7 +37,7 @@ def _children() -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def service(root: Path) -> Iterator[Service]:
     before = set(_children())
-    own = Service(root)
+    own = Service(root, Engine(root, compute_workers=2))
     yield own
     started = set(_children()) - before
     assert len(started) >= 3
@@ -68,6 +69,13 @@ def test_a_coarse_figure_comes_first_and_is_refined(service: Service) -> None:
     assert final.figures.latency_ms_p50 is not None and final.figures.peak_memory_bytes is not None
     width = first.figures.accuracy_high - first.figures.accuracy_low
     assert final.figures.accuracy_high - final.figures.accuracy_low < width
+
+
+def test_a_second_process_that_compresses_joins_once_the_first_is_warm(service: Service) -> None:
+    client = service._engine._client
+    client.wait_for_workers(3, timeout=120)
+    offered = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    assert sorted(map(str, offered)) == ["{'compute': 1}", "{'compute': 1}", "{'timing': 1}"]
 
 
 def test_what_is_stored_is_there_at_once(service: Service, root: Path) -> None:

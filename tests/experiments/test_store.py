@@ -118,3 +118,14 @@ def test_jobs_of_a_stopped_server_are_forgotten_but_not_how_others_ended(store: 
 def test_keys_that_look_like_code_are_only_keys(store: ResultStore) -> None:
     store.put_job("x'; drop table jobs; --", "queued")
     assert store.jobs(["x'; drop table jobs; --"]).keys() == {"x'; drop table jobs; --"}
+
+
+def test_only_a_queued_job_is_begun_and_a_cancelled_one_stays_cancelled(store: ResultStore) -> None:
+    store.put_job("one", "queued")
+    assert store.begin_job("one") and not store.begin_job("one") and not store.begin_job("nothing")
+    store.move_job("one", "quick", 0.8)
+    assert (store.jobs(["one"])["one"]["state"], store.jobs(["one"])["one"]["fraction"]) == ("quick", 0.8)
+    store.put_job("one", "cancelled")
+    store.move_job("one", "done", 1.0)
+    store.move_job("two", "failed", error="lost")
+    assert [own["state"] for own in store.jobs(["one", "two"]).values()] == ["cancelled", "failed"]
