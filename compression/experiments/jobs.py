@@ -199,17 +199,18 @@ def side_stage(
     return _guarded(store, key, run)
 
 
-def warm_up(root: str, times: bool, after: list[bool]) -> bool:
+def warm_up(root: str, times: bool, urgent: bool, after: list[bool]) -> bool:
     """Do ahead of the first job what it would otherwise wait for.
 
     Args:
         root: The store's folder.
-        times: Whether this worker times; the others compress.
+        times: Whether this worker times; the others compress, and give way to page and timing where cores are few.
+        urgent: Whether the first job waits for it: then it gives way afterwards only.
         after: Warm-ups that go first.
     """
     del after
-    if not times and hasattr(os, "nice"):
-        os.nice(_YIELDING)  # the page and the timing go first where there are few cores
+    if not times and not urgent:
+        _give_way()
     import torch
 
     from compression.experiments import stages
@@ -223,4 +224,11 @@ def warm_up(root: str, times: bool, after: list[bool]) -> bool:
         recipe = Recipe(model=_FIRST_MODEL, dataset=registry.model_info(_FIRST_MODEL).dataset)
         stages.build(recipe, _store(root))
         stages.score(recipe, _store(root), "quick")
+    if not times and urgent:
+        _give_way()
     return True
+
+
+def _give_way() -> None:
+    if hasattr(os, "nice"):
+        os.nice(_YIELDING)

@@ -10,6 +10,7 @@ make each other slower.
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,44 +56,39 @@ class LocalWorkers:
             name="compression",
         )
         self.client = Client(self._cluster, set_as_default=False)
-        self._tie()
-        first = self._warm_up(_FIRST)
-        self._warm = [first, self._warm_up(_TIMER, [first])]  # the first point needs the worker that times last
-        if self._wanted > len(self._warm):
-            threading.Thread(target=self._grow, daemon=True, name="workers").start()
+        self._own = (os.getpid(), psutil.Process().create_time())
+        self.client.run_on_scheduler(lifeline.follow, *self._own)
+        # Not told by their names: a worker that has not reported yet is unknown, and another one would be taken.
+        first = self._warm_up(_FIRST, resources=compute)
+        self._warm = [first, self._warm_up(_TIMER, [first], resources=timing)]  # the first point needs this one last
+        threading.Thread(target=self._complete, daemon=True, name="workers").start()
 
-    def _warm_up(self, worker: str, after: list[Future] | None = None) -> Future:
+    def _warm_up(self, name: str, after: list[Future] | None = None, **where: Any) -> Future:
         return self.client.submit(
-            jobs.warm_up, self._root, worker == _TIMER, after or [], key=f"warm-{worker}", workers=[worker], pure=False
+            jobs.warm_up, self._root, name == _TIMER, name == _FIRST, after or [], key=f"warm-{name}", pure=False,
+            **where,
         )
 
-    def _tie(self) -> None:
-        """Workers, their nannies and the scheduler leave with this process, even if it is killed."""
-        own = (os.getpid(), psutil.Process().create_time())
-        self.client.run_on_scheduler(lifeline.follow, *own)
-        self._tie_workers(self._addresses())
-
-    def _tie_workers(self, addresses: list[str]) -> None:
-        own = (os.getpid(), psutil.Process().create_time())
-        self.client.run(lifeline.follow, *own, workers=addresses)
-        self.client.run(lifeline.follow, *own, workers=addresses, nanny=True)
-
-    def _addresses(self) -> list[str]:
-        return list(self.client.scheduler_info(n_workers=-1)["workers"])
-
-    def _grow(self) -> None:
-        """Start the other workers that compress, once the first ones are ready."""
+    def _complete(self) -> None:
+        """Tie the first workers to this process, and once they are ready start the others that compress."""
         try:
+            known = self._tie_new(len(self._warm), ())
             self.client.gather(self._warm)
-            known = self._addresses()
-            self._cluster.scale(self._wanted)
-            self.client.wait_for_workers(self._wanted, timeout=_START_SECONDS)
-            added = [address for address in self._addresses() if address not in known]
-            self._tie_workers(added)
-            self._warm.extend(self._warm_up(address) for address in added)
+            if self._wanted > len(known):
+                self._cluster.scale(self._wanted)
+                for address in self._tie_new(self._wanted, known):
+                    self._warm.append(self._warm_up(address, workers=[address]))
         except Exception:
             if not self._closed.is_set():
                 logger.exception("fewer worker processes than wanted could be started")
+
+    def _tie_new(self, count: int, known: Sequence[str]) -> list[str]:
+        """Wait for so many workers; the new ones and their nannies leave with this process, even if it is killed."""
+        self.client.wait_for_workers(count, timeout=_START_SECONDS)
+        new = [own for own in self.client.scheduler_info(n_workers=-1)["workers"] if own not in known]
+        self.client.run(lifeline.follow, *self._own, workers=new)
+        self.client.run(lifeline.follow, *self._own, workers=new, nanny=True)
+        return new
 
     def close(self) -> None:
         """Stop the workers."""

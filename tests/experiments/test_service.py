@@ -1,6 +1,7 @@
 """The service with its real workers: submit, follow, cancel, reappear, leave nothing behind."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,11 +72,21 @@ def test_a_coarse_figure_comes_first_and_is_refined(service: Service) -> None:
     assert final.figures.accuracy_high - final.figures.accuracy_low < width
 
 
-def test_a_second_process_that_compresses_joins_once_the_first_is_warm(service: Service) -> None:
-    client = service._engine._client
-    client.wait_for_workers(3, timeout=120)
-    offered = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
-    assert sorted(map(str, offered)) == ["{'compute': 1}", "{'compute': 1}", "{'timing': 1}"]
+def test_a_second_process_that_compresses_joins_and_each_is_warmed_up_and_tied(service: Service) -> None:
+    local = service._engine._local
+    assert local is not None
+    local.client.wait_for_workers(3, timeout=120)
+    workers = local.client.scheduler_info(n_workers=-1)["workers"]
+    offered = {address: str(worker["resources"]) for address, worker in workers.items()}
+    assert sorted(offered.values()) == ["{'compute': 1}", "{'compute': 1}", "{'timing': 1}"]
+    end = time.monotonic() + 120
+    while time.monotonic() < end and (len(local._warm) < 3 or not all(own.done() for own in local._warm)):
+        time.sleep(0.1)
+    at = {key: {offered[own] for own in holders} for key, holders in local.client.who_has(local._warm).items()}
+    assert at.pop("warm-timing") == {"{'timing': 1}"}, "what is measured must not wait for what gives way to it"
+    assert len(at) == 2
+    threads = local.client.run(lambda: [thread.name for thread in threading.enumerate()])
+    assert all("lifeline" in names for names in threads.values())
 
 
 def test_what_is_stored_is_there_at_once(service: Service, root: Path) -> None:
