@@ -3,7 +3,10 @@
 The form on the page, the command line, the sweep grid and the documentation are generated from these.
 """
 
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from compression.errors import InputError
@@ -45,15 +48,23 @@ def knob(default: Any, help: str, **metadata: Any) -> Any:
     return field(default=default, metadata={_KEY: Knob(help=help, **metadata)})
 
 
-def knobs_of(config_type: type) -> dict[str, Knob]:
+@cache  # a list of a thousand recipes asks for them tens of thousands of times
+def knobs_of(config_type: type) -> Mapping[str, Knob]:
     """Knobs of a config dataclass, by field name, in declaration order."""
-    return {f.name: f.metadata[_KEY] for f in fields(config_type) if _KEY in f.metadata}
+    known = _fields_of(config_type).items()
+    return MappingProxyType({name: f.metadata[_KEY] for name, f in known if _KEY in f.metadata})
 
 
 def default_of(config_type: type, name: str) -> Any:
     """Default value of one field."""
-    found: Field[Any] = next(f for f in fields(config_type) if f.name == name)
-    return None if found.default is MISSING else found.default
+    default = _fields_of(config_type)[name].default
+    return None if default is MISSING else default
+
+
+@cache
+def _fields_of(config_type: type) -> dict[str, Field[Any]]:
+    """Fields by name, kept for the same reason."""
+    return {f.name: f for f in fields(config_type)}
 
 
 def validate(config: Any, technique: str) -> None:

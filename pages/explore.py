@@ -43,16 +43,17 @@ def page() -> None:
     names = [info.name for info in models]
     take_import(names, techniques)
     settle()
+    head = st.container()
     with st.sidebar:
         own = _pick_model(service, models)
         info = replace(own, dataset=pick_dataset(service, own))  # as if it belonged to what it is scored on
+        head.subheader(_heading(own, info.dataset), anchor=False)
         st.markdown("##### Techniques")
         recipe = _recipe(info, techniques, {"students": service.students(info.name)})
         if recipe is not None:
             note(recipe, techniques)
         show_order(recipe.steps if recipe is not None else (), techniques)
         show_import()
-    st.subheader(_heading(own, info.dataset), anchor=False)
     show_help(service, info.name, techniques)
     # Drawn before what stands above it, for what the axes say is part of what undo takes back.
     bar, body = st.container(horizontal=True, vertical_alignment="center", key="bar"), st.container()

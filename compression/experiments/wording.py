@@ -17,8 +17,9 @@ def step_label(step: Mapping[str, Any]) -> str:
     technique = get_technique(str(step["technique"]))
     shown = []
     for name in knobs_of(technique.config_type):
-        value = step.get(name, default_of(technique.config_type, name))
-        if name == technique.main_knob or value != default_of(technique.config_type, name):
+        default = default_of(technique.config_type, name)
+        value = step.get(name, default)
+        if name == technique.main_knob or value != default:
             shown.append(f"{name} {knob_value(value)}")
     shown += [f"{word} {len(step[word])}" for word in ("layers", "overrides") if step.get(word)]
     return f"{technique.title}: " + ", ".join(shown)
