@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from compression.experiments import Figures, InputError, ModelInfo, Recipe, Technique, has_weights
 from pages.components import backend
@@ -43,13 +44,13 @@ def page() -> None:
     names = [info.name for info in models]
     take_import(names, techniques)
     settle()
-    head = st.container()
+    head = st.container()  # what is said of the sidebar's choices stands here: on a narrow screen the sidebar is closed
     with st.sidebar:
-        own = _pick_model(service, models)
-        info = replace(own, dataset=pick_dataset(service, own))  # as if it belonged to what it is scored on
+        own = _pick_model(service, models, head)
+        info = replace(own, dataset=pick_dataset(service, own, notices=head))  # as if it belonged to that
         head.subheader(_heading(own, info.dataset), anchor=False)
         st.markdown("##### Techniques")
-        recipe = _recipe(info, techniques, {"students": service.students(info.name)})
+        recipe = _recipe(info, techniques, {"students": service.students(info.name)}, head)
         if recipe is not None:
             note(recipe, techniques)
         show_order(recipe.steps if recipe is not None else (), techniques)
@@ -101,11 +102,11 @@ def _figures(service: "Service", tracker: Tracker, uncompressed: Recipe) -> Figu
     return None if result is None else result.figures
 
 
-def _pick_model(service: "Service", models: list[ModelInfo]) -> ModelInfo:
+def _pick_model(service: "Service", models: list[ModelInfo], notices: DeltaGenerator) -> ModelInfo:
     names = [info.name for info in models]
     asked = st.query_params.get(MODEL)
     if asked is not None and asked not in names:
-        st.warning(f"model: {asked!r} is not here; allowed: {', '.join(names)}")
+        notices.warning(f"model: {asked!r} is not here; allowed: {', '.join(names)}")
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
     known = {info.name: info for info in models}
     name = st.selectbox(
@@ -122,7 +123,9 @@ def _heading(own: ModelInfo, dataset: str) -> str:
     return own.title if dataset == own.dataset else f"{own.title}, scored on {dataset}"
 
 
-def _recipe(info: ModelInfo, techniques: list[Technique], further: Further) -> Recipe | None:
+def _recipe(
+    info: ModelInfo, techniques: list[Technique], further: Further, notices: DeltaGenerator
+) -> Recipe | None:
     enabled = {}
     for technique in techniques:
         with st.container(border=True, gap="small"):
@@ -133,7 +136,7 @@ def _recipe(info: ModelInfo, techniques: list[Technique], further: Further) -> R
         extra, order = _extra(), [key for key in _text(ORDER).split(",") if key]
         return recipe_of(Controls(info.name, info.dataset, enabled, extra, order), techniques)
     except InputError as error:
-        st.error(str(error))
+        notices.error(str(error))
         return None
 
 

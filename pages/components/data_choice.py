@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitAPIException
 
 from compression.experiments import ModelInfo
@@ -61,13 +62,16 @@ def data_choice(service: "Service", info: ModelInfo) -> DataChoice:
     return DataChoice(info.name, usual, here, [data for data in fitting if not data.here])
 
 
-def pick_dataset(service: "Service", info: ModelInfo, key: str = DATA) -> str:
+def pick_dataset(
+    service: "Service", info: ModelInfo, key: str = DATA, *, notices: DeltaGenerator | None = None
+) -> str:
     """Ask which data set a model is scored on, where several of them are here.
 
     Args:
         service: The service.
         info: The chosen model.
         key: Of the widget, and in the address, which it leaves clean while the usual data set is chosen.
+        notices: Where it is said that a data set cannot be chosen, if not below the picker.
     """
     choice, state = data_choice(service, info), st.session_state
     several, new = len(choice.here) > 1, state.get(f"{key}-of") != choice.model
@@ -89,7 +93,7 @@ def pick_dataset(service: "Service", info: ModelInfo, key: str = DATA) -> str:
             state[key] = chosen
         with suppress(StreamlitAPIException):  # that of a model before, which goes with its widget
             st.query_params.pop(key, None)
-    refused = _show_refusal(choice, chosen, key)
+    refused = _show_refusal(choice, chosen, key, notices)
     if several and not refused:
         state[_wished(key)] = chosen if chosen != choice.usual else ""
     show_away(choice)
@@ -124,11 +128,11 @@ def _refuse(choice: DataChoice, name: str, key: str) -> None:
     st.session_state[_refused(key)] = (choice.model, choice.why_not(name))
 
 
-def _show_refusal(choice: DataChoice, chosen: str, key: str) -> bool:
+def _show_refusal(choice: DataChoice, chosen: str, key: str, notices: DeltaGenerator | None) -> bool:
     """Kept until another model or data set is chosen: the page may be redrawn at any moment."""
     model, text = st.session_state.get(_refused(key), ("", ""))
     if text and model == choice.model and chosen == choice.usual:
-        st.warning(text)
+        st.warning(text) if notices is None else notices.warning(text)
         return True
     st.session_state.pop(_refused(key), None)
     return False

@@ -13,6 +13,8 @@ from pages.components.figure_style import legible
 from pages.components.formats import recipe_label
 from pages.components.palette import VARIANTS, Theme, ink, technique_color, technique_symbol
 
+_LETTER_PLACES = ("bottom center", "middle right", "middle left", "bottom right")  # close pins stay legible; none above
+
 
 @dataclass(frozen=True)
 class Range:
@@ -119,7 +121,7 @@ def runs_figure(
         points = _points(own, cost, ring, letter)
         points.update(
             mode="markers+text", text=[f"<b>{letter}</b>"] * len(points.x),
-            textposition=["top center" if y < 50 else "bottom center" for y in points.y],
+            textposition=_LETTER_PLACES[number % len(_LETTER_PLACES)],
             textfont={"color": ink(theme)},
         )
         figure.add_trace(points)

@@ -11,6 +11,7 @@ from compression.experiments import ExperimentResult, get_technique
 from pages.components.axes import COSTS
 from pages.components.comparison import dataset_name, differ_in_data, run_table, techniques_of
 from pages.components.palette import Theme
+from pages.components.pin_picker import pick_pin
 from pages.components.pins import MOST_PINS, pins, set_pins, toggle_clicked
 from pages.components.run_filters import ORDERS, RANGES, RunFilter, listed, runs_figure
 
@@ -29,8 +30,9 @@ def show_runs(results: Sequence[ExperimentResult], theme: Theme) -> None:
         st.caption(f"None of {len(results):,} runs fits these filters.")
         return
     letters = {key: chr(65 + place) for place, key in enumerate(pins())}
-    _plot(shown, letters, theme)
     table = run_table(shown)
+    pick_pin(table, letters, _note_change)
+    _plot(shown, letters, theme)
     table.insert(0, "pin", [letters.get(key, "") for key in table.index])
     _table(table, [key for key in letters if key in table.index])
     with st.container(horizontal=True, vertical_alignment="center", key="below-runs"):
@@ -96,7 +98,12 @@ def _take_point() -> None:
     if points and points[0].get("customdata"):
         data = points[0]["customdata"]
         toggle_clicked(data[0] if isinstance(data, list) else data)
-        st.session_state[_CHANGED] = True
+        _note_change()
+
+
+def _note_change() -> None:
+    """The rest of the page shows the pins too."""
+    st.session_state[_CHANGED] = True
 
 
 def _table(table: pd.DataFrame, pinned: list[str]) -> None:
@@ -143,4 +150,4 @@ def _take_rows(key: str, rows: list[str]) -> None:
     else:
         st.session_state[_KNOWN] = [own for own in wanted if own in rows]
     set_pins(wanted)
-    st.session_state[_CHANGED] = True
+    _note_change()

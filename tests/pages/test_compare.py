@@ -18,7 +18,7 @@ from compression.experiments.weight_statistics import LayerWeights
 from pages.components import runs
 from pages.components.axes import COSTS
 from pages.components.cards import cards_of
-from pages.components.comparison import against, baseline_of, layer_sizes, recipe_difference, run_table
+from pages.components.comparison import against, baseline_of, layer_sizes, newest, recipe_difference, run_table
 from pages.components.difference_plots import change_line, class_change_table, confusion_figure, gallery, kinds_of
 from pages.components.pins import MOST_PINS, unique
 from pages.components.provenance import MOST_NODES, provenance, tree_figure, tree_lines
@@ -230,6 +230,20 @@ def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake
     assert not app.exception
     assert app.query_params["pins"] == key
     assert [m.label for m in app.metric].count("Accuracy") == 1
+
+
+def test_a_run_is_pinned_by_the_keyboard_alone(app: AppTest, fake: Any) -> None:
+    first, second = with_two(app, fake)
+    app.query_params["pins"] = first
+    app.switch_page("pages/compare.py").run()
+    picker = app.selectbox(key="pin-one")
+    assert picker.value is None
+    assert len(picker.options) == len(newest(fake.results())) - 1, "one is pinned already"
+    picker.select(second).run()
+    assert not app.exception
+    assert app.query_params["pins"] == f"{first},{second}"
+    assert app.selectbox(key="pin-one").value is None, "ready for another one"
+    assert [m.label for m in app.metric].count("Accuracy") == 2
 
 
 def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any) -> None:

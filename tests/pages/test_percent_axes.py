@@ -55,7 +55,9 @@ def test_all_runs_and_trainings_end_there_too(results: list[ExperimentResult]) -
     figure = runs_figure(results, {results[0].key: "A", results[2].key: "B"}, COSTS["size_bytes"])
     assert top_of(figure) == pytest.approx(percent_top(90.0))
     letters = [trace for trace in figure.data if trace.text is not None]
-    assert [trace.textposition for trace in letters] == [("bottom center",)] * 2, "above 100 % they would be cut off"
+    places = [trace.textposition for trace in letters]
+    assert not any("top" in place for place in places), "above 100 % they would be cut off"
+    assert len(set(places)) == 2, "letters of two close points would lie on each other"
     history = ({"epoch": 1.0, "loss": 1.0, "accuracy": 0.9, "agreement": 1.0},)
     trained = training_figure(TrainingRecord("distillation", 4, 1.0, 1.0, history))
     assert top_of(trained) == pytest.approx(percent_top(90.0))
