@@ -126,6 +126,21 @@ def test_a_click_selects_in_both_plots_and_the_address_shows_it_to_others(visit:
     assert_no_trouble(page)
 
 
+def test_a_limit_shades_what_lies_beyond_it_and_stands_in_the_address(visit: Visit) -> None:
+    page = visit(PRUNED)
+    wait_for_curve(page, 2)
+    page.get_by_test_id("stPopoverButton").filter(has_text="Limits").click()
+    page.get_by_label("Packed size at most").fill("60")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("max-size=60"))
+    shaded = "(document.querySelector('.js-plotly-plot')?.layout.shapes ?? []).some(s => s.type === 'rect' && s.x0 === 60)"
+    page.wait_for_function(shaded)
+    expect(page.get_by_text(re.compile("within the limits", re.IGNORECASE)).first).to_be_visible()
+    shared = visit(page.url)
+    shared.wait_for_function(shaded)
+    assert_no_trouble(page)
+
+
 def test_the_bundle_and_the_recipe_can_be_taken_away_and_brought_back(visit: Visit, tmp_path: Path) -> None:
     page = visit(POINT)
     expect(page.get_by_text(re.compile("sparsity 0.9$"))).to_be_visible(timeout=FIRST_POINT)
