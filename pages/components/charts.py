@@ -164,8 +164,10 @@ def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, lo
     bend = knee(values)
     if bend is not None:
         across, up = (_known(axis.read(front[bend].figures)).value for axis in (x, y))
-        figure.add_annotation(  # on a logarithmic axis its place is that of the logarithm
-            x=math.log10(across) if log_x else across, y=up, text="knee", showarrow=True, arrowhead=0, ax=22,
+        # On a logarithmic axis its place is that of the logarithm. The label lies as far to the right as below: plotly
+        # looks along that diagonal for the label's edges, and where it meets a corner of the label draws no line.
+        figure.add_annotation(
+            x=math.log10(across) if log_x else across, y=up, text="knee", showarrow=True, arrowhead=0, ax=26,
             ay=26, font={"color": ink(theme)}, arrowcolor=ink(theme), name="knee",
         )
 

@@ -98,6 +98,7 @@ def test_the_knee_is_named_on_the_plot(mark: Callable[..., Mark]) -> None:
     assert (note.x, note.y, note.text) == (20.0, pytest.approx(97.0), "knee")
     (note,) = pareto_figure(marks, SIZE, ACCURACY, log_x=True).layout.annotations
     assert note.x == pytest.approx(1.30103)
+    assert note.ax == note.ay  # else the diagonal may meet the label's corner, and plotly leaves the line out
 
 
 def test_the_page_offers_the_best_point_and_reads_limits_from_the_address(app: AppTest, fake: object) -> None:
