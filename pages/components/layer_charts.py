@@ -137,7 +137,7 @@ def _dress(
     )
     figure.update_xaxes(
         tickvals=list(range(len(columns))), ticktext=[knob_value(value) for _, value in columns], showgrid=False,
-        zeroline=False, range=[-0.5, len(columns) - 0.5], autotickangles=[0, 90], fixedrange=True,
+        zeroline=False, range=[-0.5, len(columns) - 0.5], autotickangles=[0, -90], fixedrange=True,
     )
     figure.update_yaxes(
         tickvals=list(range(len(rows))), ticktext=list(rows), showgrid=False, zeroline=False,
