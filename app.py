@@ -11,7 +11,10 @@ join_compression()
 st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
 st.html("""<style>
 .stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}
-[class*="st-key-cards"] > * {flex: 1 1 8.5rem; min-width: 8.5rem; max-width: 13rem}
+body [class*="st-key-cards"] {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); align-items: start}
+[class*="st-key-cards"] > * {min-width: 0; width: auto}
+body [data-testid="stImage"] {column-gap: .5rem}
 [class*="st-key-cards"] [data-testid="stMetricDelta"] * {white-space: normal; overflow: visible}
 [class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
 [class*="st-key-head-"] label p {white-space: normal; font-weight: 600}

@@ -154,10 +154,8 @@ def _refine(service: "Service", result: ExperimentResult) -> None:
 def _show_files(service: "Service", subject: Subject) -> None:
     """Bundle, recipe, report and model card as downloads, and recipe and card to look at."""
     card, stem = model_card(subject), subject.file_stem
-    left, right = st.columns(2)
-    with left:
+    with st.container(horizontal=True):
         show_downloads(service, subject.result)
-    with right, st.container(horizontal=True):
         st.download_button(
             "Report (.html)", report_html(subject), f"{stem}.html", "text/html", key="report", on_click="ignore",
             icon=":material/monitoring:", help="One file with plots and tables that opens without a network",

@@ -9,7 +9,7 @@ import streamlit as st
 from compression.experiments import ExperimentResult, InputError, Recipe, has_weights
 from pages.components import backend
 from pages.components.details import layer_table
-from pages.components.formats import percent, recipe_label
+from pages.components.formats import PERCENT_COLUMN, percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure
 from pages.components.layer_choice import layer_in_view, recipe_in_view, select_layer, show, show_told
 from pages.components.layer_map import show_sensitivity, take_click, theme
@@ -142,8 +142,8 @@ def _show_list(result: ExperimentResult) -> None:
         table, hide_index=True, key="layer-list", on_select="rerun", selection_mode="single-row",
         alt="Layers of this artifact; choose a row to see more of it",
         column_config={
-            "share of file": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
-            "zeros": number(format="percent"), "bytes": number(format="localized"),
+            "share of file": st.column_config.ProgressColumn(format=PERCENT_COLUMN, min_value=0, max_value=100),
+            "zeros": number(format=PERCENT_COLUMN), "bytes": number(format="localized"),
             "weights": number(format="localized"), "MACs": number(format="compact"),
         },
     )

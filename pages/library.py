@@ -51,7 +51,7 @@ def page() -> None:
 
 def _filters(models: Sequence[ModelEntry], data: Sequence[DatasetEntry]) -> tuple[str, str, str]:
     """What is shown, of which task, and whether at hand; all of it stands in the address."""
-    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="top", key="filters"):
         shown = st.segmented_control(
             "Show", [MODELS, DATA], default=MODELS, required=True, key="show", bind="query-params",
             persist_state="session",

@@ -1,6 +1,7 @@
 """Short answers to "why isn't it smaller?" and "why isn't it faster?", derived from a result's numbers."""
 
 from compression.experiments.results import Figures, LayerRecord
+from compression.experiments.wording import percent
 from compression.recipe import Recipe
 
 _LARGE_SHARE = 0.25
@@ -25,15 +26,16 @@ def _about_size(own: Figures, layers: tuple[LayerRecord, ...]) -> list[str]:
     if heaviest is not None and heaviest.packed_bytes / total > _LARGE_SHARE:
         share = heaviest.packed_bytes / total
         sentences.append(
-            f"{share:.0%} of the file is one layer, {heaviest.fqn} ({heaviest.encoding}): "
+            f"{percent(share, 0)} of the file is one layer, {heaviest.fqn} ({heaviest.encoding}): "
             "stronger settings elsewhere bring little."
         )
     floats = sum(layer.packed_bytes for layer in layers if layer.encoding == "float32")
     if floats / total > _LARGE_SHARE:
-        sentences.append(f"{floats / total:.0%} of the file are float32 weights: fewer bits would shrink them.")
+        sentences.append(f"{percent(floats / total, 0)} of the file are float32 weights: fewer bits would shrink them.")
     rest = own.size_bytes - sum(layer.packed_bytes for layer in layers)
     if rest / total > _LARGE_SHARE:
-        sentences.append(f"{rest / total:.0%} of the file are not layer weights: norms, embeddings, tables, headers.")
+        share = percent(rest / total, 0)
+        sentences.append(f"{share} of the file are not layer weights: norms, embeddings, tables, headers.")
     return sentences
 
 
@@ -55,7 +57,8 @@ def _about_speed(own: Figures, baseline: Figures, layers: tuple[LayerRecord, ...
     same_work = own.macs == baseline.macs
     zeros = 1 - own.nonzero_parameters / max(own.parameters, 1)
     if zeros > 0.2 and same_work:
-        sentences.append(f"{zeros:.0%} of the weights are zero, but no kernel here skips them; remove channels.")
+        share = percent(zeros, 0)
+        sentences.append(f"{share} of the weights are zero, but no kernel here skips them; remove channels.")
     narrow = [layer for layer in layers if layer.encoding != "float32" and layer.kernel == "float32"]
     if narrow:
         sentences.append(

@@ -18,6 +18,7 @@ from compression.experiments.code_version import code_version
 from compression.experiments.scoring_data import scoring_data, usual_data
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
+from compression.experiments.wording import percent
 from compression.layers import weight_layers
 from compression.recipe import Recipe, Step, step_from_dict, step_to_dict
 from compression.state import state_of
@@ -234,4 +235,4 @@ def _in_figures(before: Tensor, after: Tensor, layer: nn.Module) -> str:
     zeros, values = float((after == 0).double().mean()), after.unique().numel()
     was = f"{before.unique().numel():,} different values became {values:,}"
     moved = float((after - before).norm() / before.norm())
-    return f"{was}; {zeros:.0%} are zero; the weights moved by {moved:.0%} of their norm"
+    return f"{was}; {percent(zeros, 0)} are zero; the weights moved by {percent(moved, 0)} of their norm"

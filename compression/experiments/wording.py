@@ -7,6 +7,11 @@ from compression.knobs import default_of, knobs_of
 from compression.techniques import get_technique
 
 
+def percent(fraction: float, digits: int = 1) -> str:
+    """0.987 as "98.7 %"."""
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def knob_value(value: Any) -> str:
     """A knob's value: short floats, words as they are."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

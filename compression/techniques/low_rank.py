@@ -125,7 +125,7 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
         context.report.changed.append(candidate.fqn)
         ranks.append(f"{candidate.fqn} {' and '.join(map(str, option.ranks))}")
     if ranks:
-        context.report.notes.append(f"{len(ranks)} layers split, {kept / whole:.0%} of their weights kept")
+        context.report.notes.append(f"{len(ranks)} layers split, {100 * kept / whole:.0f} % of their weights kept")
         context.report.notes.append("ranks: " + ", ".join(ranks))
         finish_step(model, context)
     return model

@@ -52,7 +52,7 @@ def _kept(context: CompressionContext) -> str:
     first, best = report.history[0], next(r for r in report.history if r["epoch"] == report.kept_epoch)
     return (
         f"kept the state after epoch {report.kept_epoch:.3g} of {report.epochs}, the best on held-out training "
-        f"samples: accuracy {first['accuracy']:.2%} -> {best['accuracy']:.2%}"
+        f"samples: accuracy {100 * first['accuracy']:.2f} % -> {100 * best['accuracy']:.2f} %"
     )
 
 

@@ -118,18 +118,17 @@ def _flips(difference: Difference, letter: str, first: str) -> None:
     if not kinds:
         st.caption("Nothing: every prediction is the same.")
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", key="flip-choice"):
-        kind = st.segmented_control(
-            "Which", list(kinds), default=next(iter(kinds)), format_func=lambda own: kinds.get(own, own),
-            key=f"flips-{'-'.join(kinds)}", required=True, label_visibility="collapsed",
+    kind = st.segmented_control(  # not in a row with the page: there it would be cut off instead of wrapped
+        "Which", list(kinds), default=next(iter(kinds)), format_func=lambda own: kinds.get(own, own),
+        key=f"flips-{'-'.join(kinds)}", required=True, label_visibility="collapsed",
+    )
+    shown = [own for own in difference.examples if own.kind == kind]
+    pages = -(-len(shown) // PER_PAGE)
+    page = 1
+    if pages > 1:
+        page = st.number_input(
+            f"Page (1 to {pages})", min_value=1, max_value=pages, key=f"flip-page-{letter}-{kind}", width=150
         )
-        shown = [own for own in difference.examples if own.kind == kind]
-        pages = -(-len(shown) // PER_PAGE)
-        page = 1
-        if pages > 1:
-            page = st.number_input(
-                f"Page of {pages}", min_value=1, max_value=pages, key=f"flip-page-{letter}-{kind}", width=150
-            )
     st.html(gallery(shown[(page - 1) * PER_PAGE : page * PER_PAGE]))
     total = getattr(difference.flips, str(kind))
     order = "those whose true class lost or won most probability first" if difference.sorted else (

@@ -91,7 +91,9 @@ def _latency(result: ExperimentResult, against: str) -> Card:
         if low <= 1.0 <= high:
             delta, color = f"{own.speedup:.2f}x, a tie", "off"
         else:
-            delta = f"{own.speedup:.2f}x as fast" if own.speedup > 1 else f"-{1 / own.speedup:.2f}x slower"
+            faster = own.speedup > 1
+            color = "normal" if faster else "inverse"  # green or red, and never a factor with a minus
+            delta = f"{own.speedup:.2f}x as fast" if faster else f"{1 / own.speedup:.2f}x slower"
     return _card(result, "Latency", "latency_ms_p50", milliseconds(own.latency_ms_p50), delta, color, remark)
 
 

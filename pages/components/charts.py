@@ -20,6 +20,7 @@ _WRAP = 60
 _MARGIN = 0.08
 _MANY = 400
 _PALE = 0.3
+_WIDE = 5  # times that a logarithmic axis spans before only some of its digits are written
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ def pareto_figure(
         style = {"color": ink(theme), "symbol": "circle-open", "size": 24, "line": {"width": 2}}
         figure.add_trace(_trace(ringed, x, y, "Selected", style, bars=False))
     _lay_out(figure, x, y, log_x, theme)
+    costs = [_known(x.read(mark.figures)).value for mark in shown]
+    if log_x and costs and max(costs) > _WIDE * min(costs):
+        figure.update_xaxes(dtick="D2")  # 1, 2, 5: left to itself plotly writes every digit, one over another
     if y.unit == "%":
         figure.update_yaxes(percent_axis(_known(y.read(mark.figures)).low for mark in shown))
     for axis, bound, direction in ((x, bounds[0], "x"), (y, bounds[1], "y")):
@@ -164,8 +168,10 @@ def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, lo
     bend = knee(values)
     if bend is not None:
         across, up = (_known(axis.read(front[bend].figures)).value for axis in (x, y))
-        figure.add_annotation(  # on a logarithmic axis its place is that of the logarithm
-            x=math.log10(across) if log_x else across, y=up, text="knee", showarrow=True, arrowhead=0, ax=22,
+        # On a logarithmic axis its place is that of the logarithm. The label lies as far to the right as below: plotly
+        # looks along that diagonal for the label's edges, and where it meets a corner of the label draws no line.
+        figure.add_annotation(
+            x=math.log10(across) if log_x else across, y=up, text="knee", showarrow=True, arrowhead=0, ax=26,
             ay=26, font={"color": ink(theme)}, arrowcolor=ink(theme), name="knee",
         )
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, figure_rows
 from pages.components.charts import Mark
+from pages.components.formats import PERCENT_COLUMN
 
 
 def show_explanation(result: ExperimentResult) -> None:
@@ -18,7 +19,7 @@ def show_explanation(result: ExperimentResult) -> None:
 
 
 def layer_table(result: ExperimentResult) -> pd.DataFrame:
-    """One row per weight layer: what executes it, how it is stored and why."""
+    """One row per weight layer: what executes it, how it is stored and why. Shares are in percent."""
     total = max(result.figures.size_bytes, 1)
     return pd.DataFrame(
         {
@@ -28,8 +29,8 @@ def layer_table(result: ExperimentResult) -> pd.DataFrame:
             "kernel": [layer.kernel for layer in result.layers],
             "encoding": [layer.encoding for layer in result.layers],
             "bytes": [layer.packed_bytes for layer in result.layers],
-            "share of file": [layer.packed_bytes / total for layer in result.layers],
-            "zeros": [layer.sparsity for layer in result.layers],
+            "share of file": [100 * layer.packed_bytes / total for layer in result.layers],
+            "zeros": [100 * layer.sparsity for layer in result.layers],
             "MACs": [layer.macs for layer in result.layers],
             "reason": [layer.note for layer in result.layers],
         }
@@ -41,8 +42,8 @@ def show_layers(result: ExperimentResult) -> None:
     st.dataframe(
         layer_table(result), hide_index=True, alt="Layers of this artifact",
         column_config={
-            "share of file": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
-            "zeros": st.column_config.NumberColumn(format="percent"),
+            "share of file": st.column_config.ProgressColumn(format=PERCENT_COLUMN, min_value=0, max_value=100),
+            "zeros": st.column_config.NumberColumn(format=PERCENT_COLUMN),
             "bytes": st.column_config.NumberColumn(format="localized"),
             "MACs": st.column_config.NumberColumn(format="compact"),
         },

@@ -13,6 +13,7 @@ from pages.components.palette import DIVERGING, Theme, faint
 
 PER_PAGE = 24
 _CELL = 26
+_UPRIGHT = 2  # letters of a class name that find room beside each other
 _KINDS = {
     "lost": "Lost: right before, wrong now",
     "won": "Won: wrong before, right now",
@@ -20,7 +21,8 @@ _KINDS = {
 }
 GALLERY_STYLE = """<style>
 ul.flips {display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: 0; list-style: none; font-size: .8rem}
-.flips.pictures li {width: 7.25rem} .flips.texts li {flex: 1 1 20rem; max-width: 40rem}
+ul.flips.pictures {display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr))}
+.flips.texts li {flex: 1 1 20rem; max-width: 40rem}
 .flips li {border: 1px solid rgba(128,128,128,.35); border-radius: .4rem; padding: .5rem; margin: 0}
 .flips img {width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated}
 .flips code {white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem}
@@ -66,7 +68,8 @@ def confusion_figure(difference: Difference, theme: Theme = "light") -> go.Figur
         height=110 + _CELL * max(4, len(names)), margin={"l": 8, "r": 8, "t": 8, "b": 8}, plot_bgcolor="rgba(0,0,0,0)",
         shapes=[_frame(place, theme) for place in range(len(names))],
     )
-    figure.update_xaxes(title="predicted", type="category", showgrid=False, tickangle=-45)
+    slanted = any(len(name) > _UPRIGHT for name in names)
+    figure.update_xaxes(title="predicted", type="category", showgrid=False, tickangle=-45 if slanted else 0)
     figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
     return legible(figure, theme)
 
@@ -115,4 +118,4 @@ def _caption(example: Example) -> str:
 
 
 def _said(name: str, sure: float | None) -> str:
-    return escape(name) if sure is None else f"{escape(name)} {100 * sure:.0f} %"
+    return escape(name) if sure is None else f"{escape(name)}: {100 * sure:.0f} %"

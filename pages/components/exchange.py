@@ -30,23 +30,22 @@ _FILE, _TAKEN = "import", "import-taken"
 
 
 def show_downloads(service: "Service", result: ExperimentResult) -> None:
-    """Buttons that export a result: the bundle and the recipe alone.
+    """Buttons that export a result, for a row of them: the bundle and the recipe alone.
 
     The bundle's bytes are given, not a function that makes them: Streamlit forgets such a function at the next
     redraw, and this page is redrawn while points are measured.
     """
     name = f"{result.recipe['model']}-{result.key[:8]}"
-    with st.container(horizontal=True):
-        st.download_button(
-            "Bundle (.zip)", service.bundle(result.key).read_bytes(), f"{name}.zip", "application/zip", key="bundle",
-            icon=":material/download:", on_click="ignore",
-            help="recipe, ONNX model, packed weights, result and a run.py that needs only onnxruntime and numpy",
-        )
-        recipe = recipe_to_yaml(recipe_from_dict(result.recipe))
-        st.download_button(
-            "recipe.yaml", recipe, f"{name}.yaml", "application/yaml", key="recipe", icon=":material/description:",
-            on_click="ignore", help="for python -m compression run, or to import it here again",
-        )
+    st.download_button(
+        "Bundle (.zip)", service.bundle(result.key).read_bytes(), f"{name}.zip", "application/zip", key="bundle",
+        icon=":material/download:", on_click="ignore",
+        help="recipe, ONNX model, packed weights, result and a run.py that needs only onnxruntime and numpy",
+    )
+    recipe = recipe_to_yaml(recipe_from_dict(result.recipe))
+    st.download_button(
+        "recipe.yaml", recipe, f"{name}.yaml", "application/yaml", key="recipe", icon=":material/description:",
+        on_click="ignore", help="for python -m compression run, or to import it here again",
+    )
 
 
 def address_values(values: Mapping[str, object]) -> dict[str, str]:

@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 
 from compression.experiments import Figures, format_bytes
-from compression.experiments.wording import knob_value, recipe_label, recipe_lines, step_label
+from compression.experiments.wording import knob_value, percent, recipe_label, recipe_lines, step_label
 
 __all__ = [
-    "baseline_line", "change", "count", "interval_ms", "interval_percent", "knob_value", "milliseconds", "percent",
-    "recipe_label", "recipe_lines", "signed", "step_label", "told_apart",
+    "PERCENT_COLUMN", "baseline_line", "change", "count", "interval_ms", "interval_percent", "knob_value",
+    "milliseconds", "percent", "recipe_label", "recipe_lines", "signed", "step_label", "told_apart",
 ]
-
-
-def percent(fraction: float, digits: int = 1) -> str:
-    """0.987 as "98.7 %"."""
-    return f"{100 * fraction:.{digits}f} %"
+PERCENT_COLUMN = "%.1f %%"  # of a table; Streamlit's own "percent" leaves the space out
 
 
 def signed(number: float, digits: int, unit: str = "") -> str:

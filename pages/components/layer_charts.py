@@ -79,9 +79,9 @@ def sensitivity_figure(
     _dress(figure, maps, rows, columns, theme)
     if selected in row_of:
         y = row_of[selected]
-        figure.add_shape(
-            type="rect", x0=-0.5, x1=len(columns) - 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": ink(theme), "width": 2}
-        )
+        edges = {"x0": -0.5, "x1": len(columns) - 0.5, "y0": y - 0.5, "y1": y + 0.5}
+        for color, width in ((ink("light" if theme == "dark" else "dark"), 5), (ink(theme), 2)):  # seen on any cell
+            figure.add_shape(type="rect", line={"color": color, "width": width}, **edges)
     return legible(figure, theme)
 
 
@@ -129,14 +129,15 @@ def _dress(
         hoverdistance=-1, coloraxis={
             "colorscale": _SCALE, "cmin": -5, "cmax": 1,
             "colorbar": {
-                "title": {"text": "nats", "side": "top"}, "tickvals": list(exponents), "thickness": 10, "xpad": 4,
+                "title": {"text": "nats", "side": "top", "font": {"color": ink(theme)}},
+                "tickfont": {"color": ink(theme)}, "tickvals": list(exponents), "thickness": 10, "xpad": 4,
                 "ticktext": [f"{10.0**e:g}" for e in exponents],
             },
         },
     )
     figure.update_xaxes(
         tickvals=list(range(len(columns))), ticktext=[knob_value(value) for _, value in columns], showgrid=False,
-        zeroline=False, range=[-0.5, len(columns) - 0.5], tickangle=-90 if len(columns) > 8 else 0, fixedrange=True,
+        zeroline=False, range=[-0.5, len(columns) - 0.5], autotickangles=[0, -90], fixedrange=True,
     )
     figure.update_yaxes(
         tickvals=list(range(len(rows))), ticktext=list(rows), showgrid=False, zeroline=False,

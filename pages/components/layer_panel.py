@@ -34,7 +34,7 @@ def facts_table(fqn: str, baseline: ExperimentResult | None, result: ExperimentR
     """What a layer is before and after: shape, weights, MACs, bytes, zeros, how it is stored and what executes it."""
     columns = {}
     for name, own in (("uncompressed", baseline), ("this recipe", result)):
-        if own is not None and not (own is result and result is baseline):
+        if own is not None and not (columns and baseline is not None and own.key == baseline.key):
             columns[name] = _facts(parts_of(own.layers, fqn))
     return pd.DataFrame(columns)
 

@@ -84,7 +84,8 @@ def show_plots(view: View, axes: Axes) -> None:
         with left:
             show_explanation(focus)
         with right:
-            exchange.show_downloads(view.service, focus)
+            with st.container(horizontal=True):
+                exchange.show_downloads(view.service, focus)
             st.page_link(
                 "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: focus.key},
                 help="Report, model card, other runtimes, and what reproduces it",

@@ -9,6 +9,7 @@ import streamlit as st
 from compression.experiments import ExperimentResult, TrainingRecord, get_technique
 from pages.components.axes import percent_axis
 from pages.components.figure_style import legible
+from pages.components.formats import percent
 from pages.components.palette import VARIANTS, Theme, ink
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def show_running(service: "Service", key: str) -> None:
             help="Ends the training and measures the best state so far; the result says so.",
         )
         st.caption(
-            f"{_title(record)}: epoch {last['epoch']:.3g} of {record.epochs}, accuracy {last['accuracy']:.1%} on "
+            f"{_title(record)}: epoch {last['epoch']:.3g} of {record.epochs}, accuracy {percent(last['accuracy'])} on "
             "held-out training samples.",
             width="stretch",
         )

@@ -19,7 +19,7 @@ def layers_figure(table: pd.DataFrame, title: str, percentage: bool = False, the
     Args:
         table: One row per layer, one column per result.
         title: What the numbers are.
-        percentage: Whether they are shares.
+        percentage: Whether they are percentages.
         theme: Light or dark.
     """
     figure = go.Figure()
@@ -36,15 +36,14 @@ def layers_figure(table: pd.DataFrame, title: str, percentage: bool = False, the
     )
     figure.update_xaxes(type="category", showgrid=False, tickangle=-60)
     figure.update_yaxes(
-        title=title, rangemode="tozero", gridcolor=faint(theme),
-        tickformat=".0%" if percentage else "~s",
+        title=title, rangemode="tozero", tickformat="~g" if percentage else "~s", ticksuffix=" %" if percentage else "",
     )
     return legible(figure, theme)
 
 
 def sparsity_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
-    """Share of zero weights per layer, one column per result; empty where a result has no such layer."""
-    columns = {chr(65 + i): {layer.fqn: layer.sparsity for layer in r.layers} for i, r in enumerate(results)}
+    """Percentage of zero weights per layer, one column per result; empty where a result has no such layer."""
+    columns = {chr(65 + i): {layer.fqn: 100 * layer.sparsity for layer in r.layers} for i, r in enumerate(results)}
     order = list(dict.fromkeys(layer.fqn for r in results for layer in r.layers))
     return pd.DataFrame(columns).reindex(order)
 
@@ -55,9 +54,9 @@ def layer_names(statistics: Statistics) -> list[str]:
 
 
 def histogram_figure(statistics: Statistics, fqn: str, theme: Theme = "light") -> go.Figure:
-    """One layer's weights in each result, and in the uncompressed model behind them, as shares per bin.
+    """One layer's weights in each result, and in the uncompressed model behind them, in percent per bin.
 
-    The count is on a logarithmic axis: a pruned layer is mostly zeros.
+    They are on a logarithmic axis: a pruned layer is mostly zeros.
     """
     figure = go.Figure()
     shown = [(letter, layer) for letter, own in statistics.items() for layer in own if layer.fqn == fqn]
@@ -81,8 +80,7 @@ def histogram_figure(statistics: Statistics, fqn: str, theme: Theme = "light") -
     )
     figure.update_xaxes(title="weight", zerolinecolor=faint(theme), showgrid=False)
     figure.update_yaxes(
-        title="share of the layer's weights", type="log", tickformat=".4~%", gridcolor=faint(theme),
-        dtick=1,
+        title="share of the layer's weights", type="log", tickformat="~g", ticksuffix=" %", dtick=1,
     )
     return legible(figure, theme)
 
@@ -94,14 +92,14 @@ def _middles(layer: LayerWeights) -> list[float]:
 
 def _shares(counts: Sequence[int]) -> list[float | None]:
     total = sum(counts)
-    return [count / total if count else None for count in counts]
+    return [100 * count / total if count else None for count in counts]
 
 
 def statistics_table(statistics: Statistics, fqn: str) -> pd.DataFrame:
     """One layer's weights in figures, one row per result; the text alternative of the histogram."""
     rows = {
         letter: {
-            "weights": layer.weights, "zeros": layer.zeros, "different values": layer.distinct,
+            "weights": layer.weights, "zeros": 100 * layer.zeros, "different values": layer.distinct,
             "made of": "itself" if layer.factors == 1 else f"{layer.factors} factors",
         }
         if layer.weights else {"weights": 0, "zeros": None, "different values": 0, "made of": "gone"}

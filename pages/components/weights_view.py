@@ -8,6 +8,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult
 from pages.components.comparison import layer_sizes
+from pages.components.formats import PERCENT_COLUMN
 from pages.components.palette import Theme
 from pages.components.waiting import wait_for
 from pages.components.weight_plots import (
@@ -43,10 +44,11 @@ def show_weights(service: "Service", pinned: Sequence[ExperimentResult], theme: 
         )
     with st.expander("As a table", key="layer-table"):
         table = sizes.add_suffix(" bytes").join(zeros.add_suffix(" zeros"))
-        percent = st.column_config.NumberColumn(format="percent")
+        number = st.column_config.NumberColumn
+        shapes = {name: PERCENT_COLUMN if name.endswith("zeros") else "localized" for name in table}
         st.dataframe(
             table, alt="Bytes and zeros per layer",
-            column_config={name: percent for name in table if name.endswith("zeros")},
+            column_config={name: number(format=shape) for name, shape in shapes.items()},
         )
     _histograms(service, pinned, theme)
 
@@ -73,9 +75,13 @@ def _histograms(service: "Service", pinned: Sequence[ExperimentResult], theme: T
         histogram_figure(statistics, fqn, theme), key="weight-histogram", config=_PLAIN,
         alt=f"Histogram of the weights of {fqn} in each result; the table below has it in figures",
     )
+    number = st.column_config.NumberColumn
     st.dataframe(
         statistics_table(statistics, fqn), alt=f"The weights of {fqn} in figures",
-        column_config={"zeros": st.column_config.NumberColumn(format="percent")},
+        column_config={
+            "zeros": number(format=PERCENT_COLUMN), "weights": number(format="localized"),
+            "different values": number(format="localized"),
+        },
     )
     st.caption(
         "Read from the packed files. The axis is that of the uncompressed layer; what lies beyond is counted at its "

@@ -82,7 +82,7 @@ def test_a_difference_is_told_in_a_table_a_heatmap_and_pictures() -> None:
     assert "a tie" in change_line(Flips(1, 1, 0, 20), "B", "A")
     assert list(kinds_of(found)) == ["lost", "won"]
     html = gallery(found.examples[:1])
-    assert "&lt;dog&gt; 75 %" in html
+    assert "&lt;dog&gt;: 75 %" in html
     assert "80 points lost" in html
     assert "<mark>\u23ce</mark>" in gallery(found.examples[1:])
 
@@ -99,6 +99,9 @@ def test_cards_compare_with_the_first(make_result: Maker) -> None:
     assert cards["Packed size"].help.startswith("A: ")
     assert "over A" in cards["Latency"].help
     assert {card.delta for card in cards_of(against(a, a), "")} == {""}
+    slow = replace(compared, figures=replace(compared.figures, speedup=0.5, speedup_low=0.4, speedup_high=0.6))
+    latency = next(card for card in cards_of(slow, "A") if card.title == "Latency")
+    assert (latency.delta, latency.color) == ("2.00x slower", "inverse")
     base = make_result(recipe_from_dict(BASE))
     assert baseline_of([a, base, b], b) == base
     assert baseline_of([a, b], b) is None
@@ -127,14 +130,15 @@ def test_weights_are_drawn_per_layer_and_as_shares(make_result: Maker) -> None:
     zeros = sparsity_table([a, b])
     figure = layers_figure(zeros, "zeros", percentage=True)
     assert [trace.name for trace in figure.data] == ["A", "B"]
-    assert list(figure.data[0].y) == [0.0, 0.1]
+    assert list(figure.data[0].y) == [0.0, 10.0]
+    assert figure.layout.yaxis.ticksuffix == " %"
     layer = LayerWeights("conv1", 1.0, (1, 2, 1), (0, 4, 0), 4, 1.0, 1)
     statistics = {"A": (layer,), "B": (LayerWeights("conv1", 1.0, (1, 2, 1), (0, 0, 0), 0, 0.0, 0),)}
     assert layer_names(statistics) == ["conv1"]
     drawn = histogram_figure(statistics, "conv1")
     assert [trace.name for trace in drawn.data] == ["uncompressed", "A", "B"]
-    assert list(drawn.data[0].y) == [0.25, 0.5, 0.25]
-    assert list(drawn.data[1].y) == [None, 1.0, None]
+    assert list(drawn.data[0].y) == [25, 50, 25]
+    assert list(drawn.data[1].y) == [None, 100, None]
     table = statistics_table(statistics, "conv1")
     assert list(table["made of"]) == ["itself", "gone"]
 

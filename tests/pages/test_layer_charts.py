@@ -60,8 +60,9 @@ def test_the_map_has_a_row_per_layer_and_a_column_per_strength() -> None:
     assert list(gaps.customdata) == ["c", "c"] and "too small" in gaps.text[0]
     assert sorted(blanks.customdata) == ["a", "b", "b", "c"], "any cell can be clicked"
     assert figure.layout.hoverdistance == -1, "anywhere in it"
-    frame = next(shape for shape in figure.layout.shapes if shape.type == "rect")
-    assert (frame.y0, frame.y1) == (0.5, 1.5)
+    under, frame = (shape for shape in figure.layout.shapes if shape.type == "rect")
+    assert (frame.y0, frame.y1) == (under.y0, under.y1) == (0.5, 1.5)
+    assert under.line.width > frame.line.width and under.line.color != frame.line.color, "seen on dark cells too"
     assert "-2.0 points" in points.text[0]
 
 

@@ -1,14 +1,16 @@
 """The Layers page: the map as it fills, shares, what is set for one layer, and its values before and after."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import Recipe, Sensitivity, SensitivityMap, recipe_from_dict
+from compression.experiments import ExperimentResult, Recipe, Sensitivity, SensitivityMap, recipe_from_dict
 from compression.experiments.distribution import Distribution, LayerDistributions, Values
 from compression.experiments.sensitivity import strengths
 from compression.techniques import get_technique
+from pages.components.layer_panel import facts_table
 from pages.components.layer_recipe import read_recipe_text, recipe_text
 
 BASE = {"model": "digits_resnet", "dataset": "digits"}
@@ -208,6 +210,13 @@ def test_wrong_addresses_are_said_and_survived(app: AppTest, fake: Any, extras: 
     told = [warning.value for warning in page.warning]
     assert any("recipe" in text for text in told) and any("'nowhere'" in text for text in told)
     assert in_view(page) == recipe()
+
+
+def test_facts_of_the_uncompressed_model_are_shown_once(make_result: Callable[[Recipe], ExperimentResult]) -> None:
+    base, own = make_result(recipe()), make_result(recipe(PRUNED))
+    assert list(facts_table("conv1", base, base)) == ["uncompressed"]
+    assert list(facts_table("conv1", base, own)) == ["uncompressed", "this recipe"]
+    assert list(facts_table("conv1", None, own)) == ["this recipe"]
 
 
 @pytest.mark.parametrize("view", ["Share", "List"])

@@ -96,8 +96,12 @@ def test_the_knee_is_named_on_the_plot(mark: Callable[..., Mark]) -> None:
     marks = [mark(0.5, 10_000, 0.3, 0.9), mark(0.97, 20_000, 0.4, 0.7), mark(0.99, 100_000, 0.5, 0.3)]
     (note,) = pareto_figure(marks, SIZE, ACCURACY).layout.annotations
     assert (note.x, note.y, note.text) == (20.0, pytest.approx(97.0), "knee")
-    (note,) = pareto_figure(marks, SIZE, ACCURACY, log_x=True).layout.annotations
+    logarithmic = pareto_figure(marks, SIZE, ACCURACY, log_x=True)
+    assert logarithmic.layout.xaxis.dtick == "D2", "not every digit, which would overlap"
+    assert pareto_figure(marks[:2], SIZE, ACCURACY, log_x=True).layout.xaxis.dtick is None, "1, 2, 5 may all be outside"
+    (note,) = logarithmic.layout.annotations
     assert note.x == pytest.approx(1.30103)
+    assert note.ax == note.ay  # else the diagonal may meet the label's corner, and plotly leaves the line out
 
 
 def test_the_page_offers_the_best_point_and_reads_limits_from_the_address(app: AppTest, fake: object) -> None:

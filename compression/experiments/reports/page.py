@@ -12,7 +12,7 @@ from compression.experiments.reports.svg import Point, scatter_svg
 from compression.experiments.reports.tables import measured_how, runtime_rows
 from compression.experiments.results import ExperimentResult, Figures, LayerRecord
 from compression.experiments.runtime_records import RUNTIMES
-from compression.experiments.wording import recipe_label
+from compression.experiments.wording import percent, recipe_label
 from compression.recipe import recipe_from_dict, recipe_to_yaml
 
 _STYLE = """
@@ -144,7 +144,7 @@ def _runtimes(subject: Subject) -> list[str]:
 def _layer(layer: LayerRecord) -> tuple[str, ...]:
     return (
         layer.fqn, layer.kind, "x".join(map(str, layer.shape)), layer.kernel, layer.encoding,
-        f"{layer.packed_bytes:,}", f"{layer.sparsity:.1%}", f"{layer.macs:,}", layer.note,
+        f"{layer.packed_bytes:,}", percent(layer.sparsity), f"{layer.macs:,}", layer.note,
     )
 
 

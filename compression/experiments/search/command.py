@@ -107,7 +107,7 @@ def run_search(options: Namespace) -> int:
 
 def _followed(service: "Service", name: str) -> SearchRecord:
     """Show how far the search is until it has ended."""
-    with tqdm(total=100, desc="search", file=sys.stderr, bar_format="{desc}: {percentage:3.0f}% {postfix}") as bar:
+    with tqdm(total=100, desc="search", file=sys.stderr, bar_format="{desc}: {percentage:3.0f} % {postfix}") as bar:
         while True:
             record = service.searches.read(name)
             assert record is not None

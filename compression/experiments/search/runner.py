@@ -16,6 +16,7 @@ from compression.experiments.search.sampling import open_study
 from compression.experiments.search.seeds import seeds
 from compression.experiments.search.space import Space, make_space
 from compression.experiments.search.spec import Limits, SearchSpec, spec_from_dict
+from compression.experiments.wording import percent
 from compression.recipe import Recipe, recipe_from_dict
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,8 @@ class SearchThread(threading.Thread):
                 late = self._spec.minutes is not None and self._seconds() > 60 * self._spec.minutes * _PLANNING_SHARE
                 if known.measured >= 1.0 or known.failed or late:
                     break
-                self._put_state("running", f"Measuring the layers' sensitivities to {key}: {known.measured:.0%}")
+                done = percent(known.measured, 0)
+                self._put_state("running", f"Measuring the layers' sensitivities to {key}: {done}")
                 self._wait(5 * _POLL_SECONDS)
             if known.measured >= 1.0 and known.rows:
                 found[key] = Planner(known.rows)

@@ -219,7 +219,7 @@ def test_sensitivities_are_waited_for_and_given_up_when_time_is_short(
     laboratory.measured = 0.4
     searches = opened()
     name = searches.start(spec(limits=Limits()))
-    until(searches, name, lambda own: "quantization: 40%" in own.message)
+    until(searches, name, lambda own: "quantization: 40 %" in own.message)
     laboratory.measured = 1.0
     searches.wait(name, 60)
     assert any(trial.origin == "plan" for trial in read(searches, name).trials)
