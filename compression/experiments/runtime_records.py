@@ -34,7 +34,7 @@ RUNTIMES = {
     info.key: info for info in (
         RuntimeInfo(
             "onnxruntime", "ONNX Runtime", "onnxruntime", "model.onnx",
-            "The very file that was scored and timed; quantized layers run on integer kernels.",
+            "The very file that was scored and timed, with integer kernels where its layers have 8-bit activations.",
         ),
         RuntimeInfo(
             "openvino", "OpenVINO", "openvino", "openvino.zip",

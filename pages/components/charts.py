@@ -12,7 +12,7 @@ from compression.experiments import ExperimentResult, Figures
 from compression.experiments.pace import at_pace_of
 from compression.experiments.pareto import Measured, frontier, knee
 from pages.components.axes import Axis, percent_axis
-from pages.components.figure_style import legible
+from pages.components.figure_style import legible, space_log_numbers
 from pages.components.formats import recipe_label, recipe_lines
 from pages.components.palette import Theme, faint, ink, pale, shade, technique_color, technique_symbol
 
@@ -20,7 +20,6 @@ _WRAP = 60
 _MARGIN = 0.08
 _MANY = 400
 _PALE = 0.3
-_WIDE = 5  # times that a logarithmic axis spans before only some of its digits are written
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,8 @@ def pareto_figure(
         style = {"color": ink(theme), "symbol": "circle-open", "size": 24, "line": {"width": 2}}
         figure.add_trace(_trace(ringed, x, y, "Selected", style, bars=False))
     _lay_out(figure, x, y, log_x, theme)
-    costs = [_known(x.read(mark.figures)).value for mark in shown]
-    if log_x and costs and max(costs) > _WIDE * min(costs):
-        figure.update_xaxes(dtick="D2")  # 1, 2, 5: left to itself plotly writes every digit, one over another
+    if log_x:
+        space_log_numbers(figure, [_known(x.read(mark.figures)).value for mark in shown])
     if y.unit == "%":
         figure.update_yaxes(percent_axis(_known(y.read(mark.figures)).low for mark in shown))
     for axis, bound, direction in ((x, bounds[0], "x"), (y, bounds[1], "y")):

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from compression.experiments import ExperimentResult, Figures
 from pages.components.axes import ACCURACY, Axis, percent_axis
 from pages.components.comparison import dataset_name, techniques_of
-from pages.components.figure_style import legible
+from pages.components.figure_style import legible, space_log_numbers
 from pages.components.formats import recipe_label
 from pages.components.palette import VARIANTS, Theme, ink, technique_color, technique_symbol
 
@@ -130,6 +130,7 @@ def runs_figure(
         hovermode="closest", clickmode="event+select", dragmode=False,
     )
     figure.update_xaxes(title=cost.label, zeroline=False, type="log", tickformat="~g")
+    space_log_numbers(figure, [x for trace in figure.data for x in trace.x])
     figure.update_yaxes(title=ACCURACY.label, zeroline=False)
     figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in results))
     return legible(figure, theme)

@@ -121,7 +121,8 @@ def _show_baseline(service: "Service", model: str, dataset: str) -> None:
         known = service.results(model, dataset)
         if not known:
             return
-        st.session_state[kept] = known[-1].baseline
+        own = (result.figures for result in reversed(known) if not result.recipe["steps"])  # as Explore shows them
+        st.session_state[kept] = next(own, known[-1].baseline)
     st.caption(baseline_line(st.session_state[kept]))
 
 

@@ -133,7 +133,8 @@ def test_a_limit_shades_what_lies_beyond_it_and_stands_in_the_address(visit: Vis
     page.get_by_label("Packed size at most").fill("60")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("max-size=60"))
-    shaded = "(document.querySelector('.js-plotly-plot')?.layout.shapes ?? []).some(s => s.type === 'rect' && s.x0 === 60)"
+    shapes = "(document.querySelector('.js-plotly-plot')?.layout.shapes ?? [])"
+    shaded = f"{shapes}.some(shape => shape.type === 'rect' && shape.x0 === 60)"
     page.wait_for_function(shaded)
     expect(page.get_by_text(re.compile("within the limits", re.IGNORECASE)).first).to_be_visible()
     shared = visit(page.url)

@@ -40,7 +40,7 @@ def test_a_running_training_can_be_ended_with_its_best_state(app: AppTest, fake:
     key = next(key for key, state in fake.states.items() if state == "queued")
     fake.states[key], fake.trainings[key] = "running", RECORD
     app.run()
-    assert any("epoch 2 of 4, accuracy 80.0%" in caption.value for caption in app.caption)
+    assert any("epoch 2 of 4, accuracy 80.0 %" in caption.value for caption in app.caption)
     app.button(key="finish-early").click().run()
     assert fake.finished_early == [key]
     assert not app.exception
