@@ -15,7 +15,7 @@ from pages.components.changes import ask, tell
 from pages.components.choice import Choice
 from pages.components.comparison import dataset_name, differ_in_data, newest
 from pages.components.exchange import address_values, show_downloads, show_import, take_import
-from pages.components.formats import percent, recipe_label, told_apart
+from pages.components.formats import recipe_label, run_name, told_apart
 from pages.components.runtimes import show_runtimes
 from pages.components.state import RESULT, widget_values
 
@@ -67,7 +67,7 @@ def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
     if chosen.key not in runs:  # the address may name one that has been measured again by a newer version
         runs.insert(0, chosen.key)
     several = differ_in_data([known[key] for key in runs])
-    names = told_apart({key: _named(known[key], name_data=several) for key in runs})
+    names = told_apart({key: run_name(known[key], dataset_name(known[key]) if several else "") for key in runs})
     left, right = st.columns([1, 3])
     left.selectbox("Model", models, key=_MODEL)
     right.selectbox(
@@ -99,11 +99,6 @@ def _chosen(known: Mapping[str, ExperimentResult], latest: Sequence[ExperimentRe
     if said[RESULT] != chosen.key:
         st.query_params[RESULT] = chosen.key
     return chosen
-
-
-def _named(result: ExperimentResult, *, name_data: bool) -> str:
-    figures, where = result.figures, f" on {dataset_name(result)}" if name_data else ""
-    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}{where}, {figures.size_bytes / 1000:.0f} kB)"
 
 
 def _show(service: "Service", result: ExperimentResult) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from compression.experiments import Figures, format_bytes
+from compression.experiments import ExperimentResult, Figures, format_bytes
 from compression.experiments.wording import knob_value, percent, recipe_label, recipe_lines, step_label
 
 __all__ = [
     "PERCENT_COLUMN", "baseline_line", "change", "count", "interval_ms", "interval_percent", "knob_value",
-    "milliseconds", "percent", "recipe_label", "recipe_lines", "signed", "step_label", "told_apart",
+    "milliseconds", "percent", "recipe_label", "recipe_lines", "run_name", "signed", "step_label", "told_apart",
 ]
 PERCENT_COLUMN = "%.1f %%"  # of a table; Streamlit's own "percent" leaves the space out
 
@@ -65,6 +65,12 @@ def baseline_line(figures: Figures) -> str:
     if figures.bits_per_character is not None:
         parts.insert(1, f"**{figures.bits_per_character:.2f}** bits per character")
     return "fp32: " + " \u00b7 ".join(parts)
+
+
+def run_name(result: ExperimentResult, dataset: str = "") -> str:
+    """A run in a picker: its recipe, accuracy and size, and the data set that it was scored on where that is told."""
+    figures, where = result.figures, f" on {dataset}" if dataset else ""
+    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}{where}, {figures.size_bytes / 1000:.0f} kB)"
 
 
 def told_apart(names: Mapping[str, str]) -> dict[str, str]:

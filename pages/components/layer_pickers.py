@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from compression.experiments import ExperimentResult, InputError, ModelInfo, Recipe, recipe_from_dict, recipe_to_dict
+from compression.experiments import InputError, ModelInfo, Recipe, recipe_from_dict, recipe_to_dict
 from pages.components.data_choice import data_choice, show_away
-from pages.components.formats import percent, recipe_label, told_apart
+from pages.components.formats import recipe_label, run_name, told_apart
 from pages.components.layer_choice import DATA_PICKER, LAYER_PICKER, MODEL_PICKER, RECIPE_PICKER
 from pages.components.layer_recipe import recipe_text
 from pages.components.layer_state import Measured
@@ -53,15 +53,10 @@ def _recipes(recipe: Recipe, known: Measured) -> Mapping[str, str]:
     texts = {recipe_text(recipe): f"{recipe_label(recipe_to_dict(recipe))} (not measured yet)"}
     for own in list(reversed(known.results))[:_MOST]:
         try:
-            texts.setdefault(recipe_text(recipe_from_dict(own.recipe)), _named(own))
+            texts.setdefault(recipe_text(recipe_from_dict(own.recipe)), run_name(own))
         except InputError:  # of an older version
             continue
     found = known.of(recipe)
     if found is not None:
-        texts[recipe_text(recipe)] = _named(found)
+        texts[recipe_text(recipe)] = run_name(found)
     return told_apart(texts)
-
-
-def _named(result: ExperimentResult) -> str:
-    figures = result.figures
-    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}, {figures.size_bytes / 1000:.0f} kB)"

@@ -1,31 +1,29 @@
 """A picker that pins a run: rows of a table and points of a plot cannot be chosen by the keyboard."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
-import pandas as pd
 import streamlit as st
 
-from pages.components.formats import told_apart
+from compression.experiments import ExperimentResult
+from pages.components.comparison import dataset_name, differ_in_data
+from pages.components.formats import run_name, told_apart
 from pages.components.pins import toggle_clicked
 
 _MOST = 200
 _KEY = "pin-one"
 
 
-def pick_pin(table: pd.DataFrame, pinned: Collection[str], changed: Callable[[], None]) -> None:
+def pick_pin(listed: Sequence[ExperimentResult], pinned: Collection[str], changed: Callable[[], None]) -> None:
     """Ask for one run to pin, among the first ones listed that are not pinned.
 
     Args:
-        table: The listed runs, as `run_table` makes it.
+        listed: The listed runs, in their order.
         pinned: Keys of the pinned ones.
         changed: Called after another one was pinned.
     """
-    free = table[~table.index.isin(list(pinned))].head(_MOST)
+    free, several = [own for own in listed if own.key not in pinned][:_MOST], differ_in_data(listed)
     names = told_apart({
-        str(key): f"{model}: {recipe} ({accuracy:.2f} %, {size:.0f} kB)"
-        for key, model, recipe, accuracy, size in zip(
-            free.index, free["model"], free["recipe"], free["accuracy %"], free["packed kB"], strict=True
-        )
+        own.key: f"{own.model_name}: {run_name(own, dataset_name(own) if several else '')}" for own in free
     })
 
     def take() -> None:

@@ -122,7 +122,7 @@ def runs_figure(
         points.update(
             mode="markers+text", text=[f"<b>{letter}</b>"] * len(points.x),
             textposition=_LETTER_PLACES[number % len(_LETTER_PLACES)],
-            textfont={"color": ink(theme)},
+            textfont={"color": ink(theme)}, cliponaxis=False,  # a letter at the edge is written whole
         )
         figure.add_trace(points)
     figure.update_layout(

@@ -30,9 +30,9 @@ def show_runs(results: Sequence[ExperimentResult], theme: Theme) -> None:
         st.caption(f"None of {len(results):,} runs fits these filters.")
         return
     letters = {key: chr(65 + place) for place, key in enumerate(pins())}
-    table = run_table(shown)
-    pick_pin(table, letters, _note_change)
+    pick_pin(shown, letters, _note_change)
     _plot(shown, letters, theme)
+    table = run_table(shown)
     table.insert(0, "pin", [letters.get(key, "") for key in table.index])
     _table(table, [key for key in letters if key in table.index])
     with st.container(horizontal=True, vertical_alignment="center", key="below-runs"):

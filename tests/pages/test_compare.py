@@ -236,7 +236,7 @@ def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake
     assert [m.label for m in app.metric].count("Accuracy") == 1
 
 
-def test_a_run_is_pinned_by_the_keyboard_alone(app: AppTest, fake: Any) -> None:
+def test_a_run_is_pinned_by_its_picker(app: AppTest, fake: Any) -> None:
     first, second = with_two(app, fake)
     app.query_params["pins"] = first
     app.switch_page("pages/compare.py").run()
