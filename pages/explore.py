@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from compression.experiments import Figures, InputError, ModelInfo, Recipe, Technique, has_weights
 from pages.components import backend
-from pages.components.changes import ask, drawn, settle, show_notice
+from pages.components.changes import ask, drawn, settle, show_notice, tell
 from pages.components.controls import Further, technique_controls
 from pages.components.curves import CurvesShown, curves_choice
 from pages.components.data_choice import follow_model, pick_dataset
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _FIRST_MODEL, _FIRST_CURVE = "digits_resnet", "quantization"
-_DRAWN = "drawn-recipe"
+_DRAWN, _REFUSED = "drawn-recipe", "refused-model"
 
 
 def page() -> None:
@@ -46,7 +46,7 @@ def page() -> None:
     settle()
     head = st.container()  # what is said of the sidebar's choices stands here: on a narrow screen the sidebar is closed
     with st.sidebar:
-        own = _pick_model(service, models, head)
+        own = _pick_model(service, models)
         info = replace(own, dataset=pick_dataset(service, own, notices=head))  # as if it belonged to that
         head.subheader(_heading(own, info.dataset), anchor=False)
         st.markdown("##### Techniques")
@@ -102,11 +102,12 @@ def _figures(service: "Service", tracker: Tracker, uncompressed: Recipe) -> Figu
     return None if result is None else result.figures
 
 
-def _pick_model(service: "Service", models: list[ModelInfo], notices: DeltaGenerator) -> ModelInfo:
+def _pick_model(service: "Service", models: list[ModelInfo]) -> ModelInfo:
     names = [info.name for info in models]
     asked = st.query_params.get(MODEL)
-    if asked is not None and asked not in names:
-        notices.warning(f"model: {asked!r} is not here; allowed: {', '.join(names)}")
+    if asked is not None and asked not in names and st.session_state.get(_REFUSED) != asked:
+        tell(f"model: {asked!r} is not here; allowed: {', '.join(names)}", "warning")
+    st.session_state[_REFUSED] = asked  # said once, so that it can be dismissed
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
     known = {info.name: info for info in models}
     name = st.selectbox(
