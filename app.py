@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.components import backend
+from pages.components.bound import kept_address
 from pages.components.keyboard import lead_into_popovers
 from pages.components.namesake import join_compression
 
@@ -46,4 +47,6 @@ pages = [
     st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
     st.Page("pages/library.py", title="Library", icon=":material/local_library:"),
 ]
-st.navigation(pages, position="top").run()
+page = st.navigation(pages, position="top")
+with kept_address(page.url_path):
+    page.run()

@@ -8,6 +8,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from pages.components import backend
+from pages.components.bound import bound
 from pages.components.cards import show_cards
 from pages.components.comparison import (
     against,
@@ -40,14 +41,15 @@ def page() -> None:
         return
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
     results = newest(every)
-    pinned = _pinned(every)
-    if pinned:
-        _side_by_side(service, pinned, results, theme)
-    if len(pinned) < 2:
-        st.info(
-            f"Pin two to {MOST_PINS} runs to see them side by side: choose rows of the table, click points, or pin a "
-            "point on the Explore page.", icon=":material/push_pin:",
-        )
+    with st.container():  # the runs below keep their place, whatever stands here
+        pinned = _pinned(every)
+        if pinned:
+            _side_by_side(service, pinned, results, theme)
+        if len(pinned) < 2:
+            st.info(
+                f"Pin two to {MOST_PINS} runs to see them side by side: choose rows of the table, click points, or pin "
+                "a point on the Explore page.", icon=":material/push_pin:",
+            )
     st.fragment(show_runs)(results, theme)
 
 
@@ -79,8 +81,8 @@ def _side_by_side(
         else:
             st.dataframe(difference, alt="Knobs in which the recipes differ")
     view = st.segmented_control(
-        "Look at", [_BEHAVIOUR, _WEIGHTS, _TREE], default=_BEHAVIOUR, key="view",
-        required=True, label_visibility="collapsed", bind="query-params",
+        "Look at", [_BEHAVIOUR, _WEIGHTS, _TREE], default=_BEHAVIOUR, **bound("view"), required=True,
+        label_visibility="collapsed",
     )
     if view == _BEHAVIOUR:
         _behaviour(service, pinned, baseline if reference == _UNCOMPRESSED else None, theme)
@@ -98,8 +100,7 @@ def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | 
         chosen = st.segmented_control(
             "Compared with", [_FIRST, _UNCOMPRESSED], default=_FIRST if len(pinned) > 1 else _UNCOMPRESSED,
             format_func=lambda own: "A, the first" if own == _FIRST else "the uncompressed model",
-            key=f"against-{'several' if len(pinned) > 1 else 'one'}", required=True, label_visibility="collapsed",
-            bind="query-params",
+            **bound(f"against-{'several' if len(pinned) > 1 else 'one'}"), required=True, label_visibility="collapsed",
         )
         if baseline is not None and baseline not in pinned and len(pinned) < MOST_PINS:
             st.button(
@@ -160,7 +161,7 @@ def _provenance(pinned: Sequence[ExperimentResult], results: Sequence[Experiment
     from pages.components.provenance import MOST_NODES, provenance, tree_figure, tree_lines
 
     every = st.toggle(
-        f"Other runs of the same models, up to {MOST_NODES} steps in all", key="relatives", bind="query-params"
+        f"Other runs of the same models, up to {MOST_NODES} steps in all", **bound("relatives")
     )
     direct = [own for own in results if every or _on_the_way(own, pinned)]
     nodes = provenance(pinned, reversed(direct))

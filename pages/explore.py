@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from compression.experiments import Figures, InputError, ModelInfo, Recipe, Technique, has_weights
 from pages.components import backend
+from pages.components.bound import bound
 from pages.components.changes import ask, drawn, settle, show_notice, tell
 from pages.components.controls import Further, technique_controls
 from pages.components.curves import CurvesShown, curves_choice
@@ -111,7 +112,7 @@ def _pick_model(service: "Service", models: list[ModelInfo]) -> ModelInfo:
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
     known = {info.name: info for info in models}
     name = st.selectbox(
-        "Model", names, index=first, key=MODEL, bind="query-params",
+        "Model", names, index=first, **bound(MODEL),
         on_change=lambda: follow_model(service, known[st.session_state[MODEL]]),
     )
     info = known[name]

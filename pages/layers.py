@@ -8,6 +8,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, Recipe, has_weights
 from pages.components import backend
+from pages.components.bound import bound
 from pages.components.details import layer_table
 from pages.components.formats import PERCENT_COLUMN, percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure
@@ -46,7 +47,7 @@ def page() -> None:
     if refused:
         st.error(refused)
     view = st.segmented_control(
-        "View", [_SENSITIVITY, _SHARE, _LIST], default=_SENSITIVITY, key="view", required=True, bind="query-params",
+        "View", [_SENSITIVITY, _SHARE, _LIST], default=_SENSITIVITY, **bound("view"), required=True,
         label_visibility="collapsed",
     )
     if view == _SENSITIVITY:
@@ -111,7 +112,7 @@ def _show_progress(waited: Sequence[Recipe], known: Measured) -> None:
 def _show_share(result: ExperimentResult, selected: str | None) -> None:
     """Each layer's share of the artifact; a fragment's body."""
     quantity = str(st.segmented_control(
-        "Share of", QUANTITIES, default=BYTES, key="share", required=True, bind="query-params",
+        "Share of", QUANTITIES, default=BYTES, **bound("share"), required=True,
     ))
     figures = result.figures
     total = {BYTES: figures.size_bytes, MACS: figures.macs, WEIGHTS: figures.parameters}[quantity]

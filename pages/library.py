@@ -9,6 +9,7 @@ import streamlit as st
 
 from compression.experiments.library import DatasetEntry, DiskUse, ModelEntry
 from pages.components import backend
+from pages.components.bound import bound
 from pages.components.library_details import show_dataset, show_model
 from pages.components.library_disk import show_disk, show_folder
 from pages.components.library_tables import dataset_table, model_table, task_title
@@ -53,15 +54,15 @@ def _filters(models: Sequence[ModelEntry], data: Sequence[DatasetEntry]) -> tupl
     """What is shown, of which task, and whether at hand; all of it stands in the address."""
     with st.container(horizontal=True, vertical_alignment="top", key="filters"):
         shown = st.segmented_control(
-            "Show", [MODELS, DATA], default=MODELS, required=True, key="show", bind="query-params",
+            "Show", [MODELS, DATA], default=MODELS, required=True, **bound("show"),
             persist_state="session",
         )
         hand = st.segmented_control(
-            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, key="hand", bind="query-params",
+            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, **bound("hand"),
             persist_state="session",
         )
         tasks = dict.fromkeys(task_title(own.info.task) for own in (*models, *data))
-        task = st.selectbox("Task", [_ALL, *tasks], key="task", bind="query-params", persist_state="session", width=260)
+        task = st.selectbox("Task", [_ALL, *tasks], **bound("task"), persist_state="session", width=260)
     return str(shown), str(task), str(hand)
 
 
@@ -82,7 +83,7 @@ def _show(
     with right:
         first = next((entry.info.name for entry in kept if entry.here), names[0])
         name = st.selectbox(
-            "Details of", names, index=names.index(first), key=key, bind="query-params", persist_state="session",
+            "Details of", names, index=names.index(first), **bound(key), persist_state="session",
             on_change=_renew_table,
         )
     with left:

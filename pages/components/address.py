@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from pages.components.bound import wrote
 from pages.components.choice import LATE_SECONDS
 
 
@@ -61,6 +62,7 @@ def get(name: str, page: str = "") -> str:
 
 
 def _write(name: str, value: str) -> None:
+    wrote(name, st.query_params.get(name))
     if value:
         st.query_params[name] = value
     elif name in st.query_params:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from compression.experiments.differences import Difference, data_of
+from pages.components.bound import bound
 from pages.components.difference_plots import (
     PER_PAGE,
     change_line,
@@ -95,8 +96,7 @@ def _one(known: Sequence[tuple[str, Difference]], first: str, theme: Theme) -> N
     letter = letters[0]
     if len(letters) > 1:
         letter = st.segmented_control(
-            f"In detail, against {first}", letters, default=letters[0], key="detail", required=True,
-            bind="query-params",
+            f"In detail, against {first}", letters, default=letters[0], **bound("detail"), required=True,
         ) or letters[0]
     difference = dict(known)[letter]
     if any(value for row in difference.confusion for value in row):

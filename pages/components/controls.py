@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from compression.experiments import InputError, Knob, Technique, default_of, knobs_of
+from pages.components.bound import bound
 from pages.components.state import knob_key
 from pages.components.technique_help import help_button
 
@@ -24,7 +25,7 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
         Its knob values, or None when it is off or its knobs contradict each other (then said so).
     """
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"head-{technique.key}"):
-        on = st.toggle(technique.title, key=technique.key, bind="query-params", width="stretch")
+        on = st.toggle(technique.title, **bound(technique.key), width="stretch")
         help_button(technique)
     if not on:
         return None
@@ -53,8 +54,7 @@ def knob_label(name: str, knob: Knob) -> str:
 def _widget(technique: Technique, name: str, knob: Knob, further: Further) -> Any:
     key, default = knob_key(technique.key, name), default_of(technique.config_type, name)
     common: dict[str, Any] = {
-        "label": knob_label(name, knob), "key": key, "help": knob.help, "bind": "query-params",
-        "persist_state": "session",
+        "label": knob_label(name, knob), "help": knob.help, "persist_state": "session", **bound(key),
     }
     return knob_widget(knob, default, common, further)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from compression.experiments import Recipe, Technique
+from pages.components.bound import bound
 from pages.components.changes import ask
 from pages.components.key_list import pick_keys
 
@@ -49,8 +50,7 @@ def curves_choice(recipe: Recipe | None, techniques: Sequence[Technique]) -> Cur
     together = False
     if len(steps) > 1 or (steps and added):
         around = st.segmented_control(
-            "Curves", [ALONE, AROUND], default=ALONE, key=_CURVES, required=True, label_visibility="collapsed",
-            bind="query-params",
+            "Curves", [ALONE, AROUND], default=ALONE, **bound(_CURVES), required=True, label_visibility="collapsed",
         )
         together = around == AROUND
     return CurvesShown(together, tuple(also), tuple(hidden))

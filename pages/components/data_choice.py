@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitAPIException
 
 from compression.experiments import ModelInfo
+from pages.components.bound import bound
 from pages.components.changes import is_pending
 from pages.components.state import DATA
 
@@ -84,7 +85,7 @@ def pick_dataset(
         state[key] = choice.usual
     if several:
         chosen = str(st.selectbox(
-            "Data set", choice.names, key=key, bind="query-params", persist_state="session", help=_HELP,
+            "Data set", choice.names, **bound(key), persist_state="session", help=_HELP,
         ))
         st.caption(choice.told(chosen))
     else:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.components import exchange
 from pages.components.axes import ACCURACY, BITS, COSTS, QUALITIES, Axis
+from pages.components.bound import bound
 from pages.components.charts import Mark, described, frontier_ids, pareto_figure
 from pages.components.details import show_explanation, show_figures, show_layers, show_marks
 from pages.components.formats import recipe_lines
@@ -41,16 +42,16 @@ def axes_choice(task: str) -> Axes:
             chosen.append(
                 st.selectbox(
                     f"{side} plot, across", keys, index=keys.index(default), format_func=lambda key: COSTS[key].title,
-                    key=f"{side.lower()}-axis", bind="query-params",
+                    **bound(f"{side.lower()}-axis"),
                 )
             )
         qualities = [ACCURACY.key, BITS.key] if task == "language_modeling" else [ACCURACY.key]
         quality = ACCURACY.key
         if len(qualities) > 1:
             quality = st.selectbox(
-                "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, key="up-axis", bind="query-params"
+                "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, **bound("up-axis")
             )
-        logarithmic = st.toggle("Logarithmic costs", key="log", bind="query-params")
+        logarithmic = st.toggle("Logarithmic costs", **bound("log"))
     return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, _limits_choice())
 
 
@@ -59,7 +60,7 @@ def _limits_choice() -> Limits:
     with st.popover("Limits", icon=":material/rule:"):
         given = {
             limit.key: st.number_input(
-                limit.label, min_value=0.0, value=None, step=limit.step, key=limit.key, bind="query-params",
+                limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key),
                 placeholder="none",
             )
             for limit in LIMITS

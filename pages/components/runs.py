@@ -9,6 +9,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, get_technique
 from pages.components.axes import COSTS
+from pages.components.bound import bound
 from pages.components.comparison import dataset_name, differ_in_data, run_table, techniques_of
 from pages.components.palette import Theme
 from pages.components.pin_picker import pick_pin
@@ -46,22 +47,21 @@ def show_runs(results: Sequence[ExperimentResult], theme: Theme) -> None:
 def _filters(results: Sequence[ExperimentResult]) -> tuple[RunFilter, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         text = st.text_input(
-            "Search", key="text", placeholder="words of model or recipe", bind="query-params", width=220
+            "Search", **bound("text"), placeholder="words of model or recipe", width=220
         )
         models = st.multiselect(
-            "Models", sorted({r.model_name for r in results}), key="models", bind="query-params", width=240
+            "Models", sorted({r.model_name for r in results}), **bound("models"), width=240
         )
         keys = sorted({key for r in results for key in techniques_of(r)})
         techniques = st.multiselect(
-            "Techniques", keys, format_func=lambda key: get_technique(key).title, key="techniques",
-            bind="query-params", width=240,
+            "Techniques", keys, format_func=lambda key: get_technique(key).title, **bound("techniques"), width=240,
         )
         datasets: list[str] = []
         if differ_in_data(results):
             names = sorted({dataset_name(r) for r in results})
-            datasets = st.multiselect("Data sets", names, key="datasets", bind="query-params", width=220)
+            datasets = st.multiselect("Data sets", names, **bound("datasets"), width=220)
         least, most = _ranges()
-        order = st.selectbox("Order", list(ORDERS), key="sort", bind="query-params", width=220)
+        order = st.selectbox("Order", list(ORDERS), **bound("sort"), width=220)
     return RunFilter(models, techniques, text, least, most, datasets), order
 
 
@@ -72,8 +72,8 @@ def _ranges() -> tuple[dict[str, float], dict[str, float]]:
             left, right = st.columns(2)
             for column, word, found in ((left, "At least", least), (right, "At most", most)):
                 value = column.number_input(
-                    f"{word}: {own.label}", min_value=0.0, value=None, key=f"{word[3:]}-{own.key}",
-                    placeholder="any", bind="query-params",
+                    f"{word}: {own.label}", min_value=0.0, value=None, **bound(f"{word[3:]}-{own.key}"),
+                    placeholder="any",
                 )
                 if value is not None:
                     found[own.key] = value
@@ -82,8 +82,8 @@ def _ranges() -> tuple[dict[str, float], dict[str, float]]:
 
 def _plot(shown: Sequence[ExperimentResult], letters: dict[str, str], theme: Theme) -> None:
     cost = st.segmented_control(
-        "Across", _COSTS, default=_COSTS[0], format_func=lambda key: COSTS[key].title, key="across", required=True,
-        label_visibility="collapsed", bind="query-params",
+        "Across", _COSTS, default=_COSTS[0], format_func=lambda key: COSTS[key].title, **bound("across"), required=True,
+        label_visibility="collapsed",
     )
     st.plotly_chart(
         runs_figure(shown, letters, COSTS[str(cost)], theme), key="runs-plot", on_select=_take_point,

@@ -11,6 +11,7 @@ from compression.experiments.exports import job_key
 from compression.experiments.reports import Subject, runtime_snippet
 from compression.experiments.reports.tables import runtime_rows
 from compression.experiments.runtime_records import RUNTIMES, RuntimeInfo, installed
+from pages.components.bound import bound
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -30,8 +31,8 @@ def show_runtimes(service: "Service", subject: Subject) -> None:
     st.dataframe(runtime_table(subject), hide_index=True, alt="The result in each runtime that it was measured in")
     titles = {info.title: key for key, info in RUNTIMES.items()}
     title = st.segmented_control(
-        "Runtime", list(titles), default=RUNTIMES["onnxruntime"].title, key="runtime", required=True,
-        bind="query-params", label_visibility="collapsed",
+        "Runtime", list(titles), default=RUNTIMES["onnxruntime"].title, **bound("runtime"), required=True,
+        label_visibility="collapsed",
     )
     info = RUNTIMES[titles[str(title)]]
     st.caption(info.says)

@@ -9,6 +9,7 @@ import streamlit as st
 from compression.experiments import InputError, ModelInfo, get_technique
 from compression.experiments.search.command import USUAL_TECHNIQUES
 from compression.experiments.search.spec import STRATEGIES, Limits, SearchSpec, searchable
+from pages.components.bound import bound
 from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.formats import baseline_line
 
@@ -74,16 +75,15 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
     spent = _numbers(_BUDGET, 2)
     techniques = st.pills(
         "Techniques that may be used", searchable(), selection_mode="multi", default=list(USUAL_TECHNIQUES),
-        key=TECHNIQUES, bind="query-params",
-        format_func=lambda key: get_technique(key).title, persist_state="session", wrap=True,
+        **bound(TECHNIQUES), format_func=lambda key: get_technique(key).title, persist_state="session", wrap=True,
         help="Each may be on or off, with one setting for all layers or, where plans are made, one per layer.",
     )
     with st.expander("How it searches", key="how"):
         strategy = st.selectbox(
-            "Strategy", STRATEGIES, key=STRATEGY, bind="query-params", persist_state="session", help=_STRATEGY_HELP,
+            "Strategy", STRATEGIES, **bound(STRATEGY), persist_state="session", help=_STRATEGY_HELP,
         )
         seed = st.number_input(
-            "Seed of the sampler", 0, 2**31 - 1, 0, key=SEED, bind="query-params", persist_state="session"
+            "Seed of the sampler", 0, 2**31 - 1, 0, **bound(SEED), persist_state="session"
         )
     try:
         spec = SearchSpec(
@@ -108,7 +108,7 @@ def _pick_model(service: "Service", models: Sequence[ModelInfo]) -> ModelInfo:
     first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
     known = {info.name: info for info in models}
     name = st.selectbox(
-        "Model", names, index=first, key=MODEL, bind="query-params", persist_state="session",
+        "Model", names, index=first, **bound(MODEL), persist_state="session",
         on_change=lambda: follow_model(service, known[st.session_state[MODEL]], DATASET),
     )
     return known[name]
@@ -134,8 +134,8 @@ def _numbers(fields: Sequence[_Number], columns: int) -> dict[str, Any]:
             row = st.columns(columns)
         with row[number % columns]:
             value = st.number_input(
-                own.label, value=None, step=own.step, key=own.key, help=own.help or None, placeholder="none",
-                bind="query-params", persist_state="session",
+                own.label, value=None, step=own.step, **bound(own.key), help=own.help or None, placeholder="none",
+                persist_state="session",
             )
         if value is not None:
             found[own.field] = value * own.scale

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from compression.experiments.search.records import SearchRecord
+from pages.components.bound import bound
 from pages.components.palette import Theme
 from pages.components.search_actions import select_trial, selected_trial
 from pages.components.search_charts import front_figure, hidden_below, volume_figure
@@ -36,7 +37,7 @@ def show_plots(record: SearchRecord) -> None:
     hidden = hidden_below(record)
     if hidden or whole:
         plural = "s lie" if hidden > 1 else " lies"
-        st.toggle(f"Show all trials ({hidden} trial{plural} far below)", key=WHOLE, bind="query-params")
+        st.toggle(f"Show all trials ({hidden} trial{plural} far below)", **bound(WHOLE))
     n = f"{record.baseline.n_samples:,} " if record.baseline is not None else ""
     st.caption(SAMPLE_REMARK.format(n=n))
 

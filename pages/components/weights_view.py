@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments import ExperimentResult
+from pages.components.bound import bound
 from pages.components.comparison import layer_sizes
 from pages.components.formats import PERCENT_COLUMN
 from pages.components.palette import Theme
@@ -68,8 +69,7 @@ def _histograms(service: "Service", pinned: Sequence[ExperimentResult], theme: T
     names = layer_names(statistics)
     asked = st.query_params.get(_LAYER)
     fqn = st.selectbox(
-        "Layer", names, index=names.index(asked) if asked in names else len(names) // 2, key=_LAYER,
-        bind="query-params", width=320,
+        "Layer", names, index=names.index(asked) if asked in names else len(names) // 2, **bound(_LAYER), width=320,
     )
     st.plotly_chart(
         histogram_figure(statistics, fqn, theme), key="weight-histogram", config=_PLAIN,

@@ -21,6 +21,7 @@ def test_a_point_pinned_on_explore_is_compared_with_the_uncompressed_model(visit
     expect(page.get_by_text("Where the recipes differ")).to_be_visible()
     page.get_by_role("button", name="Unpin", exact=True).nth(1).click()
     expect(page).to_have_url(re.compile("pins=[0-9a-f]{20}(&|$)"))
+    expect(page.get_by_text("Where the recipes differ")).to_have_count(0)
     page.get_by_role("combobox", name="Pin a run").focus()  # by the keyboard alone
     page.keyboard.type("digits_resnet: uncompressed")
     page.keyboard.press("Enter")
