@@ -100,3 +100,23 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+_QUIET = """() => {
+  const app = document.querySelector("[data-testid=stApp]"), now = performance.now();
+  if (app?.getAttribute("data-test-script-state") !== "notRunning" || window.quietSince === undefined) {
+    window.quietSince = now;
+  }
+  return now - window.quietSince > 1500;
+}"""
+
+
+@pytest.fixture
+def at_rest() -> Callable[[Page], None]:
+    """Waits until a page is not redrawn any more, so that nothing moves away under the pointer."""
+
+    def wait(page: Page) -> None:
+        page.evaluate("() => { delete window.quietSince }")
+        page.wait_for_function(_QUIET, timeout=120_000)
+
+    return wait
