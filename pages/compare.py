@@ -160,9 +160,7 @@ def _behaviour(
 def _provenance(pinned: Sequence[ExperimentResult], results: Sequence[ExperimentResult], theme: Theme) -> None:
     from pages.components.provenance import MOST_NODES, provenance, tree_figure, tree_lines
 
-    every = st.toggle(
-        f"Other runs of the same models, up to {MOST_NODES} steps in all", **bound("relatives")
-    )
+    every = st.toggle(f"Other runs of the same models, up to {MOST_NODES} steps in all", **bound("relatives"))
     direct = [own for own in results if every or _on_the_way(own, pinned)]
     nodes = provenance(pinned, reversed(direct))
     st.plotly_chart(

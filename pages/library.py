@@ -54,12 +54,10 @@ def _filters(models: Sequence[ModelEntry], data: Sequence[DatasetEntry]) -> tupl
     """What is shown, of which task, and whether at hand; all of it stands in the address."""
     with st.container(horizontal=True, vertical_alignment="top", key="filters"):
         shown = st.segmented_control(
-            "Show", [MODELS, DATA], default=MODELS, required=True, **bound("show"),
-            persist_state="session",
+            "Show", [MODELS, DATA], default=MODELS, required=True, **bound("show"), persist_state="session",
         )
         hand = st.segmented_control(
-            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, **bound("hand"),
-            persist_state="session",
+            "Where", [_ALL, _HERE, _AWAY], default=_ALL, required=True, **bound("hand"), persist_state="session",
         )
         tasks = dict.fromkeys(task_title(own.info.task) for own in (*models, *data))
         task = st.selectbox("Task", [_ALL, *tasks], **bound("task"), persist_state="session", width=260)

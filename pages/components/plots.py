@@ -60,8 +60,7 @@ def _limits_choice() -> Limits:
     with st.popover("Limits", icon=":material/rule:"):
         given = {
             limit.key: st.number_input(
-                limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key),
-                placeholder="none",
+                limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key), placeholder="none",
             )
             for limit in LIMITS
         }

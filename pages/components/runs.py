@@ -46,12 +46,8 @@ def show_runs(results: Sequence[ExperimentResult], theme: Theme) -> None:
 
 def _filters(results: Sequence[ExperimentResult]) -> tuple[RunFilter, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        text = st.text_input(
-            "Search", **bound("text"), placeholder="words of model or recipe", width=220
-        )
-        models = st.multiselect(
-            "Models", sorted({r.model_name for r in results}), **bound("models"), width=240
-        )
+        text = st.text_input("Search", **bound("text"), placeholder="words of model or recipe", width=220)
+        models = st.multiselect("Models", sorted({r.model_name for r in results}), **bound("models"), width=240)
         keys = sorted({key for r in results for key in techniques_of(r)})
         techniques = st.multiselect(
             "Techniques", keys, format_func=lambda key: get_technique(key).title, **bound("techniques"), width=240,

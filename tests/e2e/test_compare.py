@@ -33,6 +33,7 @@ def test_a_point_pinned_on_explore_is_compared_with_the_uncompressed_model(
     expect(page.get_by_role("option", name="digits_resnet: uncompressed")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("pins=[0-9a-f]{20}(,|%2C)[0-9a-f]{20}"))
+    expect(page.get_by_role("combobox", name="Pin a run")).to_be_focused()
     expect(page.get_by_text("Where the recipes differ")).to_be_visible()
     expect(page.get_by_text(re.compile("predictions .* were lost"))).to_be_visible(timeout=FIRST_POINT)
     expect(page.get_by_text("What flipped from A to B")).to_be_visible()
