@@ -27,7 +27,7 @@ $(VENV)/.run-installed: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	touch $@
 
-$(VENV)/.test-installed: requirements.txt requirements-test.txt $(VENV)/.run-installed
+$(VENV)/.test-installed: requirements.txt requirements-test.txt requirements-openvino.txt requirements-text.txt requirements-timm.txt $(VENV)/.run-installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-test.txt
 	touch $@
 
