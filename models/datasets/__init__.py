@@ -9,6 +9,7 @@ from models.datasets.registry import (
     dataset_download,
     dataset_info,
     has_data,
+    has_full_data,
     list_datasets,
     load_dataset,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "dataset_download",
     "dataset_info",
     "has_data",
+    "has_full_data",
     "list_datasets",
     "load_dataset",
 ]

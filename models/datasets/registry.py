@@ -39,6 +39,8 @@ class DatasetInfo:
         metric: What is counted.
         needs: Files or folders below the data roots of which one must be there; none where it comes along.
         resized: Whether it consists of photographs of any size, which are resized as a model wants them.
+        bundled_train: Training samples that are shipped with the project, beside the whole test split, where the full
+            data set has to be fetched; 0 where nothing is shipped, or everything.
     """
 
     name: str
@@ -54,6 +56,7 @@ class DatasetInfo:
     metric: str = "accuracy"
     needs: tuple[str, ...] = ()
     resized: bool = False
+    bundled_train: int = 0
 
 
 @dataclass
@@ -246,7 +249,12 @@ def data_identity(name: str) -> str:
 
 
 def has_data(name: str) -> bool:
-    """Whether a data set is on this machine."""
+    """Whether a data set can be used on this machine."""
+    return has_full_data(name) or bool(dataset_info(name).bundled_train)
+
+
+def has_full_data(name: str) -> bool:
+    """Whether a data set is on this machine with all its samples, rather than with those shipped with the project."""
     from models.own import kept_data
 
     if not is_registered(name):

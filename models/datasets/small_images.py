@@ -1,4 +1,7 @@
-"""Fashion-MNIST and CIFAR-10: downloaded on request, or read from a data folder on this machine."""
+"""Fashion-MNIST and CIFAR-10: downloaded on request, or read from a data folder on this machine.
+
+All test images and a tenth of the training images of Fashion-MNIST are shipped with the project.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +10,7 @@ import numpy as np
 import torch
 
 from models.datasets.augmentation import shift_and_flip
+from models.datasets.bundled_images import read_splits
 from models.datasets.registry import Dataset, DatasetInfo, Split, missing, register_dataset
 from models.downloads import Download, RemoteFile
 from models.errors import ModelError
@@ -20,6 +24,7 @@ _FASHION_FILES = (  # as in torchvision.datasets.FashionMNIST
     ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
     ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
 )
+_FASHION_BUNDLED = Path(__file__).with_name("fashion_mnist.xz")
 _FASHION_SIZES = (26_421_880, 29_515, 4_422_102, 5_148)
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # as in torchvision.datasets.CIFAR10
 _CIFAR_MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -31,7 +36,7 @@ FASHION_INFO = DatasetInfo(
     input_shape=(1, 28, 28), n_train=60_000, n_test=10_000, license="MIT", source="Zalando Research",
     class_names=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
                  "Ankle boot"),
-    needs=("FashionMNIST/raw/t10k-labels-idx1-ubyte",),
+    needs=("FashionMNIST/raw/t10k-labels-idx1-ubyte",), bundled_train=6_000,
 )
 CIFAR_INFO = DatasetInfo(
     name="cifar10", title="CIFAR-10", task="image_classification", num_classes=10, input_shape=(3, 32, 32),
@@ -70,10 +75,11 @@ def _cifar_download() -> Download:
 
 @register_dataset(FASHION_INFO, _fashion_download)
 def fashion_mnist() -> Dataset:
-    """The official files through torchvision."""
+    """The official files through torchvision where they are; else the images shipped with the project."""
     found = find_data(FASHION_INFO.needs[0])
     if found is None:
-        raise missing(FASHION_INFO)
+        info = replace(FASHION_INFO, n_train=FASHION_INFO.bundled_train)
+        return Dataset(info, *read_splits(_FASHION_BUNDLED, (info.n_train, info.n_test), (28, 28)), shift_and_flip)
     from torchvision.datasets import FashionMNIST
 
     splits = []

@@ -95,7 +95,7 @@ def show_dataset(
     _head(info.title, info.name, entry.here)
     st.markdown(facts_text(dataset_facts(entry, disk, service.library.look(info.name) if entry.here else None)))
     if entry.download is not None:
-        show_download(service, info.name, entry.download, entry.here)
+        show_download(service, info.name, entry.download, entry.here and not entry.partial)
     if entry.here:
         _show_look(service, info.name)
     usual = [own for own in models if own.info.name in entry.models]

@@ -39,7 +39,7 @@ def dataset_table(entries: Sequence[DatasetEntry], disk: DiskUse | None) -> pd.D
     rows = [
         {
             "data set": entry.info.title, "at hand": entry.here, "where": entry.place, "test": entry.info.n_test,
-            "train": entry.info.n_train, "classes": entry.info.num_classes,
+            "train": entry.n_train, "classes": entry.info.num_classes,
             "MB": _megabytes(sizes.get(entry.info.name) if entry.here else None, entry.download),
             "task": task_title(entry.info.task), "name": entry.info.name,
         }
@@ -166,6 +166,8 @@ def dataset_facts(entry: DatasetEntry, disk: DiskUse | None, look: Look | None) 
             needs = " or ".join(f"`{need}`" for need in info.needs)
             return [*facts, ("To get it", f"put {needs} into a data folder (below) or into COMPRESSION_DATA")]
         return [*facts, ("Download", download_text(entry.download))]
+    if entry.partial and entry.download is not None:
+        facts.append(("Full data set", f"{info.n_train:,} training samples: {download_text(entry.download)}"))
     size = 0 if disk is None else disk.by_dataset.get(info.name, 0)
     return [*facts, ("Where", entry.place + (f", {format_bytes(size)} on disk" if size else ""))]
 

@@ -177,7 +177,7 @@ def test_a_downloaded_data_set_is_removed_whole(
     assert measure_disk(library._store).by_dataset["fashion_mnist"] == 20
     assert main(["download", "fashion_mnist", "--remove", "--json"]) == 0
     assert '"freed_bytes": 20' in capsys.readouterr().out
-    assert not datasets.has_data("fashion_mnist") and list(raw.iterdir()) == []
+    assert not datasets.has_full_data("fashion_mnist") and list(raw.iterdir()) == []
 
 
 def test_the_chosen_folder_is_searched_by_this_and_later_processes(library: Library, place: Path) -> None:

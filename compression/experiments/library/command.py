@@ -98,7 +98,7 @@ def _dataset(entry: DatasetEntry, size: int) -> dict[str, Any]:
     return {
         "name": info.name, "task": info.task, "here": entry.here, "place": entry.place or None,
         "bytes": size or (None if entry.download is None or entry.here else entry.download.about_bytes),
-        "source": info.source, "license": info.license, "num_classes": info.num_classes, "n_train": info.n_train,
+        "source": info.source, "license": info.license, "num_classes": info.num_classes, "n_train": entry.n_train,
         "n_test": info.n_test, "downloaded": None if entry.download is None else entry.download.date,
     }
 

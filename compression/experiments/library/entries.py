@@ -114,6 +114,16 @@ class DatasetEntry:
     download: Fetchable | None
     models: tuple[str, ...]
 
+    @property
+    def partial(self) -> bool:
+        """Whether only the samples shipped with the project are here, and a download has the others."""
+        return self.here and not self.paths and bool(self.info.bundled_train)
+
+    @property
+    def n_train(self) -> int:
+        """Training samples that are here, or that the data set has where none are."""
+        return self.info.bundled_train if self.partial else self.info.n_train
+
 
 def model_entries(
     results: Sequence[ExperimentResult], parameters: Callable[[str], int | None] = count_parameters
@@ -137,7 +147,7 @@ def dataset_entries() -> list[DatasetEntry]:
     entries = []
     for info in datasets.list_datasets():
         paths, here = datasets.data_paths(info.name), datasets.has_data(info.name)
-        place = (place_of(paths[0]) if paths else "comes along") if here else ""
+        place = (place_of(paths[0]) if paths else "bundled") if here else ""
         users = tuple(model.name for model in infos if model.dataset == info.name)
         download = _fetchable(datasets.dataset_download(info.name), None)
         entries.append(DatasetEntry(info, here, place, paths, download, users))
@@ -145,10 +155,14 @@ def dataset_entries() -> list[DatasetEntry]:
 
 
 def _order(task: str, dataset: str) -> tuple[int, bool, int, str]:
-    """By task; data sets that come along first, then by the size of a sample."""
+    """By task; bundled data sets first, then by the size of a sample."""
     tasks = list(TASKS)
-    info = datasets.dataset_info(dataset)
-    return tasks.index(task) if task in tasks else len(tasks), bool(info.needs), math.prod(info.input_shape), dataset
+    info, place = datasets.dataset_info(dataset), tasks.index(task) if task in tasks else len(tasks)
+    return place, not _is_bundled(info), math.prod(info.input_shape), dataset
+
+
+def _is_bundled(info: datasets.DatasetInfo) -> bool:
+    return not info.needs or bool(info.bundled_train)
 
 
 def _model(
