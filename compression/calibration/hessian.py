@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from compression.calibration.batches import batch_for
 from compression.context import CompressionContext
-from compression.layers import weight_layers
+from compression.layers import is_linear, weight_layers
 from compression.solvers.factors import remembered
 from compression.state import state_of
 
@@ -175,7 +175,7 @@ def _rows(inputs: int) -> int:
 
 def input_rows(layer: nn.Conv2d | nn.Linear, x: Tensor, limit: int) -> Tensor:
     """Inputs of single outputs as columns, (K, n) or (groups, K, n); an evenly spread sample of at most `limit`."""
-    if isinstance(layer, nn.Linear):
+    if is_linear(layer):
         flat = x.flatten(0, -2) if x.ndim > 1 else x[None]
         return flat[:: -(-len(flat) // limit)].t()
     if isinstance(layer.padding, str) or layer.padding_mode != "zeros":

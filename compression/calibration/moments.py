@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from compression.calibration.batch_norm import calibration_sample
 from compression.context import CompressionContext
-from compression.layers import WEIGHT_LAYERS, is_selected
+from compression.layers import is_conv2d, is_selected, layer_kind
 from compression.state import HalfPrecision, state_of
 from compression.structure.factorized import Factorized
 
@@ -96,7 +96,7 @@ def _bias(module: nn.Module) -> nn.Parameter | None:
         return module.bias if plain and module.elementwise_affine and len(module.normalized_shape) == 1 else None
     if isinstance(module, Factorized):
         return module[-1].bias
-    return module.bias if isinstance(module, WEIGHT_LAYERS) else None
+    return module.bias if layer_kind(module) is not None else None
 
 
 def _bias_name(fqn: str, module: nn.Module) -> str:
@@ -110,7 +110,7 @@ def _moments(module: nn.Module, output: Tensor) -> OutputMoments:
 
 
 def _is_spatial(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) or (isinstance(module, Factorized) and isinstance(module[0], nn.Conv2d))
+    return is_conv2d(module) or (isinstance(module, Factorized) and is_conv2d(module[0]))
 
 
 def _original_moments(context: CompressionContext) -> dict[str, OutputMoments]:

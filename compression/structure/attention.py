@@ -1,7 +1,10 @@
 """Heads and MLP neurons of transformers, recognised by the modules' attributes; the residual width stays."""
 
+from typing import TypeGuard
+
 from torch import nn
 
+from compression.layers import is_linear
 from compression.structure.records import ChannelGroup, Member
 
 _ROLES = ("query", "key", "value", "output")
@@ -35,22 +38,26 @@ def _neurons(first: str, second: str, units: int) -> ChannelGroup:
     return ChannelGroup(first, units, 1, (Member(first, "out"), Member(second, "in")), "neuron")
 
 
+def _is_linear(module: object) -> TypeGuard[nn.Linear]:
+    return isinstance(module, nn.Module) and is_linear(module)
+
+
 def _is_attention(module: nn.Module) -> bool:
-    linear = all(isinstance(getattr(module, role, None), nn.Linear) for role in _ROLES)
+    linear = all(_is_linear(getattr(module, role, None)) for role in _ROLES)
     return linear and isinstance(getattr(module, "head_dim", None), int)
 
 
 def _is_perceptron(module: nn.Module) -> bool:
     first, second = getattr(module, "fc1", None), getattr(module, "fc2", None)
-    return isinstance(first, nn.Linear) and isinstance(second, nn.Linear) and first.out_features == second.in_features
+    return _is_linear(first) and _is_linear(second) and first.out_features == second.in_features
 
 
 def _pair(module: nn.Module) -> tuple[str, str] | None:
     """Names of the only two linear layers of a sequence that holds nothing else but activations."""
     if not isinstance(module, nn.Sequential):
         return None
-    linear = [name for name, child in module.named_children() if isinstance(child, nn.Linear)]
-    rest = [child for child in module.children() if not isinstance(child, (nn.Linear, *_BETWEEN))]
+    linear = [name for name, child in module.named_children() if is_linear(child)]
+    rest = [child for child in module.children() if not is_linear(child) and not isinstance(child, _BETWEEN)]
     if len(linear) != 2 or rest:
         return None
     first, second = (module.get_submodule(name) for name in linear)

@@ -3,6 +3,7 @@
 from torch import nn
 
 from compression.errors import NotApplicableError
+from compression.layers import layer_kind
 
 
 def repeated_blocks(model: nn.Module) -> dict[str, list[list[str]]]:
@@ -14,7 +15,7 @@ def repeated_blocks(model: nn.Module) -> dict[str, list[list[str]]]:
             last: object = None
             for name, child in module.named_children():
                 shape = (type(child), tuple((n, tuple(p.shape)) for n, p in child.named_parameters()))
-                if not shape[1] or isinstance(child, nn.Conv2d | nn.Linear):
+                if not shape[1] or layer_kind(child) is not None:
                     last = None
                     continue
                 if shape == last:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from compression.layers import is_conv2d, is_linear
 from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d
 
 _SIZES = {nn.BatchNorm1d: "num_features", nn.BatchNorm2d: "num_features"}
@@ -44,11 +45,11 @@ def _split_layers(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if len(parts) < 2 or f"{fqn}.weight" in tensors:
             continue
         part: nn.Module | None = None
-        if isinstance(layer, nn.Linear):
+        if is_linear(layer):
             part = FactorizedLinear(layer, *parts)
-        elif isinstance(layer, nn.Conv2d) and len(parts) == 2:
+        elif is_conv2d(layer) and len(parts) == 2:
             part = FactorizedConv2d(layer, parts[0], parts[1][:, :, 0, 0])
-        elif isinstance(layer, nn.Conv2d):
+        elif is_conv2d(layer):
             part = TuckerConv2d(layer, parts[0][:, :, 0, 0], parts[1], parts[2][:, :, 0, 0])
         if part is not None:
             model.set_submodule(fqn, part)
@@ -64,9 +65,9 @@ def _resize(fqn: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             fresh = torch.zeros(wanted.shape, dtype=value.dtype)
             is_parameter = isinstance(value, nn.Parameter)
             setattr(module, name, nn.Parameter(fresh, requires_grad=False) if is_parameter else fresh)
-    if isinstance(module, nn.Conv2d):
+    if is_conv2d(module):
         _count_channels(module)
-    elif isinstance(module, nn.Linear):
+    elif is_linear(module):
         module.out_features, module.in_features = module.weight.shape
     elif (size := _SIZES.get(type(module))) is not None:
         setattr(module, size, len(module.running_mean))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from compression.layers import is_conv2d, is_linear
 from compression.state import Codebook, UniformGrid, state_of
 from compression.structure.records import ChannelGroup, Member
 
@@ -70,7 +71,7 @@ def _slice_scale(encoding: UniformGrid | Codebook, rows: Tensor) -> None:
 
 def _resize(module: nn.Module, member: Member, channels: int) -> None:
     """Keep the modules' own record of their sizes true."""
-    if isinstance(module, nn.Conv2d):
+    if is_conv2d(module):
         if member.role == "depthwise":
             module.groups = channels * module.groups // module.in_channels
             module.in_channels = module.out_channels = channels
@@ -78,7 +79,7 @@ def _resize(module: nn.Module, member: Member, channels: int) -> None:
             module.out_channels = channels
         else:
             module.in_channels = channels
-    elif isinstance(module, nn.Linear):
+    elif is_linear(module):
         if member.role == "out":
             module.out_features = channels
         else:

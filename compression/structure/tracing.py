@@ -15,6 +15,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from compression.errors import NotApplicableError
+from compression.layers import is_conv2d, is_linear, layer_kind
 from compression.structure.concatenation import Slice, joined_slices
 from compression.structure.records import ChannelGroup, Member, Role
 
@@ -81,7 +82,7 @@ def _grouped_modules(found: Any) -> set[nn.Module]:
 
 
 def _is_grouped(module: Any) -> bool:
-    return isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
+    return is_conv2d(module) and 1 < module.groups < module.in_channels
 
 
 def _record(found: Any, names: dict[nn.Module, str], graph: Any) -> ChannelGroup | Slice | str:
@@ -119,7 +120,7 @@ def _record(found: Any, names: dict[nn.Module, str], graph: Any) -> ChannelGroup
         return Slice(tuple(members), frozenset(readers), first, len(channels)) if widths == {1} else _REGROUPED
     if len(widths) > 2:
         return "its channels are grouped in several ways"
-    kind = "neuron" if isinstance(found[0].dep.target.module, nn.Linear) else "channel"
+    kind = "neuron" if is_linear(found[0].dep.target.module) else "channel"
     added = any(word in name for name in operations for word in _ADDITIONS)
     coupled = len(producers) > 1 and added  # gates are several producers too, but nothing is lost with both of a pair
     return ChannelGroup(producers[0].fqn, len(channels) // max(widths), max(widths), tuple(members), kind, coupled)
@@ -128,7 +129,7 @@ def _record(found: Any, names: dict[nn.Module, str], graph: Any) -> ChannelGroup
 def _channels(module: nn.Module, role: Role | None) -> int:
     """Channels of a module on the side that a role is about."""
     if role == "in":
-        return module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
+        return module.in_channels if is_conv2d(module) else module.in_features
     names = ("out_channels", "out_features", "num_features")
     return next((getattr(module, name) for name in names if hasattr(module, name)), sys.maxsize)
 
@@ -136,9 +137,9 @@ def _channels(module: nn.Module, role: Role | None) -> int:
 def _role(module: nn.Module, handler: Any, graph: Any) -> Role | None:
     if isinstance(module, _NORMS):
         return "norm"
-    if isinstance(module, nn.Conv2d) and module.groups > 1:
+    if is_conv2d(module) and module.groups > 1:
         return "depthwise" if module.in_channels == module.out_channels else None
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if layer_kind(module) is not None:
         return "out" if graph.is_out_channel_pruning_fn(handler) else "in"
     return None
 

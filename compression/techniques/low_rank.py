@@ -10,7 +10,7 @@ from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
-from compression.layers import config_for, selected_layers
+from compression.layers import config_for, is_conv2d, selected_layers
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
 from compression.solvers.tucker import tucker2, tucker2_factors
 from compression.state import state_of
@@ -140,12 +140,12 @@ def _candidate(
 ) -> _Candidate | None:
     weight = layer.weight.detach()
     outputs, inputs = weight.shape[0], weight[0].numel()
-    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+    if is_conv2d(layer) and layer.groups > 1:
         context.report.skipped[fqn] = "a grouped convolution is not split"
         return None
     hessian = fitting_hessian(fqn, model, context) if config.method != "svd" else None
     svd = whitened_svd(weight.flatten(1), _metric(hessian))
-    kernel = isinstance(layer, nn.Conv2d) and weight[0, 0].numel() > 1 and min(weight.shape[:2]) > _MULTIPLE
+    kernel = is_conv2d(layer) and weight[0, 0].numel() > 1 and min(weight.shape[:2]) > _MULTIPLE
     tucker = kernel and config.method in ("tucker", "best")
     options = [] if config.method == "tucker" and tucker else _svd_options(svd[1], outputs, inputs)
     if tucker:
@@ -228,13 +228,13 @@ def _best_below(options: list[_Option], limit: float) -> _Option:
 def _split(model: nn.Module, candidate: _Candidate, ranks: tuple[int, ...]) -> None:
     layer, fqn, state = candidate.layer, candidate.fqn, state_of(model)
     part: nn.Module
-    if len(ranks) == 2 and isinstance(layer, nn.Conv2d):
+    if len(ranks) == 2 and is_conv2d(layer):
         weight = layer.weight.detach().flatten(2)
         first, core, last = tucker2_factors(weight, _metric(candidate.hessian), *ranks)
         part = TuckerConv2d(layer, first, core.unflatten(2, layer.kernel_size), last)
     else:
         first, second = factors(candidate.svd, ranks[0])
-        if isinstance(layer, nn.Conv2d):
+        if is_conv2d(layer):
             part = FactorizedConv2d(layer, first.reshape(-1, *layer.weight.shape[1:]), second)
         else:
             part = FactorizedLinear(layer, first, second)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from compression.artifact.graph.quantize import layer_nodes
 from compression.artifact.graph.weights import centered_symbols
 from compression.grids import quantize_to_grid
-from compression.layers import weight_layers
+from compression.layers import is_conv2d, weight_layers
 from compression.state import Encoding, UniformGrid, state_of
 
 OPERATOR, DOMAIN = "MatMulNBits", "com.microsoft"
@@ -71,13 +71,11 @@ def block_weights(model: nn.Module) -> tuple[dict[str, BlockWeight], dict[str, s
 def _obstacle(layer: nn.Module, encoding: Encoding | None) -> str | None:
     if not isinstance(encoding, UniformGrid):
         return "its weights are not on a grid of at most 8 bits"
-    if isinstance(layer, nn.Conv2d):
+    if is_conv2d(layer):
         return (
             "the runtime has no 4-bit kernel for convolutions" if encoding.bits <= 4
             else "convolutions run on integer kernels with 8-bit activations only"
         )
-    if type(layer) is not nn.Linear:
-        return f"a {type(layer).__name__} is no plain linear layer"
     if encoding.group_size % _BLOCKS[0]:
         return f"groups of {encoding.group_size} inputs are no multiple of the kernel's smallest block, {_BLOCKS[0]}"
     return None

@@ -23,7 +23,7 @@ from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes,
 from compression.artifact.graph.ranges import choose_grids
 from compression.artifact.graph.template import load_template, write_atomically
 from compression.artifact.graph.weights import fill_weights
-from compression.layers import weight_layers
+from compression.layers import is_conv2d, weight_layers
 from compression.state import state_of
 
 _TOLERANCE = 2e-3
@@ -154,7 +154,7 @@ def _fill(
     proto.CopyFrom(base)
     for fqn, node in layer_nodes(proto.graph, [fqn for fqn, _ in weight_layers(model)]).items():
         layer = model.get_submodule(fqn)
-        if isinstance(layer, nn.Conv2d):
+        if is_conv2d(layer):
             for attribute in node.attribute:
                 if attribute.name == "group":
                     attribute.i = layer.groups

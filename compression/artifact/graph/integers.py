@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compression.artifact.graph.lowering import Fold
 from compression.artifact.graph.weights import centered_symbols
 from compression.grids import codebook_indices
-from compression.layers import weight_layers
+from compression.layers import is_linear, weight_layers
 from compression.metrics.environment import PAIR_LIMIT, int8_symbol_limit
 from compression.state import ActivationQuantization, Codebook, Encoding, UniformGrid, state_of
 
@@ -55,7 +55,7 @@ def integer_weights(
         elif int(whole[0].abs().max()) > int8_symbol_limit():
             reasons[fqn] = _OVERFLOWING
         else:
-            found[fqn] = _folded(*whole, folds.get(fqn), transposed=isinstance(layer, nn.Linear))
+            found[fqn] = _folded(*whole, folds.get(fqn), transposed=is_linear(layer))
     return found, reasons
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compression.layers import weight_layers
+from compression.layers import is_conv2d, is_linear, weight_layers
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -51,7 +51,7 @@ def find_folds(model: nn.Module, example_input: Tensor) -> dict[str, Fold]:
     produced: dict[int, tuple[str, Tensor]] = {}
     pairs: dict[str, str] = {}
     runs: dict[str, int] = {}
-    layers = {module: fqn for fqn, module in weight_layers(model) if isinstance(module, nn.Conv2d)}
+    layers = {module: fqn for fqn, module in weight_layers(model) if is_conv2d(module)}
     norms = {m: fqn for fqn, m in model.named_modules() if isinstance(m, BatchNorm)}
 
     def after_layer(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -93,7 +93,7 @@ def lowered_copy(model: nn.Module, folds: dict[str, Fold]) -> nn.Module:
             layer.bias = nn.Parameter(fold.bias.clone())
             lowered.set_submodule(fold.norm, nn.Identity())
     for fqn, module in list(lowered.named_modules()):
-        if type(module) is nn.Linear:
+        if is_linear(module):
             lowered.set_submodule(fqn, TransposedLinear(module))
     return lowered.eval()
 
@@ -109,6 +109,6 @@ def lowered_tensors(model: nn.Module, folds: dict[str, Fold]) -> dict[str, Tenso
         for name in [n for n in tensors if n.startswith(f"{fold.norm}.")]:
             del tensors[name]
     for fqn, module in model.named_modules(remove_duplicate=False):
-        if type(module) is nn.Linear:
+        if is_linear(module):
             tensors[f"{fqn}.weight"] = tensors[f"{fqn}.weight"].t()
     return tensors

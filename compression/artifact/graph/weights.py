@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from compression.artifact.graph.editing import GraphEditor
 from compression.artifact.graph.lowering import Fold, lowered_tensors
 from compression.grids import codebook_indices, expand_scale, quantize_to_grid
+from compression.layers import is_linear
 from compression.state import Codebook, Encoding, HalfPrecision, UniformGrid, state_of
 
 SYMBOLS = ".symbols"
@@ -31,7 +32,7 @@ def layouts_of(model: nn.Module, folds: dict[str, Fold]) -> dict[str, Layout]:
     """Layouts of those weights that do not lie in the graph as they do in the model."""
     layouts = {f"{fqn}.weight": Layout(multiplier=fold.multiplier) for fqn, fold in folds.items()}
     for fqn, module in model.named_modules(remove_duplicate=False):
-        if type(module) is nn.Linear:
+        if is_linear(module):
             layouts[f"{fqn}.weight"] = Layout(transposed=True)
     return layouts
 
