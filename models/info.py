@@ -33,6 +33,7 @@ class ModelInfo:
         weights: Path of a weights file that a user has named; of a relative one, below the folder of the user's
             Python file.
         architecture: Name of the architecture of a model that a user has described; None of one in code.
+        preprocessing_source: Where size, crop, interpolation, mean and std are from, in words; empty where `source` is.
     """
 
     name: str
@@ -57,3 +58,4 @@ class ModelInfo:
     parameters: int | None = None
     weights: str | None = None
     architecture: str | None = None
+    preprocessing_source: str = ""

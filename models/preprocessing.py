@@ -40,3 +40,15 @@ def prepare_inputs(info: ModelInfo, batch: Tensor) -> Tensor:
     mean = torch.tensor(info.mean).view(1, -1, 1, 1)
     std = torch.tensor(info.std).view(1, -1, 1, 1)
     return (images - mean) / std
+
+
+def preprocessing_text(info: ModelInfo) -> str:
+    """What is done to an image before a model sees it, in one line; empty for a model of text."""
+    view = image_view(info)
+    if view is None:
+        return ""
+    cut = f"shorter side resized to {view.resize_size}, centre crop {view.crop_size} x {view.crop_size}"
+    scaled = f"divided by {info.scale:g}" if info.scale != 1 else "values 0 to 255"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (info.mean, info.std))
+    normalized = f"mean {mean}, std {std}" if info.mean else "no normalization"
+    return f"{cut} pixels ({view.interpolation}), {scaled}, {normalized}"

@@ -15,6 +15,7 @@ from models import registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own import kept_data, kept_models
 from models.own.builders import Architecture, architecture, list_architectures
+from models.own.description import source_of, usual_preprocessing
 from models.own.keeping import FieldError, check_name
 from models.own.kept_data import DataReport, KeptData
 from models.own.kept_models import KeptModel, find_weights
@@ -112,6 +113,14 @@ class Own:
         """
         with _in_our_words("architecture", name):
             return architecture(name)
+
+    def usual_preprocessing(self, kind: Architecture, size: int) -> dict[str, Any]:
+        """Preprocessing that an architecture's metadata state, for a side of the input in pixels."""
+        return usual_preprocessing(kind, size)
+
+    def preprocessing_source(self, kind: Architecture, used: Mapping[str, Any]) -> str:
+        """Where a preprocessing comes from, in words."""
+        return source_of(kind, used)
 
     def models(self) -> dict[str, KeptModel]:
         """Models that the user has added, by name."""

@@ -11,6 +11,7 @@ from compression.errors import InputError
 from compression.experiments import own
 from compression.experiments.own_checks import remarks_on
 from compression.experiments.progress_bar import progress_bar
+from models.preprocessing import preprocessing_text
 
 _Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
 
@@ -26,7 +27,9 @@ def add_commands(command: _Command) -> None:
     data.add_argument("path", type=Path, help="zip file or folder; a folder stays where it is")
     model = command("add-model", "keep a model of your own: an architecture's name and weights", add_model)
     model.add_argument("name", help="what it will be called")
-    model.add_argument("--architecture", required=True, help="of this project or one of torchvision's classifiers")
+    model.add_argument(
+        "--architecture", required=True, help="of this project, torchvision or timm; timm:NAME where both have it"
+    )
     model.add_argument("--weights", type=Path, help=".safetensors, .pth or .pt (default: those of the architecture)")
     model.add_argument("--num-classes", type=int, help="default: the architecture's")
     model.add_argument("--dataset", help="data set to score on (default: the architecture's)")
@@ -35,7 +38,7 @@ def add_commands(command: _Command) -> None:
     model.add_argument("--mean", type=float, nargs="+", help="normalisation, one number per channel or one for all")
     model.add_argument("--std", type=float, nargs="+", help="normalisation, one number per channel or one for all")
     model.add_argument("--scale", type=float, help="what raw bytes are divided by (default: 255)")
-    model.add_argument("--interpolation", help="bilinear or bicubic")
+    model.add_argument("--interpolation", help="bilinear or bicubic; defaults: what the architecture's authors state")
     gone = command("remove", "remove a model or data set of your own; images in a folder of yours stay", remove)
     gone.add_argument("name", help="its name")
 
@@ -80,6 +83,8 @@ def add_model(options: Namespace) -> int:
             f"{info.name}: {info.architecture}, {info.parameters:,} parameters, {info.num_classes} classes, scored on "
             f"{info.dataset}; measure it with a recipe that says model: {info.name}\n"
         )
+        if preprocessing_text(info):
+            sys.stdout.write(f"- Preprocessing: {preprocessing_text(info)} (from {info.preprocessing_source})\n")
     return 0
 
 

@@ -20,7 +20,7 @@ from compression.recipe import Recipe
 from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own.keeping import FieldError
-from models.preprocessing import image_view, prepare_inputs
+from models.preprocessing import image_view, prepare_inputs, preprocessing_text
 from models.students import students_of
 
 STUDENTS = "students"
@@ -79,11 +79,14 @@ class Task:
 
     def notes(self) -> list[str]:
         """Remarks on the data for the user."""
+        notes = []
+        if self.info.preprocessing_source:
+            notes.append(f"Preprocessing: {preprocessing_text(self.info)} (from {self.info.preprocessing_source})")
         skipped = self.dataset.skipped
-        if not skipped:
-            return []
-        names = ", ".join(skipped[:3]) + (" and others" if len(skipped) > 3 else "")
-        return [f"{len(skipped)} files of the data set cannot be read as images and are left out: {names}"]
+        if skipped:
+            names = ", ".join(skipped[:3]) + (" and others" if len(skipped) > 3 else "")
+            notes.append(f"{len(skipped)} files of the data set cannot be read as images and are left out: {names}")
+        return notes
 
     @property
     def quick_samples(self) -> int:

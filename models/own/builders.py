@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from models import registry
 from models.own.foreign_names import explained, plain_name
 from models.own.keeping import FieldError
+from models.own.metadata import family_of, timm_states, torchvision_states
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TORCHVISION = """
 alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169 densenet201
 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6
@@ -25,7 +25,7 @@ shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b sw
 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """  # copied, so that naming them need not import torchvision; a test compares
 TORCHVISION = tuple(_TORCHVISION.split())
-_OTHER_SIZES = {"inception_v3": 299}
+TORCHVISION_PREFIX, TIMM_PREFIX = "torchvision:", "timm:"
 _WITH_HELPERS = ("inception_v3", "googlenet")
 
 
@@ -45,7 +45,8 @@ class Architecture:
         std: Usual normalisation per channel.
         scale: What raw bytes are divided by.
         interpolation: How photographs are resized.
-        resize_size: Their shorter side before the centre is cut; None: in the usual proportion.
+        resize_size: Their shorter side before the centre is cut; None: images are taken whole.
+        source: Where the preprocessing is stated, in words.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Architecture:
     scale: float = 255.0
     interpolation: str = "bilinear"
     resize_size: int | None = None
+    source: str = ""
 
 
 def list_architectures() -> list[str]:
@@ -70,6 +72,10 @@ def list_architectures() -> list[str]:
 def architecture(name: object) -> Architecture:
     """What is known of an architecture.
 
+    Args:
+        name: A registered name, else one of torchvision's, else one of timm's. ``timm:`` or ``torchvision:`` before it
+            picks the library where both have it.
+
     Raises:
         FieldError: if there is none of that name.
     """
@@ -78,18 +84,40 @@ def architecture(name: object) -> Architecture:
         return Architecture(
             info.name, info.task, info.family, info.dataset, info.input_shape, info.input_dtype, info.num_classes,
             info.mean, info.std, info.scale, info.interpolation, info.resize_size,
+            f"the record of the model {info.name}",
         )
-    if not isinstance(name, str) or (name not in TORCHVISION and not _in_timm(name)):
+    stated = None
+    if isinstance(name, str) and in_torchvision(name):
+        stated = torchvision_states(name.removeprefix(TORCHVISION_PREFIX))
+    elif isinstance(name, str) and in_timm(name):
+        stated = timm_states(name.removeprefix(TIMM_PREFIX))
+    if stated is None:
         raise FieldError("architecture", name, _suggestion(str(name)))
-    size = _OTHER_SIZES.get(name, 224)
-    family = "transformer" if name.startswith(("vit", "swin", "deit", "maxvit")) else "cnn"
+    shape = (stated.channels, stated.input_size, stated.input_size)
     return Architecture(
-        name, "image_classification", family, "", (3, size, size), "float32", 1000, _IMAGENET_MEAN, _IMAGENET_STD
+        name, "image_classification", family_of(name.rpartition(":")[2]), "", shape, "float32", stated.num_classes,
+        stated.mean, stated.std, 255.0, stated.interpolation, stated.resize_size, stated.source,
     )
+
+
+def in_torchvision(name: str) -> bool:
+    """Whether a name means an architecture of torchvision."""
+    return name.removeprefix(TORCHVISION_PREFIX) in TORCHVISION
+
+
+def in_timm(name: str) -> bool:
+    """Whether a name means an architecture of timm, and timm is installed."""
+    if name.startswith(TORCHVISION_PREFIX) or find_spec("timm") is None:
+        return False
+    import timm
+
+    return bool(timm.is_model(name.removeprefix(TIMM_PREFIX)))
 
 
 def _suggestion(name: str) -> str:
     known = list_architectures()
+    if name.startswith(TIMM_PREFIX) and not find_spec("timm"):
+        return "a name after timm: needs the package timm, which is not installed here"
     here = f"; {len(known)} are known: those of this project and torchvision's classifiers"
     foreign = "" if find_spec("timm") else explained(name, known)
     if foreign:
@@ -97,14 +125,6 @@ def _suggestion(name: str) -> str:
     near = difflib.get_close_matches(plain_name(name), known, 5, 0.5) or known[:5]
     timm = "" if find_spec("timm") else "; other names need the package timm, which is not installed here"
     return f"near it: {', '.join(near)}{here}{timm}"
-
-
-def _in_timm(name: str) -> bool:
-    if find_spec("timm") is None:
-        return False
-    import timm
-
-    return bool(timm.is_model(name))
 
 
 def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
@@ -121,11 +141,22 @@ def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
     registered = registry.registered(kind.name)
     if registered is not None and kind.name not in TORCHVISION:
         return with_classes(registry.build_model(kind.name), registered.num_classes, num_classes)
-    if kind.name not in TORCHVISION:
-        import timm
+    if in_torchvision(kind.name):
+        return _from_torchvision(kind.name.removeprefix(TORCHVISION_PREFIX), num_classes, size)
+    return _from_timm(kind, num_classes, size)
 
-        return timm.create_model(kind.name, pretrained=False, num_classes=num_classes)
-    return _from_torchvision(kind.name, num_classes, size)
+
+def _from_timm(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
+    """Networks with position embeddings are built for the size; others take any."""
+    import timm
+
+    name, usual = kind.name.removeprefix(TIMM_PREFIX), kind.input_shape[-1]
+    if size is None or size == usual:
+        return timm.create_model(name, pretrained=False, num_classes=num_classes)
+    try:
+        return timm.create_model(name, pretrained=False, num_classes=num_classes, img_size=size)
+    except TypeError:  # it has no such argument
+        return timm.create_model(name, pretrained=False, num_classes=num_classes)
 
 
 def _from_torchvision(name: str, num_classes: int, size: int | None) -> nn.Module:

@@ -10,12 +10,14 @@ from models.errors import ModelError
 from models.info import ModelInfo
 from models.own.builders import Architecture, architecture
 from models.own.keeping import FieldError
+from models.own.metadata import FILTERS
 
 FIELDS = (
     "architecture", "weights", "num_classes", "input_size", "mean", "std", "scale", "resize_size", "interpolation",
 )
 _MOST_CLASSES, _LARGEST_SIDE = 10_000, 1024
-_FILTERS = ("bilinear", "bicubic")
+_WHOLE_BELOW = 160
+_PREPROCESSING = ("input_size", "resize_size", "interpolation", "mean", "std", "scale")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Description:
         scale: What raw bytes are divided by.
         resize_size: Shorter side of a photograph before its centre is cut; None for text.
         interpolation: How photographs are resized.
+        preprocessing_source: Where the preprocessing comes from, in words; empty for text.
     """
 
     kind: Architecture
@@ -43,6 +46,7 @@ class Description:
     scale: float
     resize_size: int | None
     interpolation: str
+    preprocessing_source: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -61,6 +65,7 @@ class Description:
             source=f"the user's file {file_name}", license="the user's", input_dtype=kind.input_dtype, mean=self.mean,
             std=self.std, scale=self.scale, resize_size=self.resize_size, interpolation=self.interpolation,
             parameters=parameters, weights=weights, architecture=kind.name,
+            preprocessing_source=self.preprocessing_source,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,13 +77,16 @@ class Description:
         }
 
 
-def describe(given: Mapping[str, Any], dataset: str | None, *, known: bool = True) -> Description:
+def describe(
+    given: Mapping[str, Any], dataset: str | None, *, known: bool = True, kind: Architecture | None = None
+) -> Description:
     """Check a description and fill in what the architecture usually has.
 
     Args:
         given: Fields of `FIELDS`; None counts as not given.
         dataset: Data set to score on; the architecture's by default.
         known: Whether the data set must be known and of as many classes.
+        kind: The architecture where it is known already; else it is looked up by its name.
 
     Raises:
         FieldError: naming the field, the value and what is allowed.
@@ -87,7 +95,7 @@ def describe(given: Mapping[str, Any], dataset: str | None, *, known: bool = Tru
         if name not in FIELDS:
             raise FieldError(str(name), given[name], "allowed fields: " + ", ".join(FIELDS))
     values = {name: value for name, value in given.items() if value is not None}
-    kind = architecture(values.get("architecture"))
+    kind = kind or architecture(values.get("architecture"))
     classes = _whole("num_classes", values.get("num_classes", kind.num_classes), 2, _MOST_CLASSES)
     dataset = dataset or kind.dataset
     if known:
@@ -101,18 +109,44 @@ def describe(given: Mapping[str, Any], dataset: str | None, *, known: bool = Tru
     if len(mean) != len(std):
         raise FieldError("std", list(std), "mean and std belong together")
     scale = _numbers("scale", values.get("scale", kind.scale), 1, positive=True)[0]
-    resize = _whole("resize_size", values.get("resize_size", _usual_resize(kind, size)), size, 2 * _LARGEST_SIDE)
+    resize = _whole("resize_size", values.get("resize_size", usual_resize(kind, size)), size, 2 * _LARGEST_SIDE)
     interpolation = values.get("interpolation", kind.interpolation)
-    if interpolation not in _FILTERS:
-        raise FieldError("interpolation", interpolation, "allowed: " + ", ".join(_FILTERS))
-    return Description(kind, classes, dataset, size, mean, std, scale, resize, interpolation)
+    if interpolation not in FILTERS:
+        raise FieldError("interpolation", interpolation, "allowed: " + ", ".join(FILTERS))
+    used = {"input_size": size, "resize_size": resize, "interpolation": interpolation, "mean": mean, "std": std,
+            "scale": scale}
+    return Description(
+        kind, classes, dataset, size, mean, std, scale, resize, interpolation, source_of(kind, used)
+    )
 
 
-def _usual_resize(kind: Architecture, size: int) -> int:
-    """Small images are taken whole; of photographs the centre, in the usual proportion."""
-    if kind.resize_size is not None:
-        return round(size * kind.resize_size / kind.input_shape[-1])
-    return size if size < 160 else round(size * 256 / 224)
+def usual_resize(kind: Architecture, size: int) -> int:
+    """Shorter side before the centre crop: small images are taken whole, of photographs the stated proportion."""
+    if kind.resize_size is None or size < _WHOLE_BELOW:
+        return size
+    return round(size * kind.resize_size / kind.input_shape[-1])
+
+
+def usual_preprocessing(kind: Architecture, size: int) -> dict[str, Any]:
+    """Preprocessing that an architecture's metadata state, for a side of the input in pixels."""
+    return {
+        "input_size": kind.input_shape[-1], "resize_size": usual_resize(kind, size),
+        "interpolation": kind.interpolation, "mean": kind.mean, "std": kind.std, "scale": kind.scale,
+    }
+
+
+def source_of(kind: Architecture, used: Mapping[str, Any]) -> str:
+    """Where each part of a preprocessing comes from: the metadata of the architecture, or the user.
+
+    Args:
+        kind: The architecture.
+        used: Values by the fields of `usual_preprocessing`.
+    """
+    usual = usual_preprocessing(kind, used["input_size"])
+    changed = [name for name in _PREPROCESSING if used[name] != usual[name]]
+    if not changed:
+        return kind.source
+    return f"{kind.source}; set by the user: {', '.join(changed)}"
 
 
 def _of_text(kind: Architecture, classes: int, dataset: str, values: Mapping[str, Any]) -> Description:

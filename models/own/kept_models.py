@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models import registry
 from models.downloads import Progress, unreported
 from models.errors import InterruptedWorkError, ModelError
-from models.own.builders import build, last_layer
+from models.own.builders import Architecture, build, last_layer
 from models.own.description import Description, describe
 from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
 from models.weights_files import load_weights, read_weights
@@ -46,9 +46,17 @@ class KeptModel:
 
 
 def _read(data: dict[str, Any], folder: Path) -> KeptModel:
-    description = describe(data["description"], data["dataset"], known=False)
+    description = describe(data["description"], data["dataset"], known=False, kind=_kind_from(data))
     info = description.info(folder.name, str(folder / data["file"]), data["file_name"], data["parameters"])
     return KeptModel(info, description, data["created"], folder_bytes(folder))
+
+
+def _kind_from(data: dict[str, Any]) -> Architecture | None:
+    """The architecture as it was recorded, so that no library is imported to list models."""
+    kept = data.get("kind")
+    if kept is None or kept["name"] != data["description"]["architecture"]:
+        return None
+    return Architecture(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
 
 
 SHELF = Shelf("models", _read)
@@ -98,8 +106,9 @@ def add_model(
         final = _WEIGHTS.format(digest[:16])
         (draft / "weights").rename(draft / final)
         write_record(draft, {
-            "description": description.to_dict(), "dataset": description.dataset, "file": final, "created": created,
-            "file_name": shown, "parameters": sum(p.numel() for p in model.parameters()),
+            "description": description.to_dict(), "kind": asdict(description.kind), "dataset": description.dataset,
+            "file": final, "created": created, "file_name": shown,
+            "parameters": sum(p.numel() for p in model.parameters()),
         })
     progress(1.0, "done")
     return SHELF.all()[name]

@@ -47,7 +47,7 @@ def numbers_of(field: str, text: str) -> list[float]:
 
 def numbers_text(values: tuple[float, ...]) -> str:
     """Inverse of `numbers_of`."""
-    return ", ".join(f"{value:g}" for value in values)
+    return ", ".join(f"{value:.9g}" for value in values)
 
 
 def show_own_model(service: "Service") -> None:
@@ -82,7 +82,7 @@ def _form(service: "Service") -> Wanted | None:
     names = service.own.architectures()
     chosen = right.selectbox(
         "Architecture", names, index=names.index(_FIRST), key="own-architecture", accept_new_options=True,
-        help="Type to search. Names of timm can be typed where that package is installed",
+        help="Type to search. timm:NAME picks an architecture of timm, where that package is installed",
     )
     try:
         kind = service.own.architecture(str(chosen))
@@ -96,7 +96,7 @@ def _form(service: "Service") -> Wanted | None:
     given: dict[str, Any] = {"architecture": kind.name, "num_classes": int(classes)}
     if kind.task == "image_classification":
         try:
-            given |= _preprocessing(kind)
+            given |= _preprocessing(service, kind)
         except InputError as error:
             st.error(str(error))
             return None
@@ -116,23 +116,37 @@ def _pick_dataset(service: "Service", place: Any, kind: "Architecture", classes:
     ))
 
 
-def _preprocessing(kind: "Architecture") -> dict[str, Any]:
-    """Fields of the preprocessing, with the architecture's usual values."""
-    st.markdown("Preprocessing: it must be that of the training, else the accuracy is lost")
-    size, resize, mean, std = st.columns(4)
-    side = kind.input_shape[-1]
-    own_size = size.number_input("Input size", 8, 1024, side, key=f"own-size-{kind.name}", help="Side, pixels")
-    usual = side if side < 160 else (kind.resize_size or round(side * 256 / 224))
-    own_resize = resize.number_input(
-        "Resize to", 8, 2048, max(int(own_size), round(own_size * usual / side)),
-        key=f"own-resize-{kind.name}-{own_size}",
-        help="Shorter side of a photograph before its centre is cut, pixels; of no meaning to small images",
+def _preprocessing(service: "Service", kind: "Architecture") -> dict[str, Any]:
+    """Fields of the preprocessing with what the architecture's authors state, and where each value comes from."""
+    st.markdown("**Preprocessing**: must match the training of the weights, or accuracy is lost")
+    size, resize, filtered, scale = st.columns(4)
+    side = size.number_input(
+        "Input size", 8, 1024, kind.input_shape[-1], key=f"own-size-{kind.name}", help="Side, pixels"
     )
-    told = "Of values from 0 to 1, one per channel or one for all; empty for none"
-    mean_text = mean.text_input("Mean", numbers_text(kind.mean), key=f"own-mean-{kind.name}", help=told)
-    std_text = std.text_input("Deviation", numbers_text(kind.std), key=f"own-std-{kind.name}", help=told)
-    given: dict[str, Any] = {"input_size": int(own_size), "resize_size": int(own_resize)}
-    return given | {"mean": numbers_of("mean", mean_text), "std": numbers_of("std", std_text)}
+    usual = service.own.usual_preprocessing(kind, int(side))
+    resized = resize.number_input(
+        "Resize to", 8, 2048, max(int(side), int(usual["resize_size"])), key=f"own-resize-{kind.name}-{side}",
+        help="Shorter side of a photograph before the centre crop, pixels; images of a fixed size are not resized",
+    )
+    interpolation = filtered.selectbox(
+        "Interpolation", _FILTERS, index=_FILTERS.index(usual["interpolation"]), key=f"own-interpolation-{kind.name}"
+    )
+    divisor = scale.number_input(
+        "Divide by", 0.0, 65_535.0, float(usual["scale"]), key=f"own-scale-{kind.name}",
+        help="255 turns bytes into values from 0 to 1; 1 keeps values from 0 to 255",
+    )
+    left, right = st.columns(2)
+    hint = "Of the divided values, one per channel or one for all; empty for none"
+    mean_text = left.text_input("Mean", numbers_text(usual["mean"]), key=f"own-mean-{kind.name}", help=hint)
+    std_text = right.text_input("Deviation", numbers_text(usual["std"]), key=f"own-std-{kind.name}", help=hint)
+    given = {
+        "input_size": int(side), "resize_size": int(resized), "interpolation": str(interpolation),
+        "scale": float(divisor), "mean": numbers_of("mean", mean_text), "std": numbers_of("std", std_text),
+    }
+    used = {**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])}
+    source = service.own.preprocessing_source(kind, used)
+    st.caption(f"From {source}. Weights that were trained otherwise need the values of their training.")
+    return given
 
 
 def _submit(service: "Service", wanted: Wanted, upload: Any) -> None:
