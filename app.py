@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.components import backend
 from pages.components.bound import kept_address
+from pages.components.failures import reported
 from pages.components.keyboard import lead_into_popovers
 from pages.components.namesake import join_compression
 
@@ -38,7 +39,6 @@ body :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visi
 </style>""")
 lead_into_popovers()
 st.session_state[backend.ENTERED] = True
-backend.service()
 pages = [
     st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
@@ -48,5 +48,6 @@ pages = [
     st.Page("pages/library.py", title="Library", icon=":material/local_library:"),
 ]
 page = st.navigation(pages, position="top")
-with kept_address(page.url_path):
+with kept_address(page.url_path), reported(page.title):
+    backend.service()
     page.run()

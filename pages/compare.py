@@ -19,6 +19,7 @@ from pages.components.comparison import (
     short_names,
 )
 from pages.components.exchange import address_values
+from pages.components.failures import fragment
 from pages.components.palette import Theme
 from pages.components.pins import MOST_PINS, pin, pins, set_pins, toggle_clicked, unpin
 from pages.components.runs import show_runs
@@ -50,7 +51,7 @@ def page() -> None:
                 f"Pin two to {MOST_PINS} runs to see them side by side: choose rows of the table, click points, or pin "
                 "a point on the Explore page.", icon=":material/push_pin:",
             )
-    st.fragment(show_runs)(results, theme)
+    fragment(show_runs, "The list of runs")(results, theme)
 
 
 def _pinned(results: Sequence[ExperimentResult]) -> list[ExperimentResult]:

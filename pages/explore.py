@@ -16,6 +16,7 @@ from pages.components.curves import CurvesShown, curves_choice
 from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.exchange import show_import, take_import
 from pages.components.explored import note
+from pages.components.failures import fragment
 from pages.components.history import record
 from pages.components.jobs import Tracker
 from pages.components.order import show_order
@@ -74,8 +75,8 @@ def page() -> None:
         return
     every = view.pace()
     with body:
-        st.fragment(show_summary, run_every=every)(view, every)
-    st.fragment(show_plots, run_every=every)(view, axes)
+        fragment(show_summary, "The summary", run_every=every)(view, every)
+    fragment(show_plots, "The plots", run_every=every)(view, axes)
 
 
 def _follow(

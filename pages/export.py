@@ -15,6 +15,7 @@ from pages.components.changes import ask, tell
 from pages.components.choice import Choice
 from pages.components.comparison import dataset_name, differ_in_data, newest
 from pages.components.exchange import address_values, show_downloads, show_import, take_import
+from pages.components.failures import fragment
 from pages.components.formats import recipe_label, run_name, told_apart
 from pages.components.runtimes import show_runtimes
 from pages.components.state import RESULT, widget_values
@@ -110,7 +111,7 @@ def _show(service: "Service", result: ExperimentResult) -> None:
     st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(result.recipe)}")
     show_cards(result)
     if result.stage != "full":
-        st.fragment(_show_stage, run_every=_LOOK_SECONDS)(service, result)
+        fragment(_show_stage, "The progress", run_every=_LOOK_SECONDS)(service, result)
     st.markdown("##### Files")
     _show_files(service, subject)
     st.markdown("##### Runtimes")

@@ -10,6 +10,7 @@ from compression.experiments import ExperimentResult, InputError, Recipe, has_we
 from pages.components import backend
 from pages.components.bound import bound
 from pages.components.details import layer_table
+from pages.components.failures import fragment
 from pages.components.formats import PERCENT_COLUMN, percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure
 from pages.components.layer_choice import layer_in_view, recipe_in_view, select_layer, show, show_told
@@ -55,7 +56,7 @@ def page() -> None:
     elif result is None and baseline is None:
         st.caption("The layers appear once the uncompressed model has been measured.")
     elif view == _SHARE:
-        st.fragment(_show_share)(result or baseline, selected)
+        fragment(_show_share, "The shares")(result or baseline, selected)
     else:
         _show_list(result or baseline)
     if layers:
@@ -97,7 +98,7 @@ def _ask_for_baseline(
     without = [without_layer(recipe, selected)] if selected else []
     waited = [one for one in {recipe_text(r): r for r in (own, recipe, *without)}.values() if known.busy(one)]
     if waited:
-        st.fragment(_show_progress, run_every=_POLL)(waited, known)
+        fragment(_show_progress, "The progress", run_every=_POLL)(waited, known)
     elif baseline is None:
         show_jobs([own], known, "Measure the uncompressed model", "baseline")
 

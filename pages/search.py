@@ -11,6 +11,7 @@ from compression.experiments import InputError, ModelInfo, has_weights
 from compression.experiments.search.records import SearchSummary
 from pages.components import backend
 from pages.components.address import get, put
+from pages.components.failures import fragment
 from pages.components.search_actions import SEARCH, go_on_to_explore, open_search
 from pages.components.search_form import show_form, worded
 from pages.components.search_view import pace_of, show_search
@@ -33,7 +34,7 @@ def page() -> None:
         st.session_state[SEARCH] = name
         put(SEARCH, name)
         every = pace_of(record)
-        st.fragment(show_search, run_every=every)(service, name, every)
+        fragment(show_search, "The search", run_every=every)(service, name, every)
         return
     if name:
         st.warning(f"search: {name!r} is not here; it may have been deleted.")

@@ -17,6 +17,7 @@ from pages.components.difference_plots import (
     gallery,
     kinds_of,
 )
+from pages.components.failures import fragment
 from pages.components.palette import Theme
 from pages.components.waiting import wait_for
 
@@ -34,7 +35,7 @@ def show_behaviour(service: "Service", first: Named, others: Sequence[Named], th
         st.caption(f"{letter} was scored on other data than {first[0]}: their predictions cannot be compared.")
     unfinished = [own for own in (first, *comparable) if own[1].stage != "full"]
     if unfinished:
-        st.fragment(_show_unfinished, run_every=_LOOK_SECONDS)(service, unfinished)
+        fragment(_show_unfinished, "The progress of predictions", run_every=_LOOK_SECONDS)(service, unfinished)
     ready = [own for own in comparable if own[1].stage == "full" and first[1].stage == "full"]
     if not ready:
         return

@@ -1,6 +1,8 @@
 """What stands behind a point: why it is not smaller or faster, its layers, and the plotted numbers as a table."""
 
 from collections.abc import Sequence
+from functools import partial
+from zlib import crc32
 
 import pandas as pd
 import streamlit as st
@@ -8,6 +10,7 @@ import streamlit as st
 from compression.experiments import ExperimentResult, figure_rows
 from pages.components.charts import Mark
 from pages.components.formats import PERCENT_COLUMN
+from pages.components.view import select
 
 
 def show_explanation(result: ExperimentResult) -> None:
@@ -82,17 +85,26 @@ def mark_table(marks: Sequence[Mark], front: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def show_marks(marks: Sequence[Mark], front: Sequence[str]) -> str | None:
-    """The plotted points as a table; returns the id of a row that was just chosen."""
-    table = mark_table(marks, front)
+def show_marks(marks: Sequence[Mark], front: Sequence[str]) -> None:
+    """The plotted points as a table; a row that is chosen is selected.
+
+    A choice belongs to the rows it was made in: a point that comes in later moves those behind it.
+    """
+    table, ids = mark_table(marks, front), [mark.id for mark in marks]
+    key = f"points-table-{crc32(','.join(ids).encode()):x}"
     number = st.column_config.NumberColumn
-    state = st.dataframe(
-        table, hide_index=True, key="points-table", on_select="rerun", selection_mode="single-row",
+    st.dataframe(
+        table, hide_index=True, key=key, on_select=partial(_take_row, key, ids), selection_mode="single-row",
         alt="The plotted points; choose a row to select its point",
         column_config={
             **{name: number(format="%.2f") for name in ("accuracy %", "low", "high", "speed-up")},
             **{name: number(format="%.1f") for name in ("packed kB", "ONNX kB")}, "latency ms": number(format="%.3f"),
         },
     )
-    rows = state.selection.rows
-    return marks[rows[0]].id if rows and rows[0] < len(marks) else None
+
+
+def _take_row(key: str, ids: Sequence[str]) -> None:
+    rows = st.session_state[key].selection.rows
+    if rows and rows[0] < len(ids):
+        select(ids[rows[0]])
+        st.rerun()

@@ -18,6 +18,7 @@ from compression.experiments import (
     recipe_to_yaml,
 )
 from pages.components.changes import ask
+from pages.components.formats import file_stem
 from pages.components.state import in_address, widget_values
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def show_downloads(service: "Service", result: ExperimentResult) -> None:
     The bundle's bytes are given, not a function that makes them: Streamlit forgets such a function at the next
     redraw, and this page is redrawn while points are measured.
     """
-    name = f"{result.recipe['model']}-{result.key[:8]}"
+    name = file_stem(result)
     st.download_button(
         "Bundle (.zip)", service.bundle(result.key).read_bytes(), f"{name}.zip", "application/zip", key="bundle",
         icon=":material/download:", on_click="ignore",

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from compression.experiments import ExperimentResult, Figures, format_bytes
-from compression.experiments.wording import knob_value, percent, recipe_label, recipe_lines, step_label
+from compression.experiments.wording import file_stem, knob_value, percent, recipe_label, recipe_lines, step_label
 
 __all__ = [
-    "PERCENT_COLUMN", "baseline_line", "change", "count", "interval_ms", "interval_percent", "knob_value",
+    "PERCENT_COLUMN", "baseline_line", "change", "count", "file_stem", "interval_ms", "interval_percent", "knob_value",
     "milliseconds", "percent", "recipe_label", "recipe_lines", "run_name", "signed", "step_label", "told_apart",
 ]
 PERCENT_COLUMN = "%.1f %%"  # of a table; Streamlit's own "percent" leaves the space out

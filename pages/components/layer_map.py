@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
+from pages.components.failures import fragment
 from pages.components.formats import knob_value
 from pages.components.layer_charts import sensitivity_figure
 from pages.components.layer_choice import select_layer
@@ -53,7 +54,7 @@ def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], 
         st.error(str(error))
         return
     every = _POLL if _busy(service, recipe, maps) else None
-    st.fragment(_show_map, run_every=every)(service, recipe, wanted, layers, selected, every)
+    fragment(_show_map, "The sensitivity map", run_every=every)(service, recipe, wanted, layers, selected, every)
 
 
 def _pick_techniques(keys: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError
+from pages.components.failures import fragment
 from pages.components.formats import percent
 from pages.components.layer_charts import distribution_figure
 from pages.components.layer_map import theme
@@ -51,7 +52,7 @@ def show_values(service: "Service", result: ExperimentResult, fqn: str) -> None:
         _draw(found, result)
         return
     every = _POLL if _is_busy(service, job) else None
-    st.fragment(_show_job, run_every=every)(service, result, fqn, job, every)
+    fragment(_show_job, f"The values of {fqn}", run_every=every)(service, result, fqn, job, every)
 
 
 def _is_busy(service: "Service", job: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments.library import DatasetEntry, DiskUse, ModelEntry
+from pages.components.failures import fragment
 from pages.components.library_jobs import POLL, attempt, show_download, show_job, status_of, unfinished
 from pages.components.library_tables import dataset_facts, facts_text, model_facts
 from pages.components.state import DATA, MODEL
@@ -119,7 +120,7 @@ def _show_look(service: "Service", name: str) -> None:
     if service.library.look(name) is None and status_of(service, job) is None:
         attempt(partial(service.library.submit_look, name))
     every = POLL if service.library.look(name) is None and unfinished(service, job) else None
-    st.fragment(_look, run_every=every)(service, name, job, every)
+    fragment(_look, f"The look into {name}", run_every=every)(service, name, job, every)
 
 
 def _look(service: "Service", name: str, job: str, every: float | None) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from compression.experiments import InputError, format_bytes
 from compression.experiments.library import UNFINISHED, clear_job
+from pages.components.failures import fragment
 from pages.components.library_jobs import POLL, attempt, status_of, unfinished
 from pages.components.library_tables import disk_rows
 
@@ -21,7 +22,7 @@ def show_disk(service: "Service") -> None:
     """What is used of the disk; counted beside the page."""
     waiting = service.library.disk() is None or any(unfinished(service, clear_job(kind)) for kind in _KINDS)
     every = POLL if waiting else None
-    st.fragment(_disk, run_every=every)(service, every)
+    fragment(_disk, "The disk usage", run_every=every)(service, every)
 
 
 def _disk(service: "Service", every: float | None) -> None:

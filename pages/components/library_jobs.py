@@ -8,6 +8,7 @@ import streamlit as st
 
 from compression.experiments import InputError, JobStatus, format_bytes
 from compression.experiments.library import UNFINISHED, Fetchable, download_job, removal_job
+from pages.components.failures import fragment
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -50,7 +51,7 @@ def show_job(
         hint: On hover.
     """
     every = POLL if unfinished(service, find()) else None
-    st.fragment(_job, run_every=every)(service, key, find, start, label, icon, hint, every)
+    fragment(_job, f"{label} ({key})", run_every=every)(service, key, find, start, label, icon, hint, every)
 
 
 def _job(
@@ -97,7 +98,7 @@ def show_download(service: "Service", name: str, download: Fetchable, here: bool
 
 def _show_removal(service: "Service", name: str, here: bool) -> None:
     every = POLL if unfinished(service, removal_job(name)) else None
-    st.fragment(_removal, run_every=every)(service, name, here, every)
+    fragment(_removal, f"The removal of {name}", run_every=every)(service, name, here, every)
 
 
 def _removal(service: "Service", name: str, here: bool, every: float | None) -> None:

@@ -53,7 +53,7 @@ def show_own_data(service: "Service") -> None:
     if mine:
         st.dataframe(data_rows(mine), hide_index=True, alt=f"{len(mine)} data sets that you have added")
     for own, kept in mine.items():
-        with st.expander(f"Your data set {own}", key=f"own-data-{own}"):
+        with st.expander(f"Your data set {own}", key=f"own-data-set-{own}"):
             show_report(service, own, kept.report)
             show_removal(service, KIND, own)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments import InputError, JobStatus
+from pages.components.failures import fragment
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -52,7 +53,7 @@ def show_job(service: "Service", kind: str, done: Callable[[str], None]) -> None
         st.error(_short(said))
     if st.query_params.get(JOB[kind]):
         every = _POLL if busy(service, kind) else None
-        st.fragment(_show, run_every=every)(service, kind, done, every)
+        fragment(_show, f"The check of your {kind}", run_every=every)(service, kind, done, every)
 
 
 def _status(service: "Service", kind: str) -> JobStatus | None:
@@ -94,10 +95,11 @@ def _short(text: str) -> str:
 
 def show_removal(service: "Service", kind: str, name: str) -> None:
     """A button that asks once more before something is removed."""
-    with st.popover(f"Remove {name}", icon=":material/delete:", key=f"ask-remove-{name}"):
+    with st.popover(f"Remove {name}", icon=":material/delete:", key=f"ask-remove-{kind}-{name}"):
         st.caption(f"{name} is removed from the lists. Results measured with it stay.")
         st.button(
-            "Yes, remove it", key=f"remove-own-{name}", type="primary", on_click=_remove, args=(service, kind, name)
+            "Yes, remove it", key=f"remove-own-{kind}-{name}", type="primary", on_click=_remove,
+            args=(service, kind, name),
         )
 
 

@@ -15,12 +15,12 @@ from pages.components.formats import recipe_lines
 from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
 from pages.components.palette import Theme
 from pages.components.pins import show_pin
+from pages.components.redraw import then_redraw
 from pages.components.state import RESULT
 from pages.components.training import show_trainings
 from pages.components.view import View, select, selection
 
 _DEFAULTS = {"Left": "size_bytes", "Right": "latency_ms_p50"}
-_CLICKED, _ROW = "clicked", "row-chosen"
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,6 @@ def _limits_choice() -> Limits:
 
 def show_plots(view: View, axes: Axes) -> None:
     """Draw plots and details; a fragment's body."""
-    if st.session_state.pop(_CLICKED, False):
-        st.rerun()
     statuses = view.statuses()
     marks = view.marks(statuses)
     if axes.limits and marks:
@@ -98,12 +96,7 @@ def show_plots(view: View, axes: Axes) -> None:
             show_figures(focus)
             st.markdown("\n".join(f"- {line}" for line in recipe_lines(focus.recipe)))
     with st.expander("The plotted points as a table", key="points"):
-        chosen = show_marks(marks, frontier_ids(marks, axes.costs[0], axes.quality))
-    if chosen is not None and chosen != st.session_state.get(_ROW):
-        select(chosen)
-        st.session_state[_ROW] = chosen
-        st.rerun()
-    st.session_state[_ROW] = chosen
+        show_marks(marks, frontier_ids(marks, axes.costs[0], axes.quality))
 
 
 def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
@@ -114,7 +107,7 @@ def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
         if best is None:
             st.caption(f"None of {len(marks)} points is within the limits.")
             return
-        st.button("Select the best", key="best", icon=":material/target:", on_click=partial(_take, best.id))
+        st.button("Select the best", key="best", icon=":material/target:", on_click=then_redraw(select, best.id))
         cost = axes.costs[0]
         name = best.label if best.kind != "baseline" else "the uncompressed model"
         least = "least" if cost.less_is_better else "most"
@@ -122,11 +115,6 @@ def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
             f"{inside} of {len(marks)} points are within the limits. {least.capitalize()} {cost.title.lower()}: {name}",
             width="content",
         )
-
-
-def _take(key: str) -> None:
-    select(key)
-    st.session_state[_CLICKED] = True
 
 
 def _draw(view: View, marks: Sequence[Mark], axes: Axes) -> None:
@@ -154,4 +142,5 @@ def _take_click(key: str) -> None:
     points = st.session_state[key].selection.points
     if points and points[0].get("customdata"):
         data = points[0]["customdata"]
-        _take(data[0] if isinstance(data, list) else data)
+        select(str(data[0] if isinstance(data, list) else data))
+        st.rerun()

@@ -12,6 +12,7 @@ from compression.experiments.reports import Subject, runtime_snippet
 from compression.experiments.reports.tables import runtime_rows
 from compression.experiments.runtime_records import RUNTIMES, RuntimeInfo, installed
 from pages.components.bound import bound
+from pages.components.failures import fragment
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -43,7 +44,7 @@ def show_runtimes(service: "Service", subject: Subject) -> None:
             return
         if service.exports.record(key, info.key) is None:
             every = _POLL if _unfinished(_status(service, key, info)) else None
-            st.fragment(_show_job, run_every=every)(service, key, info, every)
+            fragment(_show_job, f"The measurement in {info.title}", run_every=every)(service, key, info, every)
             return
     _show_file(service, subject, info)
 

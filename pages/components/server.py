@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from pages.components.failures import show_failure
 from pages.components.namesake import join_compression
 
 if TYPE_CHECKING:
@@ -67,4 +68,5 @@ def _started() -> "Service":
     return service
 
 
-app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=workers)
+# The handler is for callbacks of widgets, which run outside of any page.
+app = st.App(Path(__file__).resolve().parents[2] / "app.py", lifespan=workers, on_script_error=show_failure)

@@ -10,6 +10,7 @@ from pages.components.cards import show_cards
 from pages.components.changes import ask
 from pages.components.formats import baseline_line, recipe_label
 from pages.components.jobs import Progress, curve_progress
+from pages.components.redraw import then_redraw
 from pages.components.state import widget_values
 from pages.components.training import show_running
 from pages.components.view import View, clear_selection, pace_of, selection
@@ -89,10 +90,8 @@ def _show_focus(view: View, focus: ExperimentResult | None) -> None:
 def _show_selection(view: View, focus: ExperimentResult) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="selection"):
         st.markdown(f"**Selected** \u2014 {recipe_label(focus.recipe)}", width="content")
-        if st.button("Load into sliders", key="load", on_click=partial(_load, view, focus)):
-            st.rerun()
-        if st.button("Clear selection", key="clear", on_click=clear_selection):
-            st.rerun()
+        st.button("Load into sliders", key="load", on_click=then_redraw(_load, view, focus))
+        st.button("Clear selection", key="clear", on_click=then_redraw(clear_selection))
 
 
 def _load(view: View, result: ExperimentResult) -> None:

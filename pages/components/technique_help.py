@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from compression.experiments import InputError, Technique
 from compression.experiments.illustration import Illustration
 from compression.experiments.wording import step_label
+from pages.components.failures import fragment, guarded
 from pages.components.figure_style import legible
 from pages.components.palette import Theme, faint, ink, technique_color
 from pages.components.state import HELP
@@ -44,7 +45,7 @@ def show_help(service: "Service", model: str, techniques: Sequence[Technique]) -
     """The explanation that the address asks for, in a dialog; the address keeps it open while the page is redrawn."""
     found = [technique for technique in techniques if technique.key == st.query_params.get(HELP)]
     if found:
-        show = st.dialog(found[0].title, width="large", on_dismiss=_close)(_explain)
+        show = st.dialog(found[0].title, width="large", on_dismiss=_close)(guarded(_explain, "The explanation"))
         show(service, model, found[0])
     else:
         _close()
@@ -68,7 +69,7 @@ def _explain(service: "Service", model: str, technique: Technique) -> None:
     except InputError as error:
         st.caption(str(error))
         return
-    st.fragment(_show_picture, run_every=_POLL if picture is None else None)(service, model, technique, job)
+    fragment(_show_picture, "The picture", run_every=_POLL if picture is None else None)(service, model, technique, job)
 
 
 def _sentence(text: str) -> str:

@@ -11,6 +11,7 @@ from pages.components.axes import percent_axis
 from pages.components.figure_style import legible
 from pages.components.formats import percent
 from pages.components.palette import VARIANTS, Theme, ink
+from pages.components.redraw import then_redraw
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -62,9 +63,10 @@ def show_running(service: "Service", key: str) -> None:
     if record is None or not record.history:
         return
     last = record.history[-1]
-    with st.container(horizontal=True, vertical_alignment="center", key="training"):
+    with st.container(horizontal=True, vertical_alignment="center", key=f"training-of-{key}"):
         st.button(
-            "Finish early", key="finish-early", icon=":material/flag:", on_click=partial(service.finish_early, [key]),
+            "Finish early", key=f"finish-early-{key}", icon=":material/flag:",
+            on_click=partial(service.finish_early, [key]),
             help="Ends the training and measures the best state so far; the result says so.",
         )
         st.caption(
@@ -72,7 +74,7 @@ def show_running(service: "Service", key: str) -> None:
             "held-out training samples.",
             width="stretch",
         )
-    _draw(record, "training-now")
+    _draw(record, f"training-now-{key}")
 
 
 def show_trainings(service: "Service", result: ExperimentResult) -> None:
@@ -85,7 +87,7 @@ def show_trainings(service: "Service", result: ExperimentResult) -> None:
         st.warning("A training of this result was stopped early: it is not yet what its recipe says.")
         st.button(
             "Train the whole way", key="train-whole", icon=":material/replay:",
-            on_click=partial(service.train_whole, result.key),
+            on_click=then_redraw(service.train_whole, result.key),
         )
 
 

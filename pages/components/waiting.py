@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments import InputError, JobStatus
+from pages.components.failures import fragment
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -27,7 +28,7 @@ def wait_for(service: "Service", jobs: Mapping[str, Callable[[], object]], name:
     for job, start in jobs.items():
         if job not in states or states[job].state == "done":  # done, but what it found is not there any more
             _start(start)
-    st.fragment(_show, run_every=_POLL)(service, jobs, name)
+    fragment(_show, name, run_every=_POLL)(service, jobs, name)
 
 
 def _start(start: Callable[[], object]) -> None:

@@ -168,6 +168,44 @@ def test_the_bundle_and_the_recipe_can_be_taken_away_and_brought_back(visit: Vis
     expect(other.get_by_test_id("stException")).to_have_count(0)
 
 
+def downloaded(page: Page, folder: Path) -> tuple[str, Any]:
+    """Name of the bundle that the page offers, and its recipe."""
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Bundle (.zip)").click()
+    started.value.save_as(folder / "bundle.zip")
+    with zipfile.ZipFile(folder / "bundle.zip") as bundle:
+        return started.value.suggested_filename, yaml.safe_load(bundle.read("recipe.yaml"))
+
+
+def test_what_is_downloaded_is_what_the_cards_show(
+    visit: Visit, tmp_path: Path, at_rest: Callable[[Page], None]
+) -> None:
+    """Also when nothing is measured any more, so that no timed redraw hides what a press has left as it was."""
+    page = visit(POINT)
+    settled(page)
+    at_rest(page)
+    ring = "document.querySelector('.js-plotly-plot').data.some(trace => trace.name === 'Selected')"
+    click_point(page, "Uncompressed (fp32)", 0)
+    expect(selection(page)).to_contain_text("uncompressed")
+    page.wait_for_function(ring)
+    at_rest(page)
+    name, recipe = downloaded(page, tmp_path)
+    assert (name[:27], recipe["steps"]) == ("digits_resnet-uncompressed-", [])
+    page.get_by_role("button", name="Clear selection").click()
+    expect(selection(page)).to_have_count(0)
+    page.wait_for_function(f"!{ring}")
+    at_rest(page)
+    name, recipe = downloaded(page, tmp_path)
+    assert name.startswith("digits_resnet-weight_pruning-sparsity0.9-")
+    assert recipe["steps"][0]["sparsity"] == pytest.approx(0.9)
+    click_point(page, "Uncompressed (fp32)", 0)
+    page.get_by_role("button", name="Load into sliders").click()
+    expect(selection(page)).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("weight_pruning=true"))
+    expect(page.get_by_text("Switch a technique on")).to_be_visible()
+    assert_no_trouble(page)
+
+
 def test_a_reload_and_a_restart_lose_nothing(visit: Visit, server: Any) -> None:
     page = visit(POINT)
     settled(page)

@@ -48,7 +48,7 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     page.get_by_text("Your data set my_photos").click()
     expect(page.get_by_text("Too few to trust")).to_be_visible()
     expect(page.get_by_text("1 files cannot be read as images")).to_be_visible()
-    expect(page.locator(".st-key-own-data-my_photos img").first).to_be_visible()
+    expect(page.locator(".st-key-own-data-set-my_photos img").first).to_be_visible()
 
     page.get_by_text("Bring your own model", exact=True).click()
     form = page.locator(".st-key-own-model-form")

@@ -23,12 +23,13 @@ from compression.experiments.reports import (
     report_html,
 )
 from compression.experiments.reports.page import points_of
-from compression.experiments.reports.subject import comparable, file_stem
+from compression.experiments.reports.subject import comparable
 from compression.experiments.reports.svg import Point, scatter_svg, ticks
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import RuntimeRecord
 from compression.experiments.stages import build, key_of
 from compression.experiments.store import ResultStore
+from compression.experiments.wording import file_stem, recipe_slug
 from compression.recipe import recipe_from_dict, recipe_to_yaml
 from models import datasets, registry
 from tests.pages.conftest import synthetic_result
@@ -138,7 +139,23 @@ def test_snippets_are_python_and_commands_name_the_downloads() -> None:
     tree = ast.parse(python_snippet(result))
     literal = next(node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     assert recipe_from_dict(ast.literal_eval(literal.args[0])) == recipe_from_dict(result.recipe)
-    assert f"digits_resnet-{result.key[:8]}.yaml" in command_lines(result)[0]
+    assert f"digits_resnet-weight_pruning-sparsity0.5-{result.key[:8]}.yaml" in command_lines(result)[0]
+
+
+def test_a_file_name_carries_model_and_recipe() -> None:
+    steps = [
+        {"technique": "channel_pruning", "pruning_ratio": 0.25},
+        {"technique": "quantization", "weight_bits": 4, "activation_bits": 8},
+    ]
+    result = synthetic_result(recipe_from_dict({**BASE, "steps": steps}))
+    name = file_stem(result)
+    start, shared, end = name.partition("-quantization-weight_bits4-activation_bits8")
+    assert (start, end[:1], end[1:]) == ("digits_resnet-channel_pruning-pruning_ratio0.25", "-", result.key[:8])
+    assert shared
+    assert file_stem(synthetic_result(recipe_from_dict(BASE))).startswith("digits_resnet-uncompressed-")
+    every = [{"technique": own} for own in ("channel_pruning", "low_rank", "weight_pruning", "quantization")]
+    long = recipe_slug({"steps": [{**step, "sparsity": 0.123456, "rank_ratio": 0.123456} for step in every * 3]})
+    assert len(long) < 300
 
 
 def test_snippet_commands_and_export_reproduce_a_result_in_fresh_processes(

@@ -122,7 +122,7 @@ def test_what_the_form_holds_is_sent_and_followed_to_its_end(app: AppTest, servi
     service.end("done")
     app.run()
     assert any("mine fits and was added: 78,186 parameters" in own.value for own in app.success) and not app.exception
-    app.button(key="remove-own-mine").click().run()
+    app.button(key="remove-own-model-mine").click().run()
     assert service.own.models() == {} and not app.success and not app.exception
 
 
@@ -157,7 +157,7 @@ def test_data_is_shown_with_remarks_pictures_and_what_was_skipped(
     assert any("No model here has as many classes" in own.value for own in app.caption) and not app.exception
     report = service.own.datasets()["photos"].report
     assert [row["class"] for row in class_rows(report)] == ["cats", "dogs", "owls"]
-    app.button(key="remove-own-photos").click().run()
+    app.button(key="remove-own-data-photos").click().run()
     assert service.own.datasets() == {} and (folder / "dogs").is_dir() and not app.exception
 
 

@@ -41,9 +41,24 @@ def test_a_running_training_can_be_ended_with_its_best_state(app: AppTest, fake:
     fake.states[key], fake.trainings[key] = "running", RECORD
     app.run()
     assert any("epoch 2 of 4, accuracy 80.0 %" in caption.value for caption in app.caption)
-    app.button(key="finish-early").click().run()
+    app.button(key=f"finish-early-{key}").click().run()
     assert fake.finished_early == [key]
     assert not app.exception
+
+
+def test_several_points_may_train_at_once(app: AppTest, fake: Any) -> None:
+    app.query_params["distillation"] = "true"
+    app.run()
+    fake.finish(1)
+    keys = [key for key, state in fake.states.items() if state == "queued"][:3]
+    for key in keys:
+        fake.states[key], fake.trainings[key] = "running", RECORD
+    app.run()
+    assert not app.exception
+    assert not app.error
+    for key in keys:
+        app.button(key=f"finish-early-{key}").click().run()
+    assert fake.finished_early == keys
 
 
 def test_a_result_that_was_stopped_early_says_so_and_can_be_trained_on(

@@ -2,8 +2,8 @@
 
 import pprint
 
-from compression.experiments.reports.subject import file_stem
 from compression.experiments.results import ExperimentResult, plain_model
+from compression.experiments.wording import file_stem
 from compression.recipe import recipe_from_dict, recipe_to_dict
 from models.info import ModelInfo
 

@@ -9,6 +9,7 @@ from compression.experiments.pace import at_pace_of
 from compression.experiments.results import ExperimentResult, plain_model
 from compression.experiments.runtime_records import RuntimeRecord, read_records
 from compression.experiments.tasks import model_name
+from compression.experiments.wording import file_stem
 from models import datasets, registry
 from models.errors import ModelError
 
@@ -42,11 +43,6 @@ class Subject:
     def file_stem(self) -> str:
         """What exported files are called, without an ending."""
         return file_stem(self.result)
-
-
-def file_stem(result: ExperimentResult) -> str:
-    """What a result's exported files are called, without an ending."""
-    return f"{plain_model(result.recipe['model'])}-{result.key[:8]}"
 
 
 def subject_of(store: "ResultStore", key: str) -> Subject:
