@@ -63,7 +63,8 @@ class CompressionContext:
         batches_per_epoch: How many batches one epoch has.
         seed: Seed of everything random.
         cache_dir: Where statistics may be kept on disk, or None.
-        protected: fqns of the first and last layer, left alone or kept at 8 bits by default at low bits.
+        protected: fqns of the layer executed first and of those that make the outputs, left alone or kept at 8 bits
+            by default at low bits.
         progress: Called with a fraction in [0, 1] and a short message.
         cancelled: Polled; True stops the run.
         enough: Polled; True ends a training early, with the best state so far.

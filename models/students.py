@@ -46,7 +46,7 @@ def _variants(info: ModelInfo) -> dict[str, registry.Factory]:
 def _with_classes(usual: ModelInfo, factory: registry.Factory, info: ModelInfo) -> registry.Factory:
     from models.own.builders import with_classes
 
-    return lambda: with_classes(factory(), usual.num_classes, info.num_classes)
+    return lambda: with_classes(factory(), usual, info.num_classes)
 
 
 def _sees_the_same(one: ModelInfo, other: ModelInfo) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from torch import nn
 
 from compression.context import CompressionContext
-from compression.layers import weight_layers
 from compression.state import state_of
+from compression.structure.ends import first_and_last
 
 
 def based_on(context: CompressionContext, student: nn.Module) -> CompressionContext:
@@ -21,10 +21,10 @@ def based_on(context: CompressionContext, student: nn.Module) -> CompressionCont
     reference = copy.deepcopy(student).eval().requires_grad_(False)
     for table in (state_of(student).kept, state_of(student).input_scales, state_of(student).output_scales):
         table.clear()
-    layers = [fqn for fqn, _ in weight_layers(reference)]
     return replace(
         context, original=reference, teacher=context.original if context.teacher is None else context.teacher,
-        model_key=_weights_hash(reference), protected=(layers[0], layers[-1]), cache_dir=None,
+        model_key=_weights_hash(reference), protected=first_and_last(reference, context.example_input),
+        cache_dir=None,
     )
 
 

@@ -15,8 +15,8 @@ from compression.context import CompressionContext
 from compression.errors import CancelledError, InputError
 from compression.experiments.cores import scoring_threads
 from compression.knobs import knobs_of
-from compression.layers import weight_layers
 from compression.recipe import Recipe
+from compression.structure.ends import first_and_last
 from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own.keeping import FieldError
@@ -134,11 +134,11 @@ class Task:
     ) -> CompressionContext:
         """What the techniques are given. `model` is the untouched original."""
         calibration = self.calibration_split
-        layers = [fqn for fqn, _ in weight_layers(model)]
+        example = self.example_input()
         held_out, training = self._training_splits
         return CompressionContext(
             original=model,
-            example_input=self.example_input(),
+            example_input=example,
             calibration_inputs=self.prepare(calibration.inputs[:]),
             calibration_targets=calibration.targets,
             training_batches=self._training_batches(training, seed),
@@ -150,7 +150,7 @@ class Task:
             batches_per_epoch=max(1, len(training) // self._sized(_TRAINING_BATCH)),
             seed=seed,
             cache_dir=cache_dir,
-            protected=(layers[0], layers[-1]) if layers else (),
+            protected=first_and_last(model, example),
             progress=progress,
             cancelled=cancelled,
         )

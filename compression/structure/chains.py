@@ -6,6 +6,7 @@ shuffled or flattened on the way.
 
 from torch import Tensor, nn
 
+from compression.layers import weight_layers
 from compression.structure.dataflow import Dataflow, Operation, record_dataflow
 from compression.structure.records import ChannelGroup, Member
 
@@ -26,7 +27,8 @@ def chain_groups(model: nn.Module, example_input: Tensor, ignored: tuple[str, ..
         ignored: fqns whose outputs must stay.
     """
     flow = record_dataflow(model, example_input)
-    once = dict(flow.once())
+    layers = {fqn for fqn, _ in weight_layers(model)}
+    once = {fqn: own for fqn, own in flow.once() if own.name not in _LAYERS or fqn in layers}
     found = (
         _follow(fqn, operation, flow, once, model) for fqn, operation in once.items()
         if fqn not in ignored and operation.name in _LAYERS and getattr(model.get_submodule(fqn), "groups", 1) == 1

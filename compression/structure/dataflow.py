@@ -23,6 +23,8 @@ class Operation:
         output: Value that it makes; None where it makes several or none.
         module: fqn of the module whose parameters it reads; None without any, and where modules share them.
         settings: Its arguments that are no tensors.
+        made: All values that it makes.
+        owners: fqns of all modules whose parameters it reads, also through operations on parameters alone.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Operation:
     output: int | None
     module: str | None
     settings: tuple[Any, ...]
+    made: tuple[int, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,10 @@ class _Recorder(TorchFunctionMode):
         self.operations: list[Operation] = []
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id must not be given to another tensor
-        self._owners: dict[int, str | None] = {}
+        self._owners: dict[int, tuple[str, ...]] = {}
         for fqn, module in model.named_modules():
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-                self._owners[id(tensor)] = None if id(tensor) in self._owners else fqn
+                self._owners[id(tensor)] = (*self._owners.get(id(tensor), ()), fqn)
 
     def number(self, tensor: Tensor) -> int:
         """The value that a tensor holds now."""
@@ -99,14 +103,20 @@ class _Recorder(TorchFunctionMode):
         values = [*args, *(kwargs or {}).values()]
         tensors = [t for value in values for t in _tensors(value)]
         read = tuple(self.number(t) for t in tensors if id(t) not in self._owners)
-        owners = {self._owners[id(t)] for t in tensors if id(t) in self._owners}
+        owners = tuple(dict.fromkeys(fqn for t in tensors for fqn in self._owners.get(id(t), ())))
         result = func(*args, **(kwargs or {}))
-        made = [self._renumber(t) for t in _tensors(result) if id(t) not in self._owners]
-        if made:
+        for tensor in _tensors(result):
+            if read:  # changed in place by the network's values, it is one of them
+                self._owners.pop(id(tensor), None)
+            elif owners and id(tensor) not in self._owners:
+                self._alive.append(tensor)
+                self._owners[id(tensor)] = owners  # computed from parameters alone: a standardized weight, a slice
+        made = tuple(self._renumber(t) for t in _tensors(result) if id(t) not in self._owners)
+        if made or (owners and not read):
             self.operations.append(Operation(
                 getattr(func, "__name__", ""), read, made[0] if len(made) == 1 else None,
-                owners.pop() if len(owners) == 1 else None,
-                tuple(value for value in values if not isinstance(value, Tensor)),
+                owners[0] if len(owners) == 1 else None,
+                tuple(value for value in values if not isinstance(value, Tensor)), made, owners,
             ))
         return result
 

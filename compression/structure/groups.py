@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from compression.errors import NotApplicableError
-from compression.structure.attention import transformer_groups
+from compression.structure.attention import head_groups
 from compression.structure.chains import chain_groups
+from compression.structure.ends import output_layers
 from compression.structure.records import ChannelGroup, Member
 from compression.structure.surgery import remove_units
 from compression.structure.tracing import traced_groups
@@ -19,15 +20,15 @@ _cache: "OrderedDict[tuple[str, str], tuple[list[ChannelGroup], dict[str, str]]]
 
 
 def find_groups(
-    model: nn.Module, example_input: Tensor, model_key: str, ignored: tuple[str, ...]
+    model: nn.Module, example_input: Tensor, model_key: str, ignored: tuple[str, ...] = ()
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
-    """Removable groups of a model, found once per model and structure.
+    """Removable groups of a model, found once per model and structure. What the network's outputs are made of stays.
 
     Args:
         model: In eval mode.
         example_input: (1, ...).
         model_key: Identity of the uncompressed model.
-        ignored: fqns whose outputs must stay (the classifier).
+        ignored: fqns of other layers whose outputs must stay.
 
     Returns:
         The groups, and ``fqn -> why`` for what cannot be removed.
@@ -38,11 +39,21 @@ def find_groups(
     shapes = "|".join(f"{n}{tuple(p.shape)}" for n, p in model.named_parameters())
     key = (model_key, shapes)
     if key not in _cache:
-        groups = transformer_groups(model)
-        _cache[key] = (groups, {}) if groups else _traced(model, example_input, ignored)
+        fixed = (*ignored, *output_layers(model, example_input))
+        heads = head_groups(model)
+        _cache[key] = _beside(heads, model, example_input, fixed) if heads else _traced(model, example_input, fixed)
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
     return _cache[key]
+
+
+def _beside(
+    heads: list[ChannelGroup], model: nn.Module, example_input: Tensor, ignored: tuple[str, ...]
+) -> tuple[list[ChannelGroup], dict[str, str]]:
+    """Heads, and the neurons and channels of layers that alone feed one other; the residual width stays."""
+    taken = {(member.fqn, member.role) for group in heads for member in group.members}
+    chains = chain_groups(model, example_input, ignored)
+    return [*heads, *(g for g in chains if not any((m.fqn, m.role) in taken for m in g.members))], {}
 
 
 def _traced(

@@ -81,7 +81,7 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     Raises:
         NotApplicableError: if the network has no group of units that can be removed, or cannot be traced.
     """
-    groups, reasons = find_groups(model, context.example_input, context.model_key, context.protected[-1:])
+    groups, reasons = find_groups(model, context.example_input, context.model_key)
     context.report.skipped.update(reasons)
     chosen = [g for g in groups if _selected(g, config, context)]
     if not chosen:

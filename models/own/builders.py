@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models import registry
+from models.info import ModelInfo
 from models.own.foreign_names import explained, plain_name
 from models.own.keeping import FieldError
 from models.own.metadata import family_of, timm_states, torchvision_states
@@ -140,7 +142,7 @@ def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
     """
     registered = registry.registered(kind.name)
     if registered is not None and kind.name not in TORCHVISION:
-        return with_classes(registry.build_model(kind.name), registered.num_classes, num_classes)
+        return with_classes(registry.build_model(kind.name), registered, num_classes)
     if in_torchvision(kind.name):
         return _from_torchvision(kind.name.removeprefix(TORCHVISION_PREFIX), num_classes, size)
     return _from_timm(kind, num_classes, size)
@@ -181,24 +183,49 @@ def _without_helpers(state: dict[str, Tensor], prefix: str) -> None:
         del state[key]
 
 
-def with_classes(model: nn.Module, before: int, wanted: int) -> nn.Module:
+def with_classes(model: nn.Module, usual: ModelInfo, wanted: int) -> nn.Module:
     """Give a classifier another number of classes by a new last layer, in place; returns the model.
 
+    Args:
+        model: Of the usual number of classes.
+        usual: The record of its architecture.
+        wanted: Number of classes.
+
     Raises:
-        FieldError: if it has no last layer of its own.
+        FieldError: if no last layer makes the classes alone.
     """
-    if before == wanted:
+    if usual.num_classes == wanted:
         return model
-    fqn = last_layer(model)
+    fqn = last_layer(model, usual.input_shape, usual.input_dtype)
     layer = None if fqn is None else model.get_submodule(fqn)
-    if isinstance(layer, nn.Linear) and layer.out_features == before:
+    if isinstance(layer, nn.Linear) and layer.out_features == usual.num_classes:
         model.set_submodule(fqn, nn.Linear(layer.in_features, wanted, layer.bias is not None))
     else:
-        raise FieldError("num_classes", wanted, f"this architecture has {before}")
+        raise FieldError("num_classes", wanted, f"this architecture has {usual.num_classes}")
     return model
 
 
-def last_layer(model: nn.Module) -> str | None:
-    """Name of the last linear or convolutional layer."""
-    layers = [fqn for fqn, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return layers[-1] if layers else None
+@torch.no_grad()
+def last_layer(model: nn.Module, input_shape: tuple[int, ...], input_dtype: str = "float32") -> str | None:
+    """Name of the linear or convolutional layer that is executed last; None where none is, or the model cannot run.
+
+    Args:
+        model: Any weights; left in the mode that it is in.
+        input_shape: Of one input, without the batch dimension.
+        input_dtype: "float32" or "int64".
+    """
+    executed: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda m, args, out, fqn=fqn: executed.append(fqn))
+        for fqn, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    training = model.training
+    try:
+        model.eval()(torch.zeros((1, *input_shape), dtype=getattr(torch, input_dtype)))
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError):
+        return None
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return executed[-1] if executed else None

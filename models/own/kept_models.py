@@ -146,7 +146,7 @@ def check_file(path: Path, shown: str) -> None:
 
 
 def _load(model: nn.Module, tensors: Mapping[str, Tensor], description: Description, shown: str) -> None:
-    head = last_layer(model)
+    head = last_layer(model, description.input_shape, description.kind.input_dtype)
     weight = tensors.get(f"{head}.weight")
     if weight is not None and weight.ndim in (2, 4) and weight.shape[0] != description.num_classes:
         others = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{head}.")}

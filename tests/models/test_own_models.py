@@ -3,11 +3,13 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from models import registry
 from models.errors import InterruptedWorkError, ModelError
@@ -204,3 +206,20 @@ def test_a_recipe_describes_a_model_in_passing(tmp_path: Path) -> None:
     assert registry.model_identity(name) != registry.model_identity(other)
     with pytest.raises(FieldError, match="weights: None"):
         registry.register_described(GIVEN, "digits")
+
+
+def test_the_last_layer_is_the_one_executed_last_however_it_was_registered() -> None:
+    class HeadFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.enter, self.inner = nn.Linear(8, 10), nn.Linear(12, 8), nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.inner(self.enter(x)))
+
+    model = HeadFirst()
+    assert builders.last_layer(model, (12,)) == "head" and model.training
+    assert builders.last_layer(model, (13,)) is None
+    usual = replace(registry.model_info(KIND), input_shape=(12,), num_classes=10)
+    builders.with_classes(model, usual, 3)
+    assert [layer.out_features for layer in (model.head, model.enter, model.inner)] == [3, 8, 8]
