@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from models.architectures.attention_blocks import separate_roles
 from models.downloads import Download
 from models.errors import ModelError
 from models.info import ModelInfo
@@ -38,10 +39,21 @@ def register_model(info: ModelInfo, **students: Factory) -> Callable[[Factory], 
     """
 
     def decorate(factory: Factory) -> Factory:
-        _MODELS[info.name], _STUDENTS[info.name] = (info, factory), students
+        _MODELS[info.name] = (info, _with_separate_roles(factory))
+        _STUDENTS[info.name] = {name: _with_separate_roles(student) for name, student in students.items()}
         return factory
 
     return decorate
+
+
+def _with_separate_roles(factory: Factory) -> Factory:
+    """A factory whose attention modules have one layer per role, as users' weights files load into them as well."""
+
+    @wraps(factory)
+    def build() -> nn.Module:
+        return separate_roles(factory())
+
+    return build
 
 
 @lru_cache(maxsize=1)

@@ -68,7 +68,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], name: str) -> 
         ModelError: if names or shapes differ; it says which and how many.
     """
     found = dict(tensors)
-    for fqn, module in model.named_modules():
+    for fqn, module in model.named_modules(remove_duplicate=False):
         adapt = getattr(module, "adapt_state", None)
         if adapt is not None:
             adapt(found, f"{fqn}." if fqn else "")

@@ -1,10 +1,11 @@
-"""torchvision's attention blocks with one linear layer per role, so that techniques see every layer and head.
+"""Attention blocks with one linear layer per role, so that techniques see every layer and head.
 
-`nn.MultiheadAttention` and torchvision's shifted windows hold the weights of query, key and value in one tensor and do
+torchvision's shifted windows, as `nn.MultiheadAttention`, hold the weights of query, key and value in one tensor and do
 not call their layers, so that no layer could be observed, quantized or pruned. What these compute is the same, and
 weights files of the originals load into them.
 """
 
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -12,23 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.architectures.transformer import Attention
-
-_ROLES = ("query", "key", "value")
-
-
-class SelfAttention(Attention):
-    """Stands in for `nn.MultiheadAttention` where query, key and value are the same tokens (N, T, C)."""
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False) -> tuple[Tensor, None]:
-        del key, value, need_weights
-        return super().forward(query), None
-
-    def adapt_state(self, state: dict[str, Tensor], prefix: str) -> None:
-        """Split the tensors of `nn.MultiheadAttention`, in place."""
-        for kind in ("weight", "bias"):
-            _split(state, f"{prefix}in_proj_{kind}", prefix, kind)
-            _rename(state, f"{prefix}out_proj.{kind}", f"{prefix}output.{kind}")
+from models.architectures.multihead_attention import MultiheadAttention, rename, replaceable, split
 
 
 class WindowAttention(nn.Module):
@@ -87,8 +72,8 @@ class WindowAttention(nn.Module):
     def adapt_state(self, state: dict[str, Tensor], prefix: str) -> None:
         """Split the tensors of torchvision's module, in place."""
         for kind in ("weight", "bias"):
-            _split(state, f"{prefix}qkv.{kind}", prefix, kind)
-            _rename(state, f"{prefix}proj.{kind}", f"{prefix}output.{kind}")
+            split(state, f"{prefix}qkv.{kind}", prefix, kind)
+            rename(state, f"{prefix}proj.{kind}", f"{prefix}output.{kind}")
 
 
 def _relative_positions(window: tuple[int, int]) -> Tensor:
@@ -110,31 +95,38 @@ def _sides(size: tuple[int, int], window: tuple[int, int], shift: tuple[int, ...
     return sides.reshape(rows, window[0], columns, window[1]).swapaxes(1, 2).reshape(rows * columns, -1).tolist()
 
 
-def _split(state: dict[str, Tensor], name: str, prefix: str, kind: str) -> None:
-    if name in state:
-        for role, part in zip(_ROLES, state.pop(name).chunk(3), strict=True):
-            state[f"{prefix}{role}.{kind}"] = part
-
-
-def _rename(state: dict[str, Tensor], theirs: str, ours: str) -> None:
-    if theirs in state:
-        state[ours] = state.pop(theirs)
-
-
 def separate_roles(model: nn.Module) -> nn.Module:
-    """Replace torchvision's attention modules, in place, weights included; returns the model."""
-    from torchvision.models.swin_transformer import ShiftedWindowAttention
+    """Replace PyTorch's and torchvision's attention modules, in place, weights included; returns the model.
 
+    Subclasses with another forward pass, and attention with biases added to keys and values, stay as they are.
+    """
+    windows = _window_class()
     for fqn, module in list(model.named_modules()):
-        if isinstance(module, nn.MultiheadAttention):
-            own: SelfAttention | WindowAttention = SelfAttention(module.embed_dim, module.num_heads)
-        elif type(module) is ShiftedWindowAttention:
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = module.enable_nested_tensor = False
+        if replaceable(module):
+            _replace(model, fqn, MultiheadAttention(module))
+        elif windows is not None and type(module) is windows:
             window, shift = tuple(module.window_size), tuple(module.shift_size)
             own = WindowAttention(module.qkv.in_features, module.num_heads, window, shift)
-        else:
-            continue
-        state = module.state_dict()
-        own.adapt_state(state, "")
-        own.load_state_dict(state, assign=True)
-        model.set_submodule(fqn, own)
+            state = module.state_dict()
+            own.adapt_state(state, "")
+            own.load_state_dict(state, assign=True)
+            _replace(model, fqn, own)
+        elif isinstance(module, nn.MultiheadAttention):
+            torch.backends.mha.set_fastpath_enabled(False)
     return model
+
+
+def _window_class() -> type[nn.Module] | None:
+    """torchvision's shifted windows; a model that was built from them has imported their module."""
+    module = sys.modules.get("torchvision.models.swin_transformer")
+    return getattr(module, "ShiftedWindowAttention", None)
+
+
+def _replace(model: nn.Module, fqn: str, own: nn.Module) -> None:
+    """Every place of a module, if it is used in several."""
+    old = model.get_submodule(fqn)
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old:
+            model.set_submodule(name, own)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from models.architectures.attention_blocks import separate_roles
 from models.registry import ModelInfo, register_model
 from models.releases import Release
 
@@ -116,7 +115,7 @@ def _factory(name: str) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         from torchvision import models
 
-        return separate_roles(models.get_model(name, weights=None))
+        return models.get_model(name, weights=None)
 
     return build
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
+from models.architectures.attention_blocks import separate_roles
 from models.info import ModelInfo
 from models.own.foreign_names import explained, plain_name
 from models.own.keeping import FieldError
@@ -145,7 +146,7 @@ def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
         return with_classes(registry.build_model(kind.name), registered, num_classes)
     if in_torchvision(kind.name):
         return _from_torchvision(kind.name.removeprefix(TORCHVISION_PREFIX), num_classes, size)
-    return _from_timm(kind, num_classes, size)
+    return separate_roles(_from_timm(kind, num_classes, size))
 
 
 def _from_timm(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
@@ -163,8 +164,6 @@ def _from_timm(kind: Architecture, num_classes: int, size: int | None) -> nn.Mod
 
 def _from_torchvision(name: str, num_classes: int, size: int | None) -> nn.Module:
     from torchvision import models
-
-    from models.architectures.attention_blocks import separate_roles
 
     more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") and size else {}
     if name in _WITH_HELPERS:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import registry
-from models.architectures.attention_blocks import SelfAttention, WindowAttention, separate_roles
+from models.architectures.attention_blocks import WindowAttention
 from models.architectures.cifar import SameConv2d
 from models.architectures.torchvision_zoo import ZOO
 from models.preprocessing import image_view
@@ -61,16 +61,6 @@ def loaded(original: nn.Module, own: nn.Module) -> nn.Module:
             parameter.copy_(torch.randn_like(parameter) * 0.3)
     load_weights(own, original.state_dict(), "original")
     return own.eval()
-
-
-def test_separate_roles_compute_what_multi_head_attention_does() -> None:
-    torch.manual_seed(0)
-    original = nn.MultiheadAttention(24, 3, batch_first=True).eval()
-    own = loaded(original, SelfAttention(24, 3))
-    x = torch.randn(2, 7, 24)
-    torch.testing.assert_close(own(x, x, x)[0], original(x, x, x, need_weights=False)[0])
-    replaced = separate_roles(nn.Sequential(original))[0]
-    torch.testing.assert_close(replaced(x, x, x)[0], own(x, x, x)[0])
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 10), (4, 4)], ids=["even", "padded", "one window"])
