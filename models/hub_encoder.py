@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.architectures.distilbert import DistilBert
+from models.checkpoints import Checkpoint, load_checkpoint
 from models.datasets.wordpieces import TOKENIZER
 from models.errors import ModelError
 from models.locations import download_folder
-from models.weights_files import load_weights
 
 HUB_NAME = "distilbert-base-uncased-finetuned-sst-2-english"
 _RENAMED = (
@@ -61,7 +61,7 @@ def load_hub_encoder(source: str | Path = HUB_NAME) -> nn.Module:
         config.vocab_size, config.max_position_embeddings, config.dim, config.n_layers, config.n_heads,
         config.hidden_dim, config.num_labels,
     )
-    load_weights(own, in_our_names(theirs.state_dict()), str(source))
+    load_checkpoint(own, Checkpoint(in_our_names(theirs.state_dict())), str(source))
     return own.eval()
 
 

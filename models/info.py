@@ -34,6 +34,7 @@ class ModelInfo:
             Python file.
         architecture: Name of the architecture of a model that a user has described; None of one in code.
         preprocessing_source: Where size, crop, interpolation, mean and std are from, in words; empty where `source` is.
+        ema: Whether the moving average of a training checkpoint is loaded rather than its plain weights.
     """
 
     name: str
@@ -59,3 +60,4 @@ class ModelInfo:
     weights: str | None = None
     architecture: str | None = None
     preprocessing_source: str = ""
+    ema: bool = False

@@ -13,11 +13,11 @@ from typing import Any
 from torch import nn
 
 from models.architectures.attention_blocks import separate_roles
+from models.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, weight_files
 from models.downloads import Download
 from models.errors import ModelError
 from models.info import ModelInfo
 from models.origins import WeightsOrigin, find_origin
-from models.weights_files import load_weights, read_weights
 
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
@@ -233,10 +233,12 @@ def has_weights(name: str) -> bool:
 
 
 def weights_hash(name: str) -> str:
-    """SHA-256 of a model's weights file."""
-    path = weights_path(name)
-    known = path.stat()
-    return _file_hash(path, known.st_mtime_ns, known.st_size)
+    """SHA-256 of a model's weights file, or of those of its shards."""
+    hashes = []
+    for path in weight_files(weights_path(name)):
+        known = path.stat()
+        hashes.append(_file_hash(path, known.st_mtime_ns, known.st_size))
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("|".join(hashes).encode()).hexdigest()
 
 
 def model_identity(name: str) -> str:
@@ -288,10 +290,10 @@ def load_model(name: str) -> nn.Module:
     card = model_card(name)
     if card and path.parent == WEIGHTS_DIR and card["sha256"] != weights_hash(name):
         raise ModelError(f"the weights of {name!r} are damaged: their SHA-256 is not the card's")
-    model, tensors = build_model(name), read_weights(path)
+    model, checkpoint = build_model(name), read_checkpoint(path, ema=info.ema)
     if info.release is not None and path == info.release.path():
         if not weights_hash(name).startswith(info.release.sha256):
             raise ModelError(f"the weights of {name!r} are damaged: {path.name} has not the published SHA-256")
-        tensors = info.release.in_our_names(tensors)
-    load_weights(model, tensors, name)
+        checkpoint = Checkpoint(info.release.in_our_names(checkpoint.tensors), checkpoint.versions, checkpoint.report)
+    load_checkpoint(model, checkpoint, name)
     return model.eval()

@@ -12,6 +12,7 @@ from compression.errors import CancelledError, InputError
 from compression.experiments import own_jobs
 from compression.experiments.store import ResultStore, now
 from models import registry
+from models.checkpoints import SUFFIXES
 from models.errors import InterruptedWorkError, ModelError
 from models.own import kept_data, kept_models
 from models.own.builders import Architecture, architecture, list_architectures
@@ -152,7 +153,7 @@ class Own:
         check_new_name(name)
         with _in_our_words("architecture", str(given.get("architecture"))):
             kept_models.describe(given, dataset)
-        path = None if weights is None else _received(weights, file_name or "", (".safetensors", ".pth", ".pt", ".th"))
+        path = None if weights is None else _received(weights, file_name or "", SUFFIXES)
         return self._submit(own_jobs.add_model, name, (dict(given), path and str(path), file_name, dataset))
 
     def submit_data(self, name: str, archive: BinaryIO, file_name: str) -> str:
@@ -177,8 +178,8 @@ class Own:
 
 def _received(upload: BinaryIO, file_name: str, suffixes: tuple[str, ...]) -> Path:
     """An upload written to a file, where workers find it; what earlier ones have left behind is cleared."""
-    suffix = Path(file_name).suffix.lower()
-    if suffix not in suffixes:
+    suffix = next((own for own in sorted(suffixes, key=len, reverse=True) if file_name.lower().endswith(own)), None)
+    if suffix is None:
         raise InputError("file", file_name, "allowed: " + ", ".join(suffixes))
     folder = kept_models.incoming()
     for old in folder.iterdir():

@@ -13,7 +13,8 @@ from models.own.keeping import FieldError
 from models.own.metadata import FILTERS
 
 FIELDS = (
-    "architecture", "weights", "num_classes", "input_size", "mean", "std", "scale", "resize_size", "interpolation",
+    "architecture", "weights", "ema", "num_classes", "input_size", "mean", "std", "scale", "resize_size",
+    "interpolation",
 )
 _MOST_CLASSES, _LARGEST_SIDE = 10_000, 1024
 _WHOLE_BELOW = 160
@@ -94,6 +95,7 @@ def describe(
     for name in given:
         if name not in FIELDS:
             raise FieldError(str(name), given[name], "allowed fields: " + ", ".join(FIELDS))
+    wants_average(given)
     values = {name: value for name, value in given.items() if value is not None}
     kind = kind or architecture(values.get("architecture"))
     classes = _whole("num_classes", values.get("num_classes", kind.num_classes), 2, _MOST_CLASSES)
@@ -118,6 +120,18 @@ def describe(
     return Description(
         kind, classes, dataset, size, mean, std, scale, resize, interpolation, source_of(kind, used)
     )
+
+
+def wants_average(given: Mapping[str, Any]) -> bool:
+    """Whether a description asks for the moving average (EMA) of its checkpoint.
+
+    Raises:
+        FieldError: if it says anything but true or false.
+    """
+    wanted = given.get("ema")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise FieldError("ema", wanted, "true or false is needed")
+    return bool(wanted)
 
 
 def usual_resize(kind: Architecture, size: int) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models import registry
+from models.checkpoints import (
+    SUFFIXES,
+    Checkpoint,
+    MismatchError,
+    load_checkpoint,
+    read_checkpoint,
+    weight_files,
+    weights_in,
+)
+from models.checkpoints.report import ImportReport, report_from_dict
 from models.downloads import Progress, unreported
 from models.errors import InterruptedWorkError, ModelError
 from models.own.builders import Architecture, build, last_layer
-from models.own.description import Description, describe
+from models.own.description import Description, describe, wants_average
 from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
-from models.weights_files import load_weights, read_weights
 
 LARGEST_WEIGHTS = 2_000_000_000
 _WEIGHTS = "weights-{}.safetensors"
@@ -33,12 +42,14 @@ class KeptModel:
         description: What it was made of.
         created: When, ISO form.
         size_bytes: Its files.
+        imported: What was stripped, dropped, baked and cast when its weights were read.
     """
 
     info: registry.ModelInfo
     description: Description
     created: str
     size_bytes: int
+    imported: ImportReport
 
     def build(self) -> nn.Module:
         """The architecture with untrained weights."""
@@ -48,7 +59,8 @@ class KeptModel:
 def _read(data: dict[str, Any], folder: Path) -> KeptModel:
     description = describe(data["description"], data["dataset"], known=False, kind=_kind_from(data))
     info = description.info(folder.name, str(folder / data["file"]), data["file_name"], data["parameters"])
-    return KeptModel(info, description, data["created"], folder_bytes(folder))
+    imported = report_from_dict(data.get("imported", {"file": data["file_name"]}))
+    return KeptModel(info, description, data["created"], folder_bytes(folder), imported)
 
 
 def _kind_from(data: dict[str, Any]) -> Architecture | None:
@@ -71,7 +83,8 @@ def add_model(
     Args:
         name: What it will be called.
         given: Fields of `models.own.description.FIELDS`, the weights left out.
-        weights: Its file; those of the registered model of the architecture's name by default.
+        weights: Its file, an index of its shards, or a folder that holds either; by default the weights of the
+            registered model of the architecture's name.
         dataset: Data set to score on; the architecture's by default.
         created: Time, ISO form.
         file_name: What the user calls the file, if not its own name.
@@ -91,10 +104,10 @@ def add_model(
     description = describe(given, dataset)
     step(0.1, "reading the weights")
     shown = file_name or (weights.name if weights is not None else f"those of {description.kind.name}")
-    tensors = _tensors_of(description, weights, shown)
+    checkpoint = _checkpoint_of(description, weights, shown, wants_average(given))
     step(0.4, "building the architecture")
     model = build(description.kind, description.num_classes, description.input_size)
-    _load(model, tensors, description, shown)
+    imported = _load(model, checkpoint, description, shown)
     step(0.6, "trying it on one input")
     _try(model, description)
     step(0.8, "writing")
@@ -107,21 +120,29 @@ def add_model(
         (draft / "weights").rename(draft / final)
         write_record(draft, {
             "description": description.to_dict(), "kind": asdict(description.kind), "dataset": description.dataset,
-            "file": final, "created": created, "file_name": shown,
+            "file": final, "created": created, "file_name": shown, "imported": imported.to_dict(),
             "parameters": sum(p.numel() for p in model.parameters()),
         })
     progress(1.0, "done")
     return SHELF.all()[name]
 
 
-def _tensors_of(description: Description, weights: Path | None, shown: str) -> dict[str, Tensor]:
+def _checkpoint_of(description: Description, weights: Path | None, shown: str, ema: bool) -> Checkpoint:
     if weights is None:
         known = registry.registered(description.kind.name)
         if known is None or not registry.has_weights(known.name):
-            raise FieldError("weights", None, "a file .safetensors, .pth or .pt is needed")
-        return registry.load_model(known.name).state_dict()
-    check_file(weights, shown)
-    return read_weights(weights)
+            raise FieldError("weights", None, f"a file is needed: {', '.join(SUFFIXES)}, or an index of shards")
+        return Checkpoint(registry.load_model(known.name).state_dict(), report=ImportReport(shown))
+    check_files(weights, shown)
+    return read_checkpoint(weights, ema=ema, shown=shown)
+
+
+def check_files(weights: Path, shown: str) -> None:
+    """Check each file of a checkpoint; see `check_file`."""
+    if not weights.exists():
+        raise FieldError("weights", shown, "there is no such file")
+    for path in weight_files(weights):
+        check_file(path, shown if path == weights else path.name)
 
 
 def check_file(path: Path, shown: str) -> None:
@@ -145,20 +166,23 @@ def check_file(path: Path, shown: str) -> None:
             raise FieldError("weights", shown, "it is a compressed archive; PyTorch writes none")
 
 
-def _load(model: nn.Module, tensors: Mapping[str, Tensor], description: Description, shown: str) -> None:
-    head = last_layer(model, description.input_shape, description.kind.input_dtype)
-    weight = tensors.get(f"{head}.weight")
-    if weight is not None and weight.ndim in (2, 4) and weight.shape[0] != description.num_classes:
-        others = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{head}.")}
-        if all(key in tensors and tensors[key].shape == value.shape for key, value in others.items()
-               if not key.endswith("num_batches_tracked")):
-            told = f"the weights in {shown} are of {weight.shape[0]} classes"
-            raise FieldError("num_classes", description.num_classes, told)
-    load_weights(model, tensors, shown)
+def _load(model: nn.Module, checkpoint: Checkpoint, description: Description, shown: str) -> ImportReport:
+    try:
+        report = load_checkpoint(model, checkpoint, shown)
+    except MismatchError as error:
+        head = last_layer(model, description.input_shape, description.kind.input_dtype)
+        shapes = dict(error.shapes)
+        weight = shapes.pop(f"{head}.weight", None)
+        shapes.pop(f"{head}.bias", None)
+        if weight is None or shapes or error.missing or error.unknown:
+            raise
+        reason = f"the weights in {shown} are of {weight[0][0]} classes"
+        raise FieldError("num_classes", description.num_classes, reason) from None
     strange = [key for key, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
     if strange:
         raise ModelError(f"the weights of {shown!r} hold numbers that are not finite: {len(strange)} tensors, "
                          f"{strange[0]} first")
+    return report
 
 
 def _try(model: nn.Module, description: Description) -> None:
@@ -201,23 +225,24 @@ def described(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInf
     """
     weights = given.get("weights")
     if not isinstance(weights, str) or not weights:
-        raise FieldError("weights", weights, "the path of a file .safetensors, .pth or .pt is needed")
-    path = find_weights(weights)
-    check_file(path, weights)
+        raise FieldError("weights", weights, f"the path of a file is needed: {', '.join(SUFFIXES)}")
+    path, ema = find_weights(weights), wants_average(given)
+    check_files(path, weights)
     description = describe({key: value for key, value in given.items() if key != "weights"}, dataset)
-    text = f"{sorted(description.to_dict().items())}|{path}|{path.stat().st_mtime_ns}"
+    text = f"{sorted(description.to_dict().items())}|{path}|{path.stat().st_mtime_ns}|{ema}"
     name = f"{description.kind.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     maker = partial(build, description.kind, description.num_classes, description.input_size)
-    return description.info(name, str(path), path.name), maker
+    return replace(description.info(name, str(path), path.name), ema=ema), maker
 
 
 def find_weights(text: str) -> Path:
-    """A path as it is given, else below the data roots' folders of weights."""
+    """A path as it is given, else below the data roots' folders of weights; of a folder the weights or index in it."""
     from models.locations import find_reference_weights
 
     path = Path(text).expanduser()
-    found = None if path.is_absolute() or path.is_file() else find_reference_weights(text)
-    return (found or path).absolute()
+    found = None if path.is_absolute() or path.exists() else find_reference_weights(text)
+    path = (found or path).absolute()
+    return weights_in(path) if path.is_dir() else path
 
 
 def models_on(dataset: str) -> list[str]:

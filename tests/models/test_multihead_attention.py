@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.architectures.attention_blocks import separate_roles
 from models.architectures.multihead_attention import MultiheadAttention, replaceable
-from models.weights_files import load_weights
+from models.checkpoints import Checkpoint, load_checkpoint
 
 
 def randomized(model: nn.Module) -> nn.Module:
@@ -38,7 +38,7 @@ def test_outputs_and_attention_weights_are_those_of_the_original(settings: dict[
     original = randomized(nn.MultiheadAttention(24, 3, **settings))
     own = separate_roles(nn.Sequential(nn.MultiheadAttention(24, 3, **settings)))
     assert isinstance(own[0], MultiheadAttention)
-    load_weights(own, nn.Sequential(original).state_dict(), "the original's")
+    load_checkpoint(own, Checkpoint(nn.Sequential(original).state_dict()), "the original")
     own.eval()
     query, key, value = torch.randn(2, 5, 24), torch.randn(2, 7, original.kdim), torch.randn(2, 7, original.vdim)
     if not original.batch_first:
@@ -64,7 +64,7 @@ def test_an_encoder_computes_what_pytorchs_does(batch_first: bool, activation: s
 
     original = randomized(encoder())
     own = separate_roles(encoder())
-    load_weights(own, original.state_dict(), "the original's")
+    load_checkpoint(own, Checkpoint(original.state_dict()), "the original")
     x = torch.randn(2, 7, 16)
     x = x if batch_first else x.transpose(0, 1)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_a_decoder_layer_and_a_module_used_twice_load_as_they_were() -> None:
 
     original, own = randomized(Twice()), separate_roles(Twice())
     assert own.first is own.second
-    load_weights(own, original.state_dict(), "the original's")
+    load_checkpoint(own, Checkpoint(original.state_dict()), "the original")
     x = torch.randn(2, 7, 16)
     torch.testing.assert_close(own.eval()(x), original(x), rtol=1e-4, atol=1e-5)
 

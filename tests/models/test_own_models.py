@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from models import registry
+from models.checkpoints import Checkpoint
 from models.errors import InterruptedWorkError, ModelError
 from models.own import builders, kept_models
 from models.own.keeping import FieldError, own_folder
@@ -193,7 +194,7 @@ def test_files_of_networks_with_helping_classifiers_fit_without_them() -> None:
 
     theirs = models.googlenet(weights=None, num_classes=5, aux_logits=True, init_weights=False)
     own = builders.build(builders.architecture("googlenet"), 5, 224)
-    kept_models.load_weights(own, theirs.state_dict(), "theirs")
+    kept_models.load_checkpoint(own, Checkpoint(theirs.state_dict()), "theirs")
     assert torch.equal(own.conv1.conv.weight, theirs.conv1.conv.weight)
 
 

@@ -13,9 +13,9 @@ from models import registry
 from models.architectures.attention_blocks import WindowAttention
 from models.architectures.cifar import SameConv2d
 from models.architectures.torchvision_zoo import ZOO
+from models.checkpoints import Checkpoint, load_checkpoint
 from models.preprocessing import image_view
 from models.students import students_of
-from models.weights_files import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ def loaded(original: nn.Module, own: nn.Module) -> nn.Module:
     with torch.no_grad():
         for parameter in original.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
-    load_weights(own, original.state_dict(), "original")
+    load_checkpoint(own, Checkpoint(original.state_dict()), "original")
     return own.eval()
 
 
