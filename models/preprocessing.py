@@ -5,7 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.datasets.views import ImageView
+from models.errors import ModelError
 from models.info import ModelInfo
+
+IMAGE_CHANNELS = (1, 3)
+_LUMA = (19_595, 38_470, 7_471)  # 0.299, 0.587 and 0.114, times 2^16
 
 
 def image_view(info: ModelInfo) -> ImageView | None:
@@ -17,22 +21,50 @@ def image_view(info: ModelInfo) -> ImageView | None:
     return ImageView(info.resize_size, info.input_shape[-1], info.interpolation)
 
 
+def with_channels(images: Tensor, channels: int, model: str) -> Tensor:
+    """Images (N, C, H, W) with as many channels as a model takes.
+
+    Gray from colour is the luma of ITU-R 601-2, rounded as Pillow's ``convert("L")`` and so torchvision's
+    ``Grayscale`` do it.
+
+    Args:
+        images: uint8.
+        channels: Those of the model.
+        model: Its name, for the error.
+
+    Raises:
+        ModelError: if neither has one channel and the other three.
+    """
+    given = images.shape[1]
+    if given == channels:
+        return images
+    if {given, channels} != set(IMAGE_CHANNELS):
+        raise ModelError(f"channels: {given} is not allowed; {model} takes {channels}")
+    if given == 1:
+        return images.expand(-1, channels, -1, -1)
+    red, green, blue = images.int().unbind(1)
+    luma = (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue + 2**15) >> 16
+    return luma.unsqueeze(1).to(images.dtype)
+
+
 def prepare_inputs(info: ModelInfo, batch: Tensor) -> Tensor:
     """Turn a raw batch into what the model takes.
 
-    Images: uint8 (N, C, H, W) to float32, divided by the model's scale, normalised; one channel is repeated and
-    another size is resized (bilinear) where the model needs it. Token ids pass through.
+    Images: uint8 (N, C, H, W) to float32, divided by the model's scale, normalised; gray is repeated for a model of
+    three channels, colour becomes gray for one of a single channel, and another size is resized (bilinear) where the
+    model needs it. Token ids pass through.
 
     Args:
         info: The model.
         batch: uint8 images or int64 ids (N, T).
+
+    Raises:
+        ModelError: if the images have channels that the model cannot take.
     """
     if info.input_dtype == "int64":
         return batch.long()
-    images = batch.float() / info.scale
     channels, height, width = info.input_shape
-    if images.shape[1] != channels:
-        images = images.expand(-1, channels, -1, -1) if images.shape[1] == 1 else images.mean(1, keepdim=True)
+    images = with_channels(batch, channels, info.name).float() / info.scale
     if images.shape[-2:] != (height, width):
         images = F.interpolate(images, size=(height, width), mode="bilinear", antialias=True)
     if not info.mean:

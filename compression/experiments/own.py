@@ -13,18 +13,25 @@ from compression.experiments import own_jobs
 from compression.experiments.store import ResultStore, now
 from models import registry
 from models.checkpoints import SUFFIXES
+from models.datasets.class_folders import ClassTable, Labels, Order
+from models.datasets.image_files import ImageReading
+from models.datasets.image_folder import FolderOptions
 from models.errors import InterruptedWorkError, ModelError
 from models.own import kept_data, kept_models
 from models.own.builders import Architecture, architecture, list_architectures
+from models.own.data_report import DataReport
 from models.own.description import source_of, usual_preprocessing
 from models.own.keeping import FieldError, check_name
-from models.own.kept_data import DataReport, KeptData
+from models.own.kept_data import KeptData
 from models.own.kept_models import KeptModel, find_weights
 
 if TYPE_CHECKING:
     from compression.experiments.engine import Engine
 
-__all__ = ["DataReport", "KeptData", "KeptModel", "Own", "find_weights"]
+__all__ = [
+    "ClassTable", "DataReport", "FolderOptions", "ImageReading", "KeptData", "KeptModel", "Labels", "Order", "Own",
+    "find_weights",
+]
 Progress = Callable[[float, str], None]
 _PRIORITY, _OLD_SECONDS = 80, 86_400
 
@@ -70,12 +77,29 @@ def add_model(
 
 
 def add_data(
-    name: str, path: Path, *, shown: str | None = None, progress: Progress = _unreported,
-    cancelled: Callable[[], bool] = bool,
+    name: str, path: Path, *, options: FolderOptions | None = None, shown: str | None = None,
+    progress: Progress = _unreported, cancelled: Callable[[], bool] = bool,
 ) -> KeptData:
     """Survey and keep a data set; see `models.own.kept_data.add_data`. Raises what `add_model` does."""
     with _in_our_words("path", shown or path.name):
-        return kept_data.add_data(name, path, now(), shown=shown, progress=progress, cancelled=cancelled)
+        return kept_data.add_data(
+            name, path, now(), options=options, shown=shown, progress=progress, cancelled=cancelled
+        )
+
+
+def preview_labels(source: Path | BinaryIO | list[str], shown: str, options: FolderOptions) -> ClassTable:
+    """Labels that a zip or folder of class folders would get; no image is opened and nothing is kept.
+
+    Args:
+        source: A zip file, its open file, a folder, or the paths of the files of one.
+        shown: What the user calls it.
+        options: Labels and their order.
+
+    Raises:
+        InputError: if it is not of that form.
+    """
+    with _in_our_words("path", shown):
+        return kept_data.preview_labels(source, shown, options)
 
 
 def remove(name: str) -> None:
@@ -156,14 +180,17 @@ class Own:
         path = None if weights is None else _received(weights, file_name or "", SUFFIXES)
         return self._submit(own_jobs.add_model, name, (dict(given), path and str(path), file_name, dataset))
 
-    def submit_data(self, name: str, archive: BinaryIO, file_name: str) -> str:
+    def submit_data(
+        self, name: str, archive: BinaryIO, file_name: str, options: FolderOptions | None = None
+    ) -> str:
         """Have a zip surveyed and kept by a worker; returns the job's key at once.
 
         Raises:
             InputError: if the name is wrong or the file is no zip.
         """
         check_new_name(name)
-        return self._submit(own_jobs.add_data, name, (str(_received(archive, file_name, (".zip",))), file_name))
+        path = _received(archive, file_name, (".zip",))
+        return self._submit(own_jobs.add_data, name, (str(path), file_name, options))
 
     def _submit(self, function: Callable[..., bool], name: str, arguments: tuple[Any, ...]) -> str:
         job = f"own-{name}-{uuid.uuid4().hex[:8]}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compression.metrics.accuracy import wilson_interval
+from models.datasets.imagenet_classes import COUNT
 
 if TYPE_CHECKING:
     from models.info import ModelInfo
@@ -29,14 +30,56 @@ class Remark:
 
 def remarks_on(report: "DataReport") -> list[Remark]:
     """What a user should know of the data set, the serious remarks first."""
-    found = [*_few(report), *_gaps(report)]
+    found = [*_few(report), *_gaps(report), *_labels(report), *_files(report)]
     if report.n_skipped:
-        names = ", ".join(report.skipped[:5]) + (" and others" if report.n_skipped > 5 else "")
+        shown = zip(report.skipped[:5], report.reasons[:5] or ("",) * 5, strict=False)
+        names = ", ".join(f"{name} ({reason})" if reason else name for name, reason in shown)
+        names += " and others" if report.n_skipped > 5 else ""
         found.append(Remark(False, f"{report.n_skipped} files cannot be read as images and are left out: {names}."))
+    if report.duplicates:
+        text = f"{report.duplicates} of the scored files are in the calibration split, too: accuracy may be too high."
+        found.append(Remark(True, text))
+    if report.n_validation:
+        text = f"The {report.n_validation} images of the validation folder choose between candidates; test is scored."
+        found.append(Remark(False, text))
+    if report.ignored:
+        names = ", ".join(report.ignored)
+        found.append(Remark(False, f"These folders hold no class folders and are left out: {names}."))
     if not report.own_splits:
         text = "a fixed, stratified fifth of the images calibrates, the others are scored"
         found.append(Remark(False, f"There are no folders train and val: {text}."))
     return sorted(found, key=lambda remark: not remark.serious)
+
+
+def _labels(report: "DataReport") -> list[Remark]:
+    """What to check of the labels before a figure counts."""
+    found = []
+    if report.warning:
+        found.append(Remark(True, f"{report.warning} Check the table of labels."))
+    if report.imagenet:
+        found.append(Remark(False, f"Labels are ImageNet's indices: {len(report.folders)} of its 1,000 classes occur."))
+    elif report.imagenet_names:
+        text = "Folders have names of ImageNet's classes: labels count from 0, and are ImageNet's for models of 1,000"
+        found.append(Remark(False, f"{text} classes."))
+    return found
+
+
+def _files(report: "DataReport") -> list[Remark]:
+    """What was made of unusual files."""
+    low, high = report.options.reading.float_range
+    turned = "turned upright" if report.options.reading.apply_exif else "left as stored, as torchvision does it"
+    words = {
+        "rotated": f"name an orientation in their EXIF data; they are {turned}",
+        "transparent": "have transparency, which is dropped as torchvision's loader does it",
+        "several_frames": "have several frames or pages; the first is used",
+        "sixteen_bit": "have more than 8 bits per sample; their full range is scaled to 0 to 255",
+        "float": f"have float samples; {low:g} to {high:g} is scaled to 0 to 255 in all of them",
+    }
+    found = [Remark(False, f"{count} images {words[trait]}.") for trait, count in report.traits.items()]
+    if report.other_files:
+        names = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(report.other_files.items()))
+        found.append(Remark(False, f"Files of other kinds are left out: {names}."))
+    return found
 
 
 def _few(report: "DataReport") -> list[Remark]:
@@ -69,17 +112,19 @@ def _gaps(report: "DataReport") -> list[Remark]:
         empty = [name for name, count in zip(report.class_names, counts, strict=True) if count == 0]
         if empty:
             shown = ", ".join(empty[:5]) + (" and others" if len(empty) > 5 else "")
-            found.append(Remark(what == "to score", f"{len(empty)} classes have no image {what}: {shown}."))
+            text = f"{len(empty)} classes have no image {what}: {shown}. Each keeps its label."
+            found.append(Remark(what == "to score", text))
     return found
 
 
 def remarks_on_pair(report: "DataReport", model: "ModelInfo") -> list[Remark]:
     """What a user should know of a model on a data set; a serious remark says that they do not fit."""
-    classes = 1000 if report.imagenet else len(report.class_names)
+    classes = COUNT if report.imagenet else len(report.class_names)
     if model.task != "image_classification":
         return [Remark(True, f"{model.name} takes no images.")]
     found = []
-    if classes != model.num_classes:
+    fits = model.num_classes in (classes, COUNT if report.imagenet_names else classes)
+    if not fits:
         found.append(Remark(True, f"{model.name} has {model.num_classes} classes, the data set has {classes}."))
     size = model.input_shape[-1]
     if report.smallest < size:

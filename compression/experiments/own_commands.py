@@ -11,6 +11,7 @@ from compression.errors import InputError
 from compression.experiments import own
 from compression.experiments.own_checks import remarks_on
 from compression.experiments.progress_bar import progress_bar
+from compression.experiments.report import text_table
 from models.preprocessing import preprocessing_text
 
 _Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
@@ -25,6 +26,19 @@ def add_commands(command: _Command) -> None:
     data = command("add-data", "keep a zip or folder of class folders as a data set", add_data)
     data.add_argument("name", help="what it will be called")
     data.add_argument("path", type=Path, help="zip file or folder; a folder stays where it is")
+    data.add_argument(
+        "--labels", choices=list(own.Labels), default=own.Labels.AUTO.value,
+        help="what folder names mean: classes counted from 0, or ImageNet's ids, indices and names (default: auto, "
+        "classes, but for folders named by WordNet ids)",
+    )
+    data.add_argument(
+        "--order", choices=list(own.Order), default=own.Order.LEXICOGRAPHIC.value,
+        help='of class folders: lexicographic as torchvision\'s ImageFolder ("10" before "2"), or numeric',
+    )
+    data.add_argument(
+        "--exif-orientation", action="store_true", help="turn images as their EXIF data says (torchvision does not)"
+    )
+    data.add_argument("--preview", action="store_true", help="print the table of labels and keep nothing")
     model = command("add-model", "keep a model of your own: an architecture's name and weights", add_model)
     model.add_argument("name", help="what it will be called")
     model.add_argument(
@@ -48,8 +62,14 @@ def add_data(options: Namespace) -> int:
     own.check_new_name(options.name)
     if not options.path.exists():
         raise InputError("path", str(options.path), "an existing zip file or folder is needed")
+    selected = own.FolderOptions(options.labels, options.order, own.ImageReading(options.exif_orientation))
+    table = own.preview_labels(options.path, options.path.name, selected)
+    if options.preview or not options.json:
+        _show_labels(table, options.json)
+    if options.preview:
+        return 0
     with progress_bar(options.name) as progress:
-        kept = own.add_data(options.name, options.path, progress=progress)
+        kept = own.add_data(options.name, options.path, options=selected, progress=progress)
     remarks = remarks_on(kept.report)
     if options.json:
         record = {"name": options.name, **asdict(kept.report), "n_train": kept.report.n_train,
@@ -64,6 +84,18 @@ def add_data(options: Namespace) -> int:
     for remark in remarks:
         sys.stdout.write(f"- {remark.text}\n")
     return 0
+
+
+def _show_labels(table: own.ClassTable, as_json: bool) -> None:
+    """The label of each class folder, before anything is measured with it."""
+    if as_json:
+        rows = [{"label": label, "folder": folder, "class": name} for label, folder, name in table.rows()]
+        sys.stdout.write(json.dumps({"labels": rows, "imagenet": table.imagenet, "warning": table.warning}) + "\n")
+        return
+    rows = [(str(label), folder, name) for label, folder, name in table.rows()]
+    sys.stdout.write(text_table(("label", "folder", "class"), rows) + "\n")
+    if table.warning:
+        sys.stdout.write(f"- {table.warning} --order changes it\n")
 
 
 def add_model(options: Namespace) -> int:

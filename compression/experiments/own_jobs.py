@@ -1,9 +1,12 @@
 """Functions that worker processes run to check what a user has uploaded."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compression.experiments.jobs import side_stage
+
+if TYPE_CHECKING:
+    from models.datasets.image_folder import FolderOptions
 
 
 def add_model(
@@ -25,14 +28,16 @@ def add_model(
             weights.unlink(missing_ok=True)
 
 
-def add_data(root: str, job: str, name: str, path: str, file_name: str, before: bool = True) -> bool:
+def add_data(
+    root: str, job: str, name: str, path: str, file_name: str, options: "FolderOptions | None", before: bool = True
+) -> bool:
     """Unpack, survey and keep a data set; the uploaded file is removed either way."""
     from compression.experiments import own
 
     try:
         return before and side_stage(
             root, job, lambda store, progress, cancelled: own.add_data(
-                name, Path(path), shown=file_name, progress=progress, cancelled=cancelled
+                name, Path(path), options=options, shown=file_name, progress=progress, cancelled=cancelled
             ),
         )
     finally:

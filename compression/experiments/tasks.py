@@ -20,7 +20,7 @@ from compression.structure.ends import first_and_last
 from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own.keeping import FieldError
-from models.preprocessing import image_view, prepare_inputs, preprocessing_text
+from models.preprocessing import IMAGE_CHANNELS, image_view, prepare_inputs, preprocessing_text
 from models.students import students_of
 
 STUDENTS = "students"
@@ -171,6 +171,8 @@ class Task:
     @cached_property
     def _selection_and_rest(self) -> tuple[datasets.Split, datasets.Split]:
         train, task = self.dataset.train, self.info.task
+        if self.dataset.validation is not None:
+            return self.dataset.validation.subset(_SELECTION[task], _SELECTION_SEED), train
         count = max(1, min(_SELECTION[task], round(_SELECTION_SHARE * len(train))))
         return train.set_apart(count, _SELECTION_SEED, besides=(CALIBRATION_SAMPLES[task], _CALIBRATION_SEED))
 
@@ -223,7 +225,7 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
         told = _difference(data_info, info)
         allowed = f"{told}allowed for {model}: " + (", ".join(fitting) or "none that is here")
         raise InputError("dataset", dataset, allowed)
-    data = datasets.load_dataset(dataset, image_view(info))
+    data = datasets.load_dataset(dataset, image_view(info), info.num_classes)
     return Task(info, data, model_identity, data.content_hash)
 
 
@@ -233,14 +235,15 @@ def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
     Token ids mean something in one vocabulary only, so a model of text fits no other data set.
     """
     images = info.input_dtype != "int64"
-    alike = data.name == info.dataset or (images and (data.resized or data.input_shape == info.input_shape))
-    return data.task == info.task and data.num_classes == info.num_classes and alike
+    resizable = data.resized and info.input_shape[0] in IMAGE_CHANNELS
+    alike = data.name == info.dataset or (images and (resizable or data.input_shape == info.input_shape))
+    return data.task == info.task and data.has_classes(info.num_classes) and alike
 
 
 def _difference(data: datasets.DatasetInfo, info: registry.ModelInfo) -> str:
     if data.task != info.task:
         return ""
-    if data.num_classes != info.num_classes:
+    if not data.has_classes(info.num_classes):
         return f"it has {data.num_classes} classes, {info.name} has {info.num_classes}; "
     if data.input_shape == info.input_shape:
         return f"its token ids are of another vocabulary than those of {info.name}; "

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
-from PIL import Image
 from torch import Tensor
 
+from models.datasets.image_files import UNREADABLE, VERSION, ImageReading, read_image
 from models.datasets.views import ImageView
 from models.downloads import Progress, unreported
 from models.errors import InterruptedWorkError, ModelError
 from models.locations import cache_folder
 
 _CHUNK = 32
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,18 @@ class ImageListing:
         root: Folder of all of them.
         names: Paths below it.
         targets: Class of each.
+        reading: How they are read.
     """
 
     root: Path
     names: tuple[str, ...]
     targets: tuple[int, ...]
+    reading: ImageReading = field(default_factory=ImageReading)
 
     @cached_property
     def identity(self) -> str:
-        """Hash of names, sizes, times of last change and classes; no file is opened."""
-        digest = hashlib.sha256()
+        """Hash of names, sizes, times of last change, classes and of how they are read; no file is opened."""
+        digest = hashlib.sha256(f"{VERSION}|{self.reading}\n".encode())
         for name, target in zip(self.names, self.targets, strict=True):
             try:
                 known = (self.root / name).stat()
@@ -157,8 +158,7 @@ def _decode_all(
 ) -> Iterator[str]:
     def work(row: int) -> str | None:
         try:
-            with Image.open(listing.root / listing.names[row]) as image:
-                pixels[row] = view.apply(image)
+            pixels[row] = view.apply(read_image(listing.root / listing.names[row], listing.reading)[0])
         except UNREADABLE:
             return listing.names[row]
         return None

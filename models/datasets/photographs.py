@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from models.datasets.augmentation import shift_and_flip
-from models.datasets.decoded import UNREADABLE, Decoded, ImageListing, decode
+from models.datasets.decoded import Decoded, ImageListing, decode
+from models.datasets.image_files import UNREADABLE, read_image
 from models.datasets.registry import Dataset, DatasetInfo, Split
 from models.datasets.views import ImageView
 from models.downloads import Progress, unreported
@@ -27,18 +27,22 @@ class PhotographDataset(Dataset):
         train: Files for training, calibration and recovery.
         test: Files for scoring only.
         view: What is made of each image.
+        validation: Files to choose between candidates on; None where a part of `train` is taken for it.
     """
 
-    def __init__(self, info: DatasetInfo, train: ImageListing, test: ImageListing, view: ImageView) -> None:
+    def __init__(
+        self, info: DatasetInfo, train: ImageListing, test: ImageListing, view: ImageView,
+        validation: ImageListing | None = None,
+    ) -> None:
         self.info = info
         self.augment = lambda batch, generator: shift_and_flip(batch, generator, view.crop_size // _SHIFT_SHARE)
-        self._listings, self._view = (train, test), view
+        self._listings, self._view = (train, test, *([validation] if validation is not None else [])), view
         self._decoded: list[Decoded] = []
         self._lock = threading.Lock()
 
     @property
-    def listings(self) -> tuple[ImageListing, ImageListing]:
-        """Files for training and for scoring."""
+    def listings(self) -> tuple[ImageListing, ...]:
+        """Files for training, for scoring and, where they come apart, for validation."""
         return self._listings
 
     @property
@@ -50,6 +54,11 @@ class PhotographDataset(Dataset):
     def test(self) -> Split:  # type: ignore[override]
         """Images for scoring; decoded on first use."""
         return self._split(1)
+
+    @property
+    def validation(self) -> Split | None:  # type: ignore[override]
+        """Images to choose between candidates on, where the data set has such a split; decoded on first use."""
+        return self._split(2) if len(self._listings) > 2 else None
 
     @property
     def skipped(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -70,8 +79,8 @@ class PhotographDataset(Dataset):
         images, kept = [], []
         for row in Split(torch.arange(len(targets)), targets).subset(n, seed).inputs[:].tolist():
             try:
-                with Image.open(listing.root / listing.names[row]) as image:
-                    images.append(torch.from_numpy(_SMALL.apply(image).copy()))
+                image, _ = read_image(listing.root / listing.names[row], listing.reading)
+                images.append(torch.from_numpy(_SMALL.apply(image).copy()))
             except UNREADABLE:
                 continue
             kept.append(row)

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.datasets.class_folders import Labels
 from models.datasets.decoded import MappedImages
+from models.datasets.imagenet_classes import COUNT as IMAGENET_CLASSES
 from models.datasets.views import ImageView
 from models.downloads import Download, Progress
 from models.errors import ModelError
@@ -41,6 +43,7 @@ class DatasetInfo:
         resized: Whether it consists of photographs of any size, which are resized as a model wants them.
         bundled_train: Training samples that are shipped with the project, beside the whole test split, where the full
             data set has to be fetched; 0 where nothing is shipped, or everything.
+        imagenet_names: Whether its classes are ImageNet's by name, so that models of 1,000 classes get these labels.
     """
 
     name: str
@@ -57,6 +60,11 @@ class DatasetInfo:
     needs: tuple[str, ...] = ()
     resized: bool = False
     bundled_train: int = 0
+    imagenet_names: bool = False
+
+    def has_classes(self, count: int) -> bool:
+        """Whether its labels are those of a model of so many classes."""
+        return count == self.num_classes or (self.imagenet_names and count == IMAGENET_CLASSES)
 
 
 @dataclass
@@ -138,7 +146,8 @@ class Dataset:
         train: For training, calibration and recovery.
         test: For scoring only.
         augment: ``(raw batch, generator) -> raw batch`` for training.
-        skipped: Files that could not be read and are in neither split.
+        skipped: Files that could not be read and are in no split.
+        validation: To choose between candidates on; None where a part of `train` is taken for it.
     """
 
     info: DatasetInfo
@@ -146,6 +155,7 @@ class Dataset:
     test: Split
     augment: Augment = keep_as_is
     skipped: tuple[str, ...] = ()
+    validation: Split | None = None
 
     def make_ready(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
         """Do ahead what the first use of a split would otherwise wait for; these samples are in memory already."""
@@ -290,22 +300,25 @@ def missing(info: DatasetInfo) -> ModelError:
     return ModelError(f"the data set {info.name!r} is not here; {ways}")
 
 
-def load_dataset(name: str, view: ImageView | None = None) -> Dataset:
+def load_dataset(name: str, view: ImageView | None = None, num_classes: int | None = None) -> Dataset:
     """Load a data set, or return the one in memory.
 
     Args:
         name: Its name.
         view: How photographs are resized; the usual one by default, and of no meaning to other data sets.
+        num_classes: Those of the model; of class folders with ImageNet's names, 1,000 get ImageNet's labels.
 
     Raises:
         ModelError: if it is unknown or not on this machine.
     """
-    resized = dataset_info(name).resized
-    return _load(name, (view or ImageView()) if resized else None, data_identity(name))
+    info = dataset_info(name)
+    labels = Labels.IMAGENET if num_classes not in (None, info.num_classes) and info.has_classes(num_classes) else None
+    return _load(name, (view or ImageView()) if info.resized else None, labels, data_identity(name))
 
 
 @lru_cache(maxsize=6)
-def _load(name: str, view: ImageView | None, identity: str) -> Dataset:
+def _load(name: str, view: ImageView | None, labels: str | None, identity: str) -> Dataset:
     del identity
     loader: Any = _entry(name)[1]
-    return loader() if view is None else loader(view)
+    given = () if view is None else (view,) if labels is None else (view, labels)
+    return loader(*given)

@@ -1,85 +1,33 @@
 """Data sets that users have added: folders of class folders, surveyed and kept under a name."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from models.datasets.image_folder import SUFFIXES, load_image_folder
-from models.datasets.imagenet_classes import COUNT
+from models.datasets.class_folders import (
+    ClassTable,
+    ListedFolder,
+    class_folders,
+    class_table,
+    content_root,
+    split_folders,
+)
+from models.datasets.image_files import SUFFIXES
+from models.datasets.image_folder import FolderOptions, folder_classes, load_image_folder
 from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo
 from models.datasets.views import ImageView
 from models.downloads import Progress, unreported
 from models.errors import ModelError
+from models.own.data_report import DataReport, examined, options_from_record, share
 from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
-from models.own.survey import samples, survey
-from models.unpacking import ZipLimits, unpack_zip
+from models.zip_archives import ZipLimits, unpack_zip, zip_names
 
-_SHOWN_SKIPPED = 200
 _LEAST_TRAIN, _LEAST_TEST = 3, 5
 _IMAGES, _SAMPLES = "images", "samples"
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """What was found in a user's data set.
-
-    Attributes:
-        folder: Where its class folders are.
-        copied: Whether they are in the cache folder; else they are where the user has them.
-        class_names: Names of the classes that occur, in the order of their labels.
-        imagenet: Whether its labels are ImageNet's indices.
-        own_splits: Whether it came with folders train and val; else a fixed stratified fifth calibrates.
-        train_images: Readable images per class that calibrate and train.
-        test_images: Readable images per class that are scored.
-        skipped: Names of files that cannot be read, the first 200.
-        n_skipped: How many there are.
-        smallest: Smallest side of an image, pixels.
-        largest: Largest side, pixels.
-        mean: Mean per channel of the training images, 0 to 1.
-        std: Standard deviation per channel.
-        identity: Changes with the files.
-        created: When it was added, ISO form.
-    """
-
-    folder: str
-    copied: bool
-    class_names: tuple[str, ...]
-    imagenet: bool
-    own_splits: bool
-    train_images: tuple[int, ...]
-    test_images: tuple[int, ...]
-    skipped: tuple[str, ...]
-    n_skipped: int
-    smallest: int
-    largest: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    identity: str
-    created: str
-
-    @property
-    def n_train(self) -> int:
-        """Readable training images."""
-        return sum(self.train_images)
-
-    @property
-    def n_test(self) -> int:
-        """Readable test images."""
-        return sum(self.test_images)
-
-    def info(self, name: str) -> DatasetInfo:
-        """Its record in the registry."""
-        return DatasetInfo(
-            name=name, title=f"{name}: {len(self.class_names)} classes of your own", task="image_classification",
-            num_classes=COUNT if self.imagenet else len(self.class_names), input_shape=(3, 224, 224),
-            n_train=self.n_train, n_test=self.n_test, source="the user's images", license="the user's",
-            class_names=() if self.imagenet else self.class_names, resized=True,
-        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +46,8 @@ class KeptData:
 
 
 def _read(data: dict[str, Any], folder: Path) -> KeptData:
-    report = DataReport(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    report = DataReport(**{**plain, "options": options_from_record(data)})
     if report.copied:
         report = replace(report, folder=str(folder / report.folder))
     return KeptData(report.info(folder.name), report, folder_bytes(folder))
@@ -108,8 +57,8 @@ SHELF = Shelf("datasets", _read)
 
 
 def add_data(
-    name: str, source: Path, created: str, *, shown: str | None = None, limits: ZipLimits | None = None,
-    progress: Progress = unreported, cancelled: Callable[[], bool] = bool,
+    name: str, source: Path, created: str, *, options: FolderOptions | None = None, shown: str | None = None,
+    limits: ZipLimits | None = None, progress: Progress = unreported, cancelled: Callable[[], bool] = bool,
 ) -> KeptData:
     """Look at every image of a zip or folder of class folders, and keep the data set under a name.
 
@@ -119,6 +68,7 @@ def add_data(
         name: What it will be called.
         source: A zip file or a folder.
         created: Time, ISO form.
+        options: Labels, their order and how files are read; the range of float files is found here.
         shown: What the user calls it, if not its own name.
         limits: Of a zip.
         progress: Called with a fraction and a message.
@@ -139,11 +89,12 @@ def add_data(
         copied = source.is_file()
         if copied:
             (draft / _IMAGES).mkdir()
-            report_unpacking = partial(_share, progress, 0.0, 0.3)
+            report_unpacking = partial(share, progress, 0.0, 0.3)
             unpack_zip(source, draft / _IMAGES, SUFFIXES, shown, limits, report_unpacking, cancelled)
-        folder = _with_classes(draft / _IMAGES if copied else source.absolute())
+        folder = Path(str(content_root(draft / _IMAGES if copied else source.absolute())))
         try:
-            report, pictures = _examined(folder, created, partial(_share, progress, 0.3, 1.0), cancelled)
+            looking = partial(share, progress, 0.3, 1.0)
+            report, pictures = examined(folder, options or FolderOptions(), created, looking, cancelled)
         except ModelError as error:
             raise ModelError(str(error).replace(str(folder), shown)) from None
         if report.n_train < _LEAST_TRAIN or report.n_test < _LEAST_TEST:
@@ -157,45 +108,31 @@ def add_data(
     return SHELF.all()[name]
 
 
-def _share(progress: Progress, start: float, end: float, fraction: float, message: str) -> None:
-    progress(start + (end - start) * fraction, message)
+def preview_labels(source: Path | BinaryIO | list[str], shown: str, options: FolderOptions) -> ClassTable:
+    """Labels that a zip or folder of class folders would get; no image is opened and nothing is kept.
 
+    Args:
+        source: A zip file, its open file, a folder, or the paths of the files of one.
+        shown: What the user calls it.
+        options: Labels and their order.
 
-def _with_classes(folder: Path) -> Path:
-    """Archives mostly hold one folder around everything."""
-    while True:
-        children = [child for child in folder.iterdir() if not child.name.startswith(".")]
-        if len(children) != 1 or not children[0].is_dir() or not any(c.is_dir() for c in children[0].iterdir()):
-            return folder
-        folder = children[0]
-
-
-def _examined(
-    folder: Path, created: str, progress: Progress, cancelled: Callable[[], bool]
-) -> tuple[DataReport, list[tuple[str, bytes]]]:
-    data: PhotographDataset = load_image_folder(folder)
-    train, test = data.listings
-    share = len(train.names) / (len(train.names) + len(test.names))
-    looks = (
-        survey(train, partial(_share, progress, 0.0, share), cancelled),
-        survey(test, partial(_share, progress, share, 1.0), cancelled),
-    )
-    names = data.info.class_names
-    imagenet = data.info.num_classes == COUNT
-    labels = sorted({*train.targets, *test.targets}) if imagenet else list(range(len(names)))
-    digest = hashlib.sha256(f"{train.identity}|{test.identity}".encode()).hexdigest()[:16]
-    skipped = (*looks[0].skipped, *looks[1].skipped)
-    report = DataReport(
-        folder=str(folder), copied=False, imagenet=imagenet,
-        class_names=tuple(names[label] for label in labels),
-        own_splits=train.root != test.root,
-        train_images=tuple(looks[0].readable.get(label, 0) for label in labels),
-        test_images=tuple(looks[1].readable.get(label, 0) for label in labels),
-        skipped=skipped[:_SHOWN_SKIPPED], n_skipped=len(skipped),
-        smallest=min(look.smallest for look in looks), largest=max(look.largest for look in looks),
-        mean=looks[0].mean, std=looks[0].std, identity=digest, created=created,
-    )
-    return report, [(names[label], picture) for label, picture in samples(test, looks[1].skipped)]
+    Raises:
+        ModelError: if it is not of that form.
+    """
+    if isinstance(source, Path) and source.is_dir():
+        return folder_classes(Path(str(content_root(source.absolute()))), options)
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return preview_labels(file, shown, options)
+    files, folders = (source, []) if isinstance(source, list) else zip_names(source, SUFFIXES, shown)
+    tree = ListedFolder()
+    for path, is_file in [*((path, True) for path in files), *((path, False) for path in folders)]:
+        tree.add(path, is_file=is_file)
+    names = {child.name for part in split_folders(content_root(tree)).all() for child in class_folders(part)}
+    try:
+        return class_table(names, options.labels, options.order)
+    except ModelError as error:
+        raise ModelError(f"{shown}: {error}") from None
 
 
 def _write_samples(draft: Path, pictures: list[tuple[str, bytes]]) -> None:
@@ -216,28 +153,29 @@ def sample_pictures(name: str) -> list[tuple[str, Path]]:
     return [(label, folder / f"{number:02d}.jpg") for number, label in enumerate(names)]
 
 
-def entries() -> dict[str, tuple[DatasetInfo, Callable[[ImageView], PhotographDataset]]]:
+def entries() -> dict[str, tuple[DatasetInfo, Callable[..., PhotographDataset]]]:
     """Records and loaders by name, for the registry."""
     return {name: (kept.info, partial(_load, name)) for name, kept in SHELF.all().items()}
 
 
-def entry(name: str) -> tuple[DatasetInfo, Callable[[ImageView], PhotographDataset]] | None:
+def entry(name: str) -> tuple[DatasetInfo, Callable[..., PhotographDataset]] | None:
     """Record and loader of one, or None."""
     kept = SHELF.get(name)
     return None if kept is None else (kept.info, partial(_load, name))
 
 
-def _load(name: str, view: ImageView) -> PhotographDataset:
+def _load(name: str, view: ImageView, labels: str | None = None) -> PhotographDataset:
     kept = SHELF.get(name)
     if kept is None or not Path(kept.report.folder).is_dir():
         raise ModelError(f"the data set {name!r} is not here: its folder is gone; remove it and add it again")
-    return load_image_folder(Path(kept.report.folder), view, kept.info)
+    options = kept.report.options if labels is None else replace(kept.report.options, labels=labels)
+    return load_image_folder(Path(kept.report.folder), view, kept.info, options)
 
 
 def identity(name: str) -> str:
     """Changes when another data set takes a name; empty where there is none."""
     kept = SHELF.get(name)
-    return "" if kept is None else f"{kept.report.identity}-{kept.report.created}"
+    return "" if kept is None else f"{kept.report.identity}-{kept.report.created}-{kept.report.options}"
 
 
 def paths(name: str) -> tuple[Path, ...]:

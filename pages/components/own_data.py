@@ -12,12 +12,12 @@ from pages.components.own_job import busy, follow, say, show_job, show_removal
 
 if TYPE_CHECKING:
     from compression.experiments import Service
-    from compression.experiments.own import DataReport, KeptData
+    from compression.experiments.own import DataReport, FolderOptions, KeptData
 
 KIND = "data"
 LARGEST_MEGABYTES = 1000
 _ZIP, _FOLDER = "Zip file", "Folder"
-_IMAGES = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"]
+_IMAGES = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp", "gif"]
 _MOST_NAMES = 20
 
 
@@ -34,19 +34,21 @@ def show_own_data(service: "Service") -> None:
     """The form, how far the check of an upload is, and the data sets that were added before."""
     with st.expander("Bring your own data", icon=":material/upload:", key="own-data-form"):
         st.caption(
-            "One folder of images per class; with folders train and val around them, these are the splits. Files that "
-            "cannot be read are listed and left out. Folders named by ImageNet's ids or classes get its labels, so "
-            "that the ImageNet models can be scored on them."
+            "One folder of images per class; folders train, val and test around them are the splits. Files that "
+            "cannot be read are listed and left out. Folders named by WordNet ids get ImageNet's labels; all others "
+            "count as classes from 0, in the order below."
         )
         name = st.text_input(
             "Name of the data set", key="own-data-name", max_chars=48, placeholder="my_photos",
             help="Small letters, digits, - and _; a letter first",
         )
         upload, shown = _upload()
+        options = _options()
+        _show_preview(upload, shown, options)
         if st.button(
             "Check and add", key="add-own-data", type="primary", icon=":material/check:", disabled=busy(service, KIND)
         ):
-            _submit(service, name.strip(), upload, shown)
+            _submit(service, name.strip(), upload, shown, options)
             st.rerun()
     show_job(service, KIND, lambda added: _tell(service, added))
     mine = service.own.datasets()
@@ -74,7 +76,52 @@ def _upload() -> tuple[Any | None, str]:
     return upload, "" if upload is None else upload.name
 
 
-def _submit(service: "Service", name: str, upload: Any, shown: str) -> None:
+def _options() -> "FolderOptions":
+    """Labels, their order and EXIF orientation, as selected."""
+    from compression.experiments.own import FolderOptions, ImageReading, Labels, Order
+
+    titles = {Labels.AUTO: "Automatic", Labels.FOLDERS: "Folders as classes", Labels.IMAGENET: "ImageNet"}
+    with st.container(horizontal=True, vertical_alignment="bottom", key="own-data-options"):
+        labels = st.selectbox(
+            "Labels", list(titles), format_func=titles.__getitem__, key="own-data-labels", width=220,
+            help="Automatic: folders are classes, but for WordNet ids. ImageNet: names are its ids, indices or classes",
+        )
+        order = st.segmented_control(
+            "Order of labels", list(Order), default=Order.LEXICOGRAPHIC, required=True, key="own-data-order",
+            format_func=lambda order: order.capitalize(),
+            help='Lexicographic as torchvision\'s ImageFolder has it ("10" before "2"), or numeric ("2" before "10")',
+        )
+        turned = st.toggle(
+            "Apply EXIF orientation", key="own-data-exif", help="torchvision's loader ignores it, and so did a model "
+            "that was trained with it",
+        )
+    return FolderOptions(labels, order, ImageReading(apply_exif=turned))
+
+
+def _show_preview(upload: Any, shown: str, options: "FolderOptions") -> None:
+    """The label of each class folder of an upload, before anything is measured with it."""
+    from compression.experiments.own import preview_labels
+
+    if upload is None:
+        return
+    try:
+        source = [file.name for file in upload] if isinstance(upload, list) else upload
+        table = preview_labels(source, shown, options)
+    except InputError as error:
+        st.error(_plain(str(error)))
+        return
+    if table.warning:
+        st.warning(_plain(table.warning), icon=":material/swap_vert:")
+    st.caption(f"Labels of the {len(table.folders)} class folders, as the model's outputs must have them")
+    st.dataframe(label_rows(table.rows()), hide_index=True, height=220, alt="Labels of the class folders")
+
+
+def label_rows(rows: Sequence[tuple[int, str, str]]) -> list[dict[str, Any]]:
+    """One row per class folder."""
+    return [{"label": label, "folder": folder, "class": name} for label, folder, name in rows]
+
+
+def _submit(service: "Service", name: str, upload: Any, shown: str, options: "FolderOptions") -> None:
     try:
         if upload is None:
             raise InputError("images", None, "a zip or a folder of class folders is needed")
@@ -83,7 +130,7 @@ def _submit(service: "Service", name: str, upload: Any, shown: str) -> None:
             if total > LARGEST_MEGABYTES * 1_000_000:
                 raise InputError("folder", format_bytes(total), f"at most {LARGEST_MEGABYTES} MB are taken this way")
             upload, shown = zip_of(upload), "folder.zip"
-        follow(KIND, service.own.submit_data(name, upload, shown))
+        follow(KIND, service.own.submit_data(name, upload, shown, options))
     except InputError as error:
         say(KIND, error)
 
@@ -119,7 +166,9 @@ def show_report(service: "Service", name: str, report: "DataReport") -> None:
     st.caption(_plain(f"Models of as many classes: {shown}" if fitting else "No model here has as many classes yet."))
     if report.n_skipped:
         with st.expander(f"{report.n_skipped} files that cannot be read", key=f"skipped-{name}"):
-            st.code("\n".join(report.skipped), None)
+            reasons = report.reasons or ("",) * len(report.skipped)
+            lines = [f"{name}: {why}" if why else name for name, why in zip(report.skipped, reasons, strict=True)]
+            st.code("\n".join(lines), None)
 
 
 def _fits(report: "DataReport", model: Any) -> bool:
@@ -136,9 +185,12 @@ def _plain(text: str) -> str:
 
 def class_rows(report: "DataReport") -> list[dict[str, Any]]:
     """One row per class."""
+    counts = zip(report.train_images, report.test_images, strict=True)
+    earlier = [{"class": name} for name in report.class_names]  # of a data set that an earlier version added
+    labels = label_rows(report.label_rows()) if report.folders else earlier
     return [
-        {"class": name, "calibrate and train": train, "score": test}
-        for name, train, test in zip(report.class_names, report.train_images, report.test_images, strict=True)
+        {**label, "calibrate and train": train, "score": test}
+        for label, (train, test) in zip(labels, counts, strict=True)
     ]
 
 

@@ -17,7 +17,7 @@ from models.own import kept_data
 from models.own.keeping import FieldError, own_folder
 from models.own.kept_data import add_data, remove_data, sample_pictures
 from models.own.kept_models import add_model
-from models.unpacking import ZipLimits, unpack_zip
+from models.zip_archives import ZipLimits, unpack_zip
 from tests.models.own_things import KIND, class_folders, network, weights_of, zipped
 
 WHEN = "2026-01-01T00:00:00+00:00"

@@ -13,7 +13,7 @@ from compression.recipe import Recipe
 from models import registry
 from models.datasets import decoded, load_dataset
 from models.datasets.decoded import ImageListing, MappedImages, decode
-from models.datasets.image_folder import load_image_folder
+from models.datasets.image_folder import FolderOptions, load_image_folder
 from models.datasets.imagenet import SAMPLE_INFO, imagenette
 from models.datasets.imagenet_classes import class_indices, class_names, wordnet_ids
 from models.datasets.registry import Split
@@ -178,13 +178,17 @@ def test_train_and_validation_folders_are_the_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folders", "indices"),
-    [(["n03888257", "n01440764"], [0, 701]), (["217", "3"], [3, 217]), (["golf_ball", "Tench"], [0, 574])],
+    ("folders", "indices", "labels"),
+    [
+        (["n03888257", "n01440764"], [0, 701], "auto"), (["217", "3"], [3, 217], "imagenet"),
+        (["golf_ball", "Tench"], [0, 574], "imagenet"),
+    ],
 )
 def test_folders_with_imagenets_names_get_imagenets_indices(
-    folders: list[str], indices: list[int], tmp_path: Path
+    folders: list[str], indices: list[int], labels: str, tmp_path: Path
 ) -> None:
-    data = load_image_folder(class_folders(tmp_path / "mine", folders), VIEW)
+    options = FolderOptions(labels)
+    data = load_image_folder(class_folders(tmp_path / "mine", folders), VIEW, options=options)
     assert data.info.num_classes == 1000 and len(data.info.class_names) == 1000
     assert sorted(set(data.test.targets.tolist())) == indices
 
