@@ -8,7 +8,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from pages.components import backend
-from pages.components.bound import bound
+from pages.components.bound import bound, put_for_widget
 from pages.components.cards import show_cards
 from pages.components.comparison import (
     against,
@@ -18,11 +18,12 @@ from pages.components.comparison import (
     recipe_difference,
     short_names,
 )
+from pages.components.current import opens_with, settle_history
 from pages.components.exchange import address_values
 from pages.components.failures import fragment
 from pages.components.palette import Theme
-from pages.components.pins import MOST_PINS, pin, pins, set_pins, toggle_clicked, unpin
-from pages.components.runs import show_runs
+from pages.components.pins import MOST_PINS, PINS, pin, pins, set_pins, toggle_clicked, unpin
+from pages.components.runs import MODELS, show_runs
 from pages.components.state import POINT, RESULT, widget_values
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def page() -> None:
     if not every:
         st.info("Nothing has been measured yet. Measure something on the Explore page first.")
         return
+    _open_with(service, every)
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
     results = newest(every)
     with st.container():  # the runs below keep their place, whatever stands here
@@ -52,6 +54,19 @@ def page() -> None:
                 "a point on the Explore page.", icon=":material/push_pin:",
             )
     fragment(show_runs, "The list of runs")(results, theme)
+
+
+def _open_with(service: "Service", results: Sequence[ExperimentResult]) -> None:
+    """The list opens with the runs of the model that the address names or that was shown before."""
+    try:
+        recipe = opens_with("compare", {PINS, MODELS}, service, {info.name: info for info in service.models()})
+    except InputError as error:
+        st.warning(str(error))
+        return
+    if recipe is not None and any(r.recipe["model"] == recipe.model for r in results):
+        st.session_state[MODELS] = [str(recipe.model)]
+        put_for_widget(MODELS, str(recipe.model))
+        settle_history()
 
 
 def _pinned(results: Sequence[ExperimentResult]) -> list[ExperimentResult]:

@@ -12,6 +12,7 @@ from pages.components import backend
 from pages.components.bound import bound
 from pages.components.changes import ask, drawn, settle, show_notice, tell
 from pages.components.controls import Further, technique_controls
+from pages.components.current import current, opens, settle_history
 from pages.components.curves import CurvesShown, curves_choice
 from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.exchange import show_import, take_import
@@ -22,7 +23,17 @@ from pages.components.jobs import Tracker
 from pages.components.order import show_order
 from pages.components.plan import Plan, make_plan
 from pages.components.plots import axes_choice, show_plots
-from pages.components.state import EXTRA, MODEL, ORDER, Controls, read_extra, recipe_of
+from pages.components.state import (
+    DATA,
+    EXTRA,
+    MODEL,
+    ORDER,
+    POINT,
+    Controls,
+    read_extra,
+    recipe_of,
+    widget_values,
+)
 from pages.components.summary import show_summary
 from pages.components.technique_help import show_help
 from pages.components.toolbar import show_toolbar
@@ -45,6 +56,7 @@ def page() -> None:
         return
     names = [info.name for info in models]
     take_import(names, techniques)
+    _open_with(names, techniques)
     settle()
     head = st.container()  # what is said of the sidebar's choices stands here: on a narrow screen the sidebar is closed
     with st.sidebar:
@@ -77,6 +89,20 @@ def page() -> None:
     with body:
         fragment(show_summary, "The summary", run_every=every)(view, every)
     fragment(show_plots, "The plots", run_every=every)(view, axes)
+
+
+def _open_with(names: list[str], techniques: list[Technique]) -> None:
+    """Without a recipe in the address the sliders show what another page has shown since."""
+    recipe = current()
+    if not opens("explore", {MODEL, POINT, *(technique.key for technique in techniques)}) or recipe is None:
+        return
+    try:
+        ask(widget_values(recipe, names, techniques))
+    except InputError as error:
+        if recipe.model in names:
+            ask({MODEL: recipe.model, DATA: recipe.dataset})
+        tell(f"The sliders cannot show the recipe of the other page: {error}", "warning")
+    settle_history()
 
 
 def _follow(

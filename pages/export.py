@@ -2,18 +2,29 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from compression.experiments import ExperimentResult, InputError, has_weights, recipe_from_dict, recipe_to_yaml
+from compression.experiments import (
+    ExperimentResult,
+    InputError,
+    Recipe,
+    has_weights,
+    recipe_from_dict,
+    recipe_to_dict,
+    recipe_to_yaml,
+)
 from compression.experiments.reports import Subject, command_lines, model_card, python_snippet, report_html
 from pages.components import backend
+from pages.components.bound import by_history
 from pages.components.cards import show_cards
 from pages.components.changes import ask, tell
 from pages.components.choice import Choice
 from pages.components.comparison import dataset_name, differ_in_data, newest
+from pages.components.current import current, opens_with, set_current
 from pages.components.exchange import address_values, show_downloads, show_import, take_import
 from pages.components.failures import fragment
 from pages.components.formats import recipe_label, run_name, told_apart
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _PICKED, _MODEL, _SHOWN, _PENDING = "picked-result", "picked-model", "exported", "pending-import"
-_REFINED = "refined"
+_REFINED, _WANTED = "refined", "wanted-recipe"
 _LOOK_SECONDS = 2.0
 
 
@@ -36,6 +47,7 @@ def page() -> None:
     take_import(names, service.techniques(), use=_leave_with)
     _go_on_with_import()
     results = service.results()
+    _open_with(service)
     if results:
         result = _pick(results)
         _show(service, result)
@@ -59,6 +71,17 @@ def _go_on_with_import() -> None:
         st.switch_page("pages/explore.py", query_params=address)
 
 
+def _open_with(service: "Service") -> None:
+    """Without a result in the address: the recipe that was shown before, or the model that the address names."""
+    try:
+        recipe = opens_with("export", {RESULT}, service, {info.name: info for info in service.models()})
+    except InputError as error:
+        st.warning(str(error))
+        return
+    if recipe is not None:
+        st.session_state[_WANTED] = recipe
+
+
 def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
     """The pickers, set to the result that is shown."""
     known, latest = {r.key: r for r in results}, newest(results)
@@ -69,6 +92,9 @@ def _pick(results: Sequence[ExperimentResult]) -> ExperimentResult:
         runs.insert(0, chosen.key)
     several = differ_in_data([known[key] for key in runs])
     names = told_apart({key: run_name(known[key], dataset_name(known[key]) if several else "") for key in runs})
+    shown = current()
+    if shown is not None and shown.model not in {r.recipe["model"] for r in results}:
+        st.info(f"Nothing of {shown.model} has been measured yet; a run of {chosen.model_name} is shown.")
     left, right = st.columns([1, 3])
     left.selectbox("Model", models, key=_MODEL)
     right.selectbox(
@@ -86,13 +112,17 @@ def _chosen(known: Mapping[str, ExperimentResult], latest: Sequence[ExperimentRe
     state, now = st.session_state, time.monotonic()
     said = {RESULT: st.query_params.get(RESULT), _MODEL: state.get(_MODEL), _PICKED: state.get(_PICKED)}
     before: Choice = state.get(_SHOWN, Choice({}, {}, 0.0))
-    coming = _PICKED not in state  # from another page: the address is meant as it is
-    news = Choice({}, {}, 0.0).news(said, now) if coming else before.news(said, now)
+    coming = _PICKED not in state or by_history()  # from another page: the address is meant as it is
+    news = Choice({}, {}, 0.0).news({RESULT: said[RESULT]}, now) if coming else before.news(said, now)
     if RESULT in news and news[RESULT] not in known:
         st.warning(f"result: {news[RESULT]!r} is not here; another is shown.")
     of_model = [r.key for r in latest if r.model_name == news.get(_MODEL)]
-    wanted = news.get(_PICKED), *of_model[-1:], news.get(RESULT), before.shown.get(RESULT)
+    opened = _nearest(latest, state.pop(_WANTED, None))
+    wanted = news.get(_PICKED), *of_model[-1:], news.get(RESULT), opened, before.shown.get(RESULT)
     chosen = next((known[key] for key in wanted if key in known), latest[-1])
+    if news:
+        with suppress(InputError):  # of an earlier version
+            set_current(recipe_from_dict(chosen.recipe))
     shown = {RESULT: chosen.key, _MODEL: chosen.model_name, _PICKED: chosen.key}
     if shown != before.shown:
         state[_SHOWN] = Choice(shown, said, now)
@@ -100,6 +130,16 @@ def _chosen(known: Mapping[str, ExperimentResult], latest: Sequence[ExperimentRe
     if said[RESULT] != chosen.key:
         st.query_params[RESULT] = chosen.key
     return chosen
+
+
+def _nearest(latest: Sequence[ExperimentResult], recipe: Recipe | None) -> str | None:
+    """Key of a recipe's result, else of the newest of its model on its data set, else of its model."""
+    if recipe is None:
+        return None
+    whole = recipe_to_dict(recipe)
+    same = [r for r in latest if r.recipe["model"] == whole["model"]]
+    ranked = sorted(same, key=lambda r: (r.recipe == whole, dataset_name(r) == recipe.dataset))
+    return ranked[-1].key if ranked else None
 
 
 def _show(service: "Service", result: ExperimentResult) -> None:

@@ -11,9 +11,11 @@ from compression.experiments import InputError, ModelInfo, has_weights
 from compression.experiments.search.records import SearchSummary
 from pages.components import backend
 from pages.components.address import get, put
+from pages.components.current import opens_with, set_current_model, settle_history
 from pages.components.failures import fragment
 from pages.components.search_actions import SEARCH, go_on_to_explore, open_search
-from pages.components.search_form import show_form, worded
+from pages.components.search_form import MODEL as FOR_MODEL
+from pages.components.search_form import show_form, use_model, worded
 from pages.components.search_view import pace_of, show_search
 from pages.components.search_words import STATE_LOOKS, STATE_TITLES, ago, asked
 
@@ -28,10 +30,13 @@ def page() -> None:
     st.subheader("Search", anchor=False)
     service = backend.service()
     go_on_to_explore()
+    models = [info for info in service.models() if has_weights(info.name)]
+    _open_with(service, models)
     name = get(SEARCH) or st.session_state.get(SEARCH, "")
     record = service.searches.read(name) if name else None
     if record is not None:
         st.session_state[SEARCH] = name
+        set_current_model(record.spec.model, record.spec.dataset)
         put(SEARCH, name)
         every = pace_of(record)
         fragment(show_search, "The search", run_every=every)(service, name, every)
@@ -40,11 +45,26 @@ def page() -> None:
         st.warning(f"search: {name!r} is not here; it may have been deleted.")
         st.session_state[SEARCH] = ""
         put(SEARCH, "")
-    models = [info for info in service.models() if has_weights(info.name)]
     if not models:
         st.error("No model can be loaded: train one with `python -m models.train digits_resnet`.")
         return
     _show_start(service, models)
+
+
+def _open_with(service: "Service", models: Sequence[ModelInfo]) -> None:
+    """The form opens with the model that the address names or that was shown before; so does the search in view."""
+    try:
+        recipe = opens_with("search", {SEARCH, FOR_MODEL}, service, {info.name: info for info in models})
+    except InputError as error:
+        st.warning(str(error))
+        return
+    if recipe is None:
+        return
+    record = service.searches.read(st.session_state.get(SEARCH) or "")
+    if record is not None and (record.spec.model, record.spec.dataset) != (recipe.model, recipe.dataset):
+        st.session_state[SEARCH] = ""
+    use_model(recipe)
+    settle_history()
 
 
 def _show_start(service: "Service", models: Sequence[ModelInfo]) -> None:

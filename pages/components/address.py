@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from pages.components.bound import wrote
+from pages.components.bound import by_history, wrote
 from pages.components.choice import LATE_SECONDS
 
 
@@ -54,6 +54,8 @@ def put(name: str, value: str, page: str = "") -> None:
 def get(name: str, page: str = "") -> str:
     """A part of the address, empty where it is not there; one that is out of date is set again."""
     said = st.query_params.get(name, "")
+    if by_history():
+        st.session_state[_key(name, page)] = Part(said)
     part: Part = st.session_state.get(_key(name, page), Part(said))
     value = part.believed(said, time.monotonic())
     if value != said:

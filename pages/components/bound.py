@@ -6,11 +6,13 @@ meantime stands in the browser's address already, and is overwritten there; noth
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.components.choice import LATE_SECONDS
 
@@ -59,6 +61,18 @@ def bound(key: str) -> Binding:
     """Arguments of a widget whose value stands in the address under its key."""
     st.session_state.setdefault(_BOUND, set()).add(key)
     return {"key": key, "bind": "query-params"}
+
+
+def by_history() -> bool:
+    """Whether this redraw comes from the browser's Back or Forward: then the address is meant as it is."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
+def put_for_widget(key: str, text: str) -> None:
+    """Put a value into the address for a widget that will be drawn for the first time; it does not do so itself."""
+    with suppress(StreamlitAPIException):  # it is on the page, and does it itself
+        st.query_params[key] = text
 
 
 def wrote(name: str, before: str | None) -> None:

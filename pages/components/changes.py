@@ -7,13 +7,12 @@ put there again where a redraw was cut off, or came from a browser that had not 
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
-from streamlit.errors import StreamlitAPIException
 
+from pages.components.bound import put_for_widget
 from pages.components.state import TEXTS, in_address
 
 _CHANGE, _NOTICE = "asked-change", "notice"
@@ -88,8 +87,7 @@ def _put(values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         technique, dot, _ = key.partition(".")
         if dot and values.get(technique) and not st.session_state.get(technique):
-            with suppress(StreamlitAPIException):  # on the page already, and known to the browser only by half
-                st.query_params[key] = in_address(value)
+            put_for_widget(key, in_address(value))
     state = st.session_state
     state.update({key: value for key, value in values.items() if key not in state or state[key] != value})
 

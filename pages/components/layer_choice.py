@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments import InputError, ModelInfo, Recipe
+from pages.components.bound import by_history
 from pages.components.choice import LATE_SECONDS, Choice
+from pages.components.current import bare, current, opens_with, set_current
 from pages.components.data_choice import DataChoice, data_choice
-from pages.components.explored import take_last_move
 from pages.components.layer_recipe import RECIPE, read_recipe_text, recipe_text
-from pages.components.state import CURRENT
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -40,11 +40,6 @@ def select_layer(fqn: str) -> None:
     st.session_state[_LAYER_ASKED] = fqn
 
 
-def bare(service: "Service", info: ModelInfo) -> Recipe:
-    """A model as it is, on the data set where it is usually scored."""
-    return Recipe(info.name, data_choice(service, info).usual)
-
-
 def recipe_in_view(service: "Service", models: Sequence[ModelInfo]) -> Recipe:
     """What a button, a picker or the address newly names, else what was shown here or on Explore, else the first model.
 
@@ -54,22 +49,30 @@ def recipe_in_view(service: "Service", models: Sequence[ModelInfo]) -> Recipe:
     said: dict[str, str | None] = {RECIPE: st.query_params.get(RECIPE)}
     said |= {key: state.get(key) for key in (MODEL_PICKER, DATA_PICKER, RECIPE_PICKER)}
     before: Choice = state.get(_RECIPE_SHOWN, _NOTHING)
-    coming = RECIPE_PICKER not in state  # from another page: the address is meant as it is
+    coming = RECIPE_PICKER not in state or by_history()  # from another page: the address is meant as it is
     news = _NOTHING.news({RECIPE: said[RECIPE]}, now) if coming else before.news(said, now)
     asked: Recipe | None = state.get(_RECIPE_ASKED)
     if news or asked:
         _told().pop(RECIPE, None)
     if coming:
         _drop_old_words(now)
-        take_last_move(service, known)
-    shown = state.get(CURRENT)
-    if not isinstance(shown, Recipe) or shown.model not in known:
+        _open_with(service, known)
+    shown = current()
+    if shown is None or shown.model not in known:
         shown = bare(service, known.get(_FIRST_MODEL, models[0]))
     picked = asked or _picked(service, known, shown, news)
     recipe = picked or _linked(service, known, news.get(RECIPE)) or shown
     _keep_recipe(recipe, said, now, before, changed=bool(news), linked=picked is None and RECIPE in news)
     state.pop(_RECIPE_ASKED, None)
     return recipe
+
+
+def _open_with(service: "Service", known: Mapping[str, ModelInfo]) -> None:
+    """What the page opens with where its address has no recipe: a model that it names, else what was shown before."""
+    try:
+        opens_with("layers", {RECIPE}, service, known)
+    except InputError as error:
+        _tell(RECIPE, str(error))
 
 
 def _picked(
@@ -121,7 +124,7 @@ def _keep_recipe(
         _forget_layer(now, linked=linked)
     if changed or shown != before.shown:
         state[_RECIPE_SHOWN] = Choice(shown, said, now)
-    state[CURRENT] = recipe
+    set_current(recipe)
     if said[RECIPE] != text:
         st.query_params[RECIPE] = text
 
@@ -143,6 +146,9 @@ def layer_in_view(layers: Sequence[str]) -> str | None:
     if LAYER_PICKER in state:
         said[LAYER_PICKER] = state[LAYER_PICKER] or ""
     before: Choice = state.get(_LAYER_SHOWN, _NOTHING)
+    if by_history():
+        before = Choice({LAYER: said[LAYER] or "", LAYER_PICKER: said[LAYER] or ""}, said, now)
+        state[_LAYER_SHOWN] = before
     news, asked = before.news(said, now), state.get(_LAYER_ASKED)
     if news or asked:
         _told().pop(LAYER, None)

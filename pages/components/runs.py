@@ -17,6 +17,7 @@ from pages.components.pins import MOST_PINS, pins, set_pins, toggle_clicked
 from pages.components.run_filters import ORDERS, RANGES, RunFilter, listed, runs_figure
 
 _CHANGED, _KNOWN, _TIMES = "pins-changed", "pins-of-table", "table-times"
+MODELS = "models"
 _COSTS = ("size_bytes", "runtime_size_bytes", "latency_ms_p50", "macs")
 
 
@@ -47,7 +48,7 @@ def show_runs(results: Sequence[ExperimentResult], theme: Theme) -> None:
 def _filters(results: Sequence[ExperimentResult]) -> tuple[RunFilter, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         text = st.text_input("Search", **bound("text"), placeholder="words of model or recipe", width=220)
-        models = st.multiselect("Models", sorted({r.model_name for r in results}), **bound("models"), width=240)
+        models = st.multiselect("Models", sorted({r.model_name for r in results}), **bound(MODELS), width=240)
         keys = sorted({key for r in results for key in techniques_of(r)})
         techniques = st.multiselect(
             "Techniques", keys, format_func=lambda key: get_technique(key).title, **bound("techniques"), width=240,

@@ -1,12 +1,15 @@
 """The selected trial of a search as an ordinary result, and the ways on from it."""
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from compression.experiments import InputError, recipe_from_dict
 from compression.experiments.search.records import SearchRecord, TrialRecord
 from pages.components.cards import show_cards
+from pages.components.current import set_current
 from pages.components.formats import recipe_label, recipe_lines
 from pages.components.pins import MOST_PINS, PINS, pin, pins, unpin
 from pages.components.search_actions import button, leave_for_explore, select_trial, selected_trial
@@ -25,6 +28,8 @@ def show_chosen(service: "Service", record: SearchRecord) -> None:
             st.caption("Click a point or choose a row of the front to see, pin, open or export it.")
         _show_pins(record)
         return
+    with suppress(InputError):  # of an earlier version
+        set_current(recipe_from_dict(trial.recipe))
     with st.container(border=True, key="chosen-trial"):
         st.markdown(f"**Trial {trial.number}** \u2014 {recipe_label(trial.recipe)}")
         result = service.result(trial.key)

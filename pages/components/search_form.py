@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from compression.experiments import InputError, ModelInfo, get_technique
+from compression.experiments import InputError, ModelInfo, Recipe, get_technique
 from compression.experiments.search.command import USUAL_TECHNIQUES
 from compression.experiments.search.spec import STRATEGIES, Limits, SearchSpec, searchable
-from pages.components.bound import bound
+from pages.components.bound import bound, put_for_widget
+from pages.components.current import set_current_model
 from pages.components.data_choice import follow_model, pick_dataset
 from pages.components.formats import baseline_line
 
@@ -67,6 +68,7 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
     _preset()
     info = _pick_model(service, models)
     dataset = pick_dataset(service, info, DATASET)
+    set_current_model(info.name, dataset)
     _show_baseline(service, info.name, dataset)
     st.markdown("**What you need**")
     st.caption("An empty field sets no limit.")
@@ -98,6 +100,13 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
         "Start the search", type="primary", key="start", icon=":material/play_arrow:", disabled=spec is None
     )
     return spec if started else None
+
+
+def use_model(recipe: Recipe) -> None:
+    """Have the form ask for a recipe's model and data set, in the address too; called before it is drawn."""
+    _preset()
+    st.session_state[MODEL], st.session_state[DATASET] = str(recipe.model), recipe.dataset
+    put_for_widget(MODEL, str(recipe.model))
 
 
 def _pick_model(service: "Service", models: Sequence[ModelInfo]) -> ModelInfo:
