@@ -91,7 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(options: argparse.Namespace, message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    from compression.experiments.own import split_script
+
+    sentence, script = split_script(message)
+    sys.stderr.write(f"error: {sentence}\n" + "".join(f"  {line}\n" for line in script.splitlines()))
     if options.json:
         sys.stdout.write(json.dumps({"error": message}) + "\n")
     return code

@@ -1,18 +1,17 @@
 """A user's own models and data sets: added, looked up and removed; for the command line and the service."""
 
-import shutil
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from compression.errors import CancelledError, InputError
 from compression.experiments import own_jobs
+from compression.experiments.own_uploads import ZIP, Upload, discard, opened, received, received_files
 from compression.experiments.store import ResultStore, now
 from models import registry
-from models.checkpoints import SUFFIXES
+from models.checkpoints import SUFFIXES, split_script
 from models.datasets.class_folders import ClassTable, Labels, Order
 from models.datasets.image_files import ImageReading
 from models.datasets.image_folder import FolderOptions
@@ -24,16 +23,17 @@ from models.own.description import source_of, usual_preprocessing
 from models.own.keeping import FieldError, check_name
 from models.own.kept_data import KeptData
 from models.own.kept_models import KeptModel, find_weights
+from models.preprocessing import preprocessing_text
 
 if TYPE_CHECKING:
     from compression.experiments.engine import Engine
 
 __all__ = [
     "ClassTable", "DataReport", "FolderOptions", "ImageReading", "KeptData", "KeptModel", "Labels", "Order", "Own",
-    "find_weights",
+    "discard", "find_weights", "preprocessing_text", "split_script",
 ]
 Progress = Callable[[float, str], None]
-_PRIORITY, _OLD_SECONDS = 80, 86_400
+_PRIORITY = 80
 
 
 def _unreported(fraction: float, message: str) -> None:
@@ -73,6 +73,20 @@ def add_model(
     with _in_our_words("weights", shown):
         return kept_models.add_model(
             name, given, weights, dataset, now(), file_name=file_name, progress=progress, cancelled=cancelled
+        )
+
+
+def add_uploaded_model(
+    name: str, given: Mapping[str, Any], path: Path, shown: str, dataset: str | None, *,
+    progress: Progress = _unreported, cancelled: Callable[[], bool] = bool,
+) -> KeptModel:
+    """Check and keep a model whose files were uploaded: one, a folder, or a zip; they are removed either way.
+
+    Raises what `add_model` does.
+    """
+    with _in_our_words("weights", shown), opened(path, shown) as weights:
+        return add_model(
+            name, given, weights, dataset, file_name=shown, progress=progress, cancelled=cancelled
         )
 
 
@@ -160,15 +174,15 @@ class Own:
         return kept_data.sample_pictures(name)
 
     def submit_model(
-        self, name: str, given: Mapping[str, Any], weights: BinaryIO | None, file_name: str | None, dataset: str
+        self, name: str, given: Mapping[str, Any], uploads: Sequence[Upload], dataset: str
     ) -> str:
         """Have a model checked and kept by a worker; returns the job's key at once.
 
         Args:
             name: What it will be called.
             given: Its description, the weights left out.
-            weights: The uploaded file; None for those of the registered model of the architecture's name.
-            file_name: What the user calls it.
+            uploads: Names and contents of the files: one checkpoint, a zip of one, or shards and their index; none for
+                the weights of the registered model of the architecture's name.
             dataset: Data set to score on.
 
         Raises:
@@ -177,8 +191,8 @@ class Own:
         check_new_name(name)
         with _in_our_words("architecture", str(given.get("architecture"))):
             kept_models.describe(given, dataset)
-        path = None if weights is None else _received(weights, file_name or "", SUFFIXES)
-        return self._submit(own_jobs.add_model, name, (dict(given), path and str(path), file_name, dataset))
+        path, shown = received_files(uploads, (*SUFFIXES, ".json", ZIP)) if uploads else (None, None)
+        return self._submit(own_jobs.add_model, name, (dict(given), path and str(path), shown, dataset))
 
     def submit_data(
         self, name: str, archive: BinaryIO, file_name: str, options: FolderOptions | None = None
@@ -189,7 +203,7 @@ class Own:
             InputError: if the name is wrong or the file is no zip.
         """
         check_new_name(name)
-        path = _received(archive, file_name, (".zip",))
+        path = received(archive, file_name, (".zip",))
         return self._submit(own_jobs.add_data, name, (str(path), file_name, options))
 
     def _submit(self, function: Callable[..., bool], name: str, arguments: tuple[Any, ...]) -> str:
@@ -201,23 +215,3 @@ class Own:
     def remove(self, name: str) -> None:
         """See `remove` of this module."""
         remove(name)
-
-
-def _received(upload: BinaryIO, file_name: str, suffixes: tuple[str, ...]) -> Path:
-    """An upload written to a file, where workers find it; what earlier ones have left behind is cleared."""
-    suffix = next((own for own in sorted(suffixes, key=len, reverse=True) if file_name.lower().endswith(own)), None)
-    if suffix is None:
-        raise InputError("file", file_name, "allowed: " + ", ".join(suffixes))
-    folder = kept_models.incoming()
-    for old in folder.iterdir():
-        if time.time() - old.stat().st_mtime > _OLD_SECONDS:
-            old.unlink(missing_ok=True)
-    path = folder / f"{uuid.uuid4().hex}{suffix}"
-    upload.seek(0)
-    try:
-        with path.open("wb") as file:
-            shutil.copyfileobj(upload, file)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise InputError("file", file_name, f"it cannot be stored: {error.strerror}") from None
-    return path

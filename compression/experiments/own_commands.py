@@ -44,7 +44,8 @@ def add_commands(command: _Command) -> None:
     model.add_argument(
         "--architecture", required=True, help="of this project, torchvision or timm; timm:NAME where both have it"
     )
-    model.add_argument("--weights", type=Path, help=".safetensors, .pth or .pt (default: those of the architecture)")
+    model.add_argument("--weights", type=Path, help="checkpoint, index, or folder (default: those of the architecture)")
+    model.add_argument("--ema", action="store_true", help="take the moving average where the checkpoint holds one")
     model.add_argument("--num-classes", type=int, help="default: the architecture's")
     model.add_argument("--dataset", help="data set to score on (default: the architecture's)")
     model.add_argument("--input-size", type=int, help="side of the input, pixels")
@@ -103,18 +104,22 @@ def add_model(options: Namespace) -> int:
     names = ("architecture", "num_classes", "input_size", "resize_size", "scale", "interpolation")
     given = {name: getattr(options, name) for name in names}
     given |= {name: getattr(options, name) for name in ("mean", "std")}
+    given["ema"] = options.ema
     own.check_new_name(options.name)
     weights = None if options.weights is None else own.find_weights(str(options.weights))
     with progress_bar(options.name) as progress:
         kept = own.add_model(options.name, given, weights, options.dataset, progress=progress)
     if options.json:
-        sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info)}) + "\n")
+        imported = {**kept.imported.to_dict(), "lines": kept.imported.lines()}
+        sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info), "import": imported}) + "\n")
     else:
         info = kept.info
         sys.stdout.write(
             f"{info.name}: {info.architecture}, {info.parameters:,} parameters, {info.num_classes} classes, scored on "
             f"{info.dataset}; measure it with a recipe that says model: {info.name}\n"
         )
+        for line in kept.imported.lines():
+            sys.stdout.write(f"- {line}\n")
         if preprocessing_text(info):
             sys.stdout.write(f"- Preprocessing: {preprocessing_text(info)} (from {info.preprocessing_source})\n")
     return 0

@@ -1,5 +1,6 @@
 """Functions that worker processes run to check what a user has uploaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,16 @@ def add_model(
     """Check a model from end to end and keep it; the uploaded file is removed either way."""
     from compression.experiments import own
 
-    weights = None if path is None else Path(path)
-    try:
-        return before and side_stage(
-            root, job, lambda store, progress, cancelled: own.add_model(
-                name, given, weights, dataset, file_name=file_name, progress=progress, cancelled=cancelled
-            ),
+    def add(store: object, progress: own.Progress, cancelled: Callable[[], bool]) -> object:
+        if path is None or file_name is None:
+            return own.add_model(name, given, None, dataset, progress=progress, cancelled=cancelled)
+        return own.add_uploaded_model(
+            name, given, Path(path), file_name, dataset, progress=progress, cancelled=cancelled
         )
-    finally:
-        if weights is not None:
-            weights.unlink(missing_ok=True)
+
+    if not before and path is not None:
+        own.discard(Path(path))
+    return before and side_stage(root, job, add)
 
 
 def add_data(

@@ -1,6 +1,7 @@
 """Which files a checkpoint consists of: one, or shards that an index lists."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ INDEX = ".index.json"
 _USUAL = (
     "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin",
 )
+_NUMBERED = re.compile(r".*-(\d{5})-of-(\d{5})\.\w+")
 _LARGEST_INDEX, _MOST_SHARDS = 50_000_000, 1000
 
 
@@ -57,6 +59,9 @@ def weight_files(path: Path) -> list[Path]:
         ModelError: if the folder holds none or several, or a shard is missing.
     """
     if path.is_dir():
+        numbered = _numbered_shards(path)
+        if numbered:
+            return numbered
         path = weights_in(path)
     check_suffix(path.name)
     return _shards(path) if path.name.endswith(INDEX) else [path]
@@ -79,6 +84,23 @@ def weights_in(folder: Path) -> Path:
         needed = "one weights file or one index of shards is needed"
         raise ModelError(f"{folder.name}: a folder with {needed}; it has {found}")
     return chosen[0]
+
+
+def _numbered_shards(folder: Path) -> list[Path]:
+    """All shards of a folder without an index ("model-00001-of-00002.safetensors"); empty where it has others.
+
+    Raises:
+        ModelError: if one is missing.
+    """
+    inside = sorted(p for p in folder.iterdir() if p.name.endswith((*SUFFIXES, INDEX)))
+    matched = [_NUMBERED.fullmatch(p.name) for p in inside]
+    if not inside or not all(matched):
+        return []
+    count, found = max(int(m[2]) for m in matched if m), {int(m[1]) for m in matched if m}
+    missing = sorted(set(range(1, count + 1)) - found)
+    if missing or len(inside) != count:
+        raise ModelError(f"{len(inside)} of {count} shards are there; number {(missing or [count])[0]} is missing")
+    return inside
 
 
 def _shards(index: Path) -> list[Path]:

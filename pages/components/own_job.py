@@ -50,7 +50,7 @@ def show_job(service: "Service", kind: str, done: Callable[[str], None]) -> None
     """
     said = st.session_state.get(f"{_SAID}-{kind}")
     if said:
-        st.error(_short(said))
+        _show_error(said)
     if st.query_params.get(JOB[kind]):
         every = _POLL if busy(service, kind) else None
         fragment(_show, f"The check of your {kind}", run_every=every)(service, kind, done, every)
@@ -80,17 +80,33 @@ def _show(service: "Service", kind: str, done: Callable[[str], None], every: flo
     elif status.state == "cancelled":
         st.info("Cancelled; nothing was kept.")
     elif status.error:
-        st.error(_short(status.error) + " Nothing was kept.")
+        _show_error(status.error, " Nothing was kept.")
     else:
         done(name_of(status.id))
 
 
+def _show_error(message: str, after: str = "") -> None:
+    """One sentence; lines of Python in it stand below, as they are copied."""
+    from compression.experiments.own import split_script
+
+    sentence, script = split_script(message)
+    st.error(_short(sentence) + after)
+    if script:
+        st.code(script, "python")
+
+
 def _short(text: str) -> str:
+    """One line of limited length."""
+    line = plain(text)
+    return line if len(line) <= 2 * _LONG else line[: 2 * _LONG] + " ..."
+
+
+def plain(text: str) -> str:
     """One line, with what Markdown would take for markup shown as it is."""
-    plain = " ".join(text.split())
+    line = " ".join(text.split())
     for sign in "\\`*_[]$<>#":
-        plain = plain.replace(sign, "\\" + sign)
-    return plain if len(plain) <= 2 * _LONG else plain[: 2 * _LONG] + " ..."
+        line = line.replace(sign, "\\" + sign)
+    return line
 
 
 def show_removal(service: "Service", kind: str, name: str) -> None:

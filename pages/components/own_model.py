@@ -1,12 +1,13 @@
 """Bring your own model: an architecture's name, weights, classes and preprocessing; checked before it is kept."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from compression.experiments import InputError, format_bytes
-from pages.components.own_job import busy, follow, say, show_job, show_removal
+from pages.components.own_job import busy, follow, plain, say, show_job, show_removal
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -16,6 +17,8 @@ KIND = "model"
 LARGEST_MEGABYTES = 1000
 _FIRST = "cifar_resnet20"
 _FILTERS = ("bilinear", "bicubic")
+_TYPES = ["safetensors", "pt", "pth", "ckpt", "bin", "tar", "json", "zip"]
+_PLAIN, _AVERAGE = "Plain weights", "Moving average"
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,21 @@ def show_own_model(service: "Service") -> None:
             "without executing anything in it; where names or shapes differ, you are told which, and nothing is kept."
         )
         wanted = _form(service)
-        upload = st.file_uploader(
-            "Weights", type=["safetensors", "pth", "pt"], key="own-weights", max_upload_size=LARGEST_MEGABYTES,
-            help=f"A state dict, at most {LARGEST_MEGABYTES} MB; larger ones: python -m compression add-model",
+        uploads = st.file_uploader(
+            "Weights", type=_TYPES, key="own-weights", max_upload_size=LARGEST_MEGABYTES, accept_multiple_files=True,
+            help=f"A checkpoint, or all shards of one with their index, or a zip of these; at most {LARGEST_MEGABYTES} "
+            "MB each. Larger ones: python -m compression add-model",
+        )
+        average = st.segmented_control(
+            "If the checkpoint holds a moving average (EMA) as well, load", [_PLAIN, _AVERAGE], default=_PLAIN,
+            required=True, key="own-ema",
         )
         pressed = st.button(
             "Check and add", key="add-own-model", type="primary", icon=":material/check:",
             disabled=busy(service, KIND) or wanted is None or wanted.dataset is None,
         )
         if pressed and wanted is not None:
-            _submit(service, wanted, upload)
+            _submit(service, replace(wanted, given={**wanted.given, "ema": average == _AVERAGE}), uploads)
             st.rerun()
     show_job(service, KIND, lambda name: _tell(service, name))
     _show_mine(service)
@@ -149,11 +157,12 @@ def _preprocessing(service: "Service", kind: "Architecture") -> dict[str, Any]:
     return given
 
 
-def _submit(service: "Service", wanted: Wanted, upload: Any) -> None:
+def _submit(service: "Service", wanted: Wanted, uploads: Sequence[Any]) -> None:
     try:
-        if upload is None:
-            raise InputError("weights", None, "a file .safetensors, .pth or .pt is needed")
-        follow(KIND, service.own.submit_model(wanted.name, wanted.given, upload, upload.name, str(wanted.dataset)))
+        if not uploads:
+            raise InputError("weights", None, "a checkpoint is needed: " + ", ".join(f".{name}" for name in _TYPES))
+        files = [(file.name, file) for file in uploads]
+        follow(KIND, service.own.submit_model(wanted.name, wanted.given, files, str(wanted.dataset)))
     except InputError as error:
         say(KIND, error)
 
@@ -167,6 +176,18 @@ def _tell(service: "Service", name: str) -> None:
         st.success(f"{name} fits and was added: {kept.info.parameters:,} parameters.", icon=":material/check:")
         st.page_link("pages/explore.py", label="Open it in Explore", icon=":material/explore:",
                      query_params={"model": name, "data": kept.info.dataset})
+    show_import(kept)
+
+
+def show_import(kept: "KeptModel") -> None:
+    """What was stripped, dropped, baked and cast, and how inputs are prepared."""
+    from compression.experiments.own import preprocessing_text
+
+    lines = list(kept.imported.lines())
+    if preprocessing_text(kept.info):
+        lines.append(f"Preprocessing: {preprocessing_text(kept.info)} (from {kept.info.preprocessing_source}).")
+    st.markdown(f"**Import report** of {plain(kept.imported.file)}")
+    st.markdown("\n".join(f"- {plain(line)}" for line in lines))
 
 
 def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
@@ -185,6 +206,9 @@ def _show_mine(service: "Service") -> None:
     models = service.own.models()
     if models:
         st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} models that you have added")
+        for name, kept in models.items():
+            with st.expander(f"Your model {name}", key=f"own-model-{name}"):
+                show_import(kept)
         with st.container(horizontal=True, key="own-model-removals"):
             for name in models:
                 show_removal(service, KIND, name)

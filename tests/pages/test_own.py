@@ -109,10 +109,10 @@ def test_what_the_form_holds_is_sent_and_followed_to_its_end(app: AppTest, servi
     app.text_input(key=f"own-mean-{KIND}").set_value("0.5 0.5 0.5")
     app.text_input(key=f"own-std-{KIND}").set_value("0.2")
     send_model(app, tmp_path)
-    name, given, _, file, dataset = service.submitted[0]
-    assert (name, file, dataset) == ("mine", "w.safetensors", "cifar10")
+    name, given, files, dataset = service.submitted[0]
+    assert (name, [file[0] for file in files], dataset) == ("mine", ["w.safetensors"], "cifar10")
     assert given == {"architecture": KIND, "num_classes": 10, "input_size": 32, "resize_size": 32,
-                     "interpolation": "bilinear", "scale": 1.0, "mean": [0.5, 0.5, 0.5], "std": [0.2]}
+                     "interpolation": "bilinear", "scale": 1.0, "mean": [0.5, 0.5, 0.5], "std": [0.2], "ema": False}
     assert any("From the record of the model cifar_resnet8; set by the user: mean, std" in c.value for c in app.caption)
     assert app.query_params["own-model"] == "own-mine-12345678" and app.button(key="add-own-model").disabled
     service.end("failed", "weights: 'w' is not allowed; 3 missing: fc.weight")
