@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from compression.errors import InputError
 from models.own import kept_models
-from models.unpacking import ZipLimits, unpack_zip
+from models.zip_archives import ZipLimits, unpack_zip
 
 Upload = tuple[str, BinaryIO]
 ZIP = ".zip"
