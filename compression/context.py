@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from compression.errors import CancelledError
+from compression.problems import Problem, problem_of
 
 Batch = tuple[Tensor, Tensor]
 
@@ -21,7 +22,7 @@ class StepReport:
         changed: Layers changed.
         history: Curve of a training, one record per evaluation: "epoch" (0 is before the first batch), "loss" (mean
             training loss since the evaluation before; not at epoch 0), and of held-out training samples
-            "held_out_loss", "accuracy" and "agreement" with the teacher, fractions.
+            "held_out_loss", "accuracy" (the problem's quality) and "agreement" with the teacher, fractions.
         epochs: Epochs that a training was asked for; 0 where there was none.
         epochs_done: Those that it did.
         kept_epoch: When it was in the state that was kept.
@@ -53,7 +54,7 @@ class CompressionContext:
         calibration_inputs: Prepared inputs (N, ...), a fixed sample of the training split.
         calibration_targets: Their targets, (N,) or (N, T).
         training_batches: ``epoch -> iterator of (inputs, targets)``: shuffled, augmented, seeded batches.
-        task: "image_classification", "language_modeling" or "text_classification".
+        task: Name of the task, one of `compression.problems.PROBLEMS`.
         held_out: Prepared inputs and targets of the training split that no training batch holds, on which a training
             chooses its best state; where None, the calibration sample stands in.
         teacher: The uncompressed model where `original` is something else, else None.
@@ -98,6 +99,11 @@ class CompressionContext:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> Problem:
+        """How outputs are scored and trained on."""
+        return problem_of(self.task)
 
     def teach(self, inputs: Tensor) -> Tensor:
         """Predictions of the uncompressed model, the teacher of every training."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from models.releases import Release
+from models.tasks import outputs_of
 
 
 @dataclass(frozen=True)
@@ -12,11 +13,12 @@ class ModelInfo:
     Attributes:
         name: Registry key; the factory's name.
         title: Name for people.
-        task: "image_classification", "language_modeling" or "text_classification".
+        task: "image_classification", "binary_classification" (one logit for two classes), "regression",
+            "language_modeling" or "text_classification".
         dataset: Data set it is scored on by default.
         input_shape: Without the batch dimension.
         input_dtype: "float32" or "int64".
-        num_classes: Classes, or size of the vocabulary.
+        num_classes: Classes, or size of the vocabulary; 1 for a regression.
         family: "cnn", "transformer" or "mlp".
         description: One sentence.
         source: Where the weights come from.
@@ -61,3 +63,8 @@ class ModelInfo:
     architecture: str | None = None
     preprocessing_source: str = ""
     ema: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that it gives per prediction."""
+        return outputs_of(self.task, self.num_classes)

@@ -179,6 +179,12 @@ def is_taken(name: str) -> bool:
     return name in entries() or any(data.name == name for data in list_datasets())
 
 
+def is_of_file(name: str) -> bool:
+    """Whether a model is of the Python file that the user has named."""
+    load_models_file()
+    return name in _OF_FILE
+
+
 def is_own(name: str) -> bool:
     """Whether a user has added a model through a page or a command, so that it can be removed there."""
     from models.own import kept_models

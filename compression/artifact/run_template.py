@@ -22,5 +22,10 @@ else:
     batch = np.zeros((1, *spec["shape"]), dtype=spec["dtype"])
 start = time.perf_counter()
 output = session.run(["output"], {"input": batch})[0]
-print("output", output.shape, "best", output.argmax(-1).ravel()[:10].tolist())
+if spec.get("task") == "regression":
+    print("values", output.ravel()[:10].tolist())
+elif spec.get("task") == "binary_classification":
+    print("probability of the second class", (1 / (1 + np.exp(-output.ravel()[:10]))).tolist())
+else:
+    print("output", output.shape, "best", output.argmax(-1).ravel()[:10].tolist())
 print(f"{1000 * (time.perf_counter() - start):.2f} ms")

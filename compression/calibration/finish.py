@@ -1,7 +1,6 @@
 """What every step that changes weights ends with: statistics corrected, and kept only where that helps."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compression.calibration.batch_norm import batch_norms, calibration_sample, correct_batch_norm, original_pass
@@ -43,7 +42,6 @@ def _correct(model: nn.Module, context: CompressionContext, title: str, before: 
 
 
 def distance_from_original(output: Tensor, context: CompressionContext) -> float:
-    """Mean Kullback-Leibler divergence (nats) from the original's predictions on the first calibration samples."""
+    """The problem's divergence from the original's outputs on the first calibration samples."""
     wanted = original_pass(context)[1][: len(output)]
-    ours, theirs = output.flatten(0, -2).log_softmax(-1), wanted.flatten(0, -2).log_softmax(-1)
-    return float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean"))
+    return context.problem.divergence(context.problem.flat(output), context.problem.flat(wanted))

@@ -4,7 +4,6 @@ import copy
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from compression.calibration.batches import batch_for
@@ -16,7 +15,7 @@ _cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
 
 
 def original_gradients(context: CompressionContext) -> dict[str, Tensor]:
-    """Gradient of the mean cross-entropy on the calibration samples (training split) by parameter name, float32.
+    """Gradient of the task's mean loss on the calibration samples (training split) by parameter name, float32.
 
     Computed once per model and data set, in eval mode: running statistics count as constants.
 
@@ -39,7 +38,7 @@ def _gradients(context: CompressionContext) -> dict[str, Tensor]:
     size = batch_for(inputs.shape[1:], _BATCH)
     for start in range(0, len(inputs), size):
         context.check_cancelled()
-        logits = model(inputs[start : start + size].clone()).flatten(0, -2)
-        loss = F.cross_entropy(logits, targets[start : start + size].flatten().clone(), reduction="sum")
-        (loss / targets.numel()).backward()
+        outputs = context.problem.flat(model(inputs[start : start + size].clone()))
+        wanted = targets[start : start + size].flatten().clone()
+        (context.problem.task_loss(outputs, wanted) * (wanted.numel() / targets.numel())).backward()
     return {name: p.grad.detach() for name, p in model.named_parameters() if p.grad is not None}

@@ -73,7 +73,7 @@ def _figures(parts: dict[str, Any], recipe: Recipe) -> tuple[Figures, str]:
     memory = parts["memory"] or {}
     figures = Figures(
         accuracy=accuracy["accuracy"], accuracy_low=accuracy["low"], accuracy_high=accuracy["high"],
-        n_samples=accuracy["n_samples"], bits_per_character=accuracy["bits"],
+        n_samples=accuracy["n_samples"], quality=accuracy["quality"], **accuracy["extras"],
         size_bytes=artifact["size_bytes"], runtime_size_bytes=artifact["runtime_size_bytes"],
         macs=artifact["macs"], parameters=artifact["parameters"],
         nonzero_parameters=artifact["nonzero_parameters"],
@@ -95,8 +95,8 @@ def _macs_by_kernel(artifact: dict[str, Any]) -> dict[str, int]:
 
 def _badges(layers: tuple[LayerRecord, ...], energy_note: str) -> tuple[dict[str, Badge], dict[str, str]]:
     badges: dict[str, Badge] = dict.fromkeys(
-        ("accuracy", "size_bytes", "runtime_size_bytes", "macs", "parameters", "nonzero_parameters",
-         "peak_memory_bytes", "energy_measured_mj", *_LATENCY_FIELDS), "measured",
+        ("accuracy", "mean_absolute_error", "size_bytes", "runtime_size_bytes", "macs", "parameters",
+         "nonzero_parameters", "peak_memory_bytes", "energy_measured_mj", *_LATENCY_FIELDS), "measured",
     )
     badges["energy_mj"] = badges["cost_per_million"] = "estimated"
     notes = {

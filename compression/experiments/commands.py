@@ -34,6 +34,7 @@ from compression.experiments.sensitivity import Sensitivity, SensitivityMap, mea
 from compression.experiments.stages import key_of, run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.sweep import vary
+from compression.experiments.tasks import problem_named
 from compression.experiments.verification import verify_bundle
 from compression.knobs import knobs_of
 from compression.recipe import Recipe, recipe_from_yaml, recipe_to_dict
@@ -178,7 +179,8 @@ def run_sweep(options: Namespace) -> int:
         (str(v), format_accuracy(r.figures), format_bytes(r.figures.size_bytes), format_latency(r.figures))
         for v, r in zip(values, results, strict=True)
     ]
-    _print(text_table((knob, "accuracy", "packed", "latency"), rows))
+    quality = results[0].figures.kind.word if results else "accuracy"
+    _print(text_table((knob, quality, "packed", "latency"), rows))
     return 0
 
 
@@ -197,7 +199,7 @@ def show_sensitivity(options: Namespace) -> int:
         cells = {(row.fqn, row.value): row for row in own.rows}
         lines = [(fqn, *(_cell(cells.get((fqn, value))) for value in own.strengths)) for fqn in own.layers]
         _print(text_table((own.technique, *map(str, own.strengths)), lines) + "\n")
-    _print("Mean KL divergence (nats) of predictions when a layer alone is compressed; packed size of that layer.")
+    _print(f"{problem_named(model).divergence_title} when a layer alone is compressed; packed size of that layer.")
     return 0
 
 

@@ -26,7 +26,6 @@ from compression.recipe import recipe_from_dict
 from compression.structure.factorized import Factorized
 
 _BINS = 60
-_SAMPLES = {"image_classification": 64, "language_modeling": 8, "text_classification": 32}
 _BATCH = 16
 WEIGHTS, INPUTS, OUTPUTS = "weights", "inputs", "outputs"
 PLACES = (WEIGHTS, INPUTS, OUTPUTS)
@@ -143,7 +142,7 @@ def distribute(
     task = load_task(recipe)
     progress(0.05, "reading both networks")
     models = (task.load_model(), unpacked_model(recipe, task, store.artifact_dir(key) / PACKED_NAME))
-    wanted = batch_for(task.info.input_shape, _SAMPLES[task.info.task])  # fewer of large images
+    wanted = batch_for(task.info.input_shape, task.problem.sizes.distribution)  # fewer of large images
     inputs = task.prepare(task.calibration_split.subset(wanted, seed=0).inputs[:])
     layers = [fqn for fqn, _ in weight_layers(models[0])]
     seen = _look_at(models, layers, inputs, progress, cancelled)

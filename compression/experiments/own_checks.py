@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from compression.metrics.accuracy import wilson_interval
 from models.datasets.imagenet_classes import COUNT
+from models.tasks import BINARY, REGRESSION, data_task, is_of_images
 
 if TYPE_CHECKING:
     from models.info import ModelInfo
@@ -82,11 +83,29 @@ def _files(report: "DataReport") -> list[Remark]:
     return found
 
 
+def what_is_in(report: "DataReport") -> str:
+    """Classes or values of a data set, in words."""
+    if report.task != REGRESSION:
+        return f"{len(report.class_names)} classes"
+    low, high, mean, std = report.values
+    return f"values from {low:.4g} to {high:.4g} (mean {mean:.4g}, deviation {std:.4g})"
+
+
+def output_words(model: "ModelInfo") -> str:
+    """Outputs of a model, in words."""
+    return {BINARY: "one logit for two classes", REGRESSION: "one value"}.get(
+        model.task, f"{model.num_classes} classes"
+    )
+
+
 def _few(report: "DataReport") -> list[Remark]:
     """Too few images to trust, with the interval that the accuracy will have."""
     total, smallest = report.n_test, min(report.test_images)
     found = []
-    if total < FEW_TEST or smallest < FEW_PER_CLASS:
+    if report.task == REGRESSION:
+        if total < FEW_TEST:
+            found.append(Remark(True, f"Too few to trust: {total} images to score."))
+    elif total < FEW_TEST or smallest < FEW_PER_CLASS:
         how = f"{total} images to score, {smallest} of the smallest class"
         text = f"Too few to trust: {how}. {interval_words(total)}"
         found.append(Remark(True, text))
@@ -107,7 +126,9 @@ def interval_words(n: int) -> str:
 
 
 def _gaps(report: "DataReport") -> list[Remark]:
-    found = []
+    found: list[Remark] = []
+    if report.task == REGRESSION:
+        return found
     for what, counts in (("to score", report.test_images), ("to calibrate on", report.train_images)):
         empty = [name for name, count in zip(report.class_names, counts, strict=True) if count == 0]
         if empty:
@@ -120,11 +141,13 @@ def _gaps(report: "DataReport") -> list[Remark]:
 def remarks_on_pair(report: "DataReport", model: "ModelInfo") -> list[Remark]:
     """What a user should know of a model on a data set; a serious remark says that they do not fit."""
     classes = COUNT if report.imagenet else len(report.class_names)
-    if model.task != "image_classification":
+    if not is_of_images(model.task):
         return [Remark(True, f"{model.name} takes no images.")]
+    if data_task(model.task) != report.task:
+        return [Remark(True, f"{model.name} gives {output_words(model)}, the data set has {what_is_in(report)}.")]
     found = []
     fits = model.num_classes in (classes, COUNT if report.imagenet_names else classes)
-    if not fits:
+    if report.task != REGRESSION and not fits:
         found.append(Remark(True, f"{model.name} has {model.num_classes} classes, the data set has {classes}."))
     size = model.input_shape[-1]
     if report.smallest < size:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compression.errors import InputError
 from compression.experiments import own
-from compression.experiments.own_checks import remarks_on
+from compression.experiments.own_checks import output_words, remarks_on, what_is_in
 from compression.experiments.progress_bar import progress_bar
 from compression.experiments.report import text_table
 from models.preprocessing import preprocessing_text
@@ -23,7 +23,7 @@ def add_commands(command: _Command) -> None:
     Args:
         command: Makes the parser of a command of a name, a help text and a function.
     """
-    data = command("add-data", "keep a zip or folder of class folders as a data set", add_data)
+    data = command("add-data", "keep a zip or folder of images as a data set", add_data)
     data.add_argument("name", help="what it will be called")
     data.add_argument("path", type=Path, help="zip file or folder; a folder stays where it is")
     data.add_argument(
@@ -39,6 +39,11 @@ def add_commands(command: _Command) -> None:
         "--exif-orientation", action="store_true", help="turn images as their EXIF data says (torchvision does not)"
     )
     data.add_argument("--preview", action="store_true", help="print the table of labels and keep nothing")
+    data.add_argument(
+        "--task", default="image_classification", choices=("image_classification", "regression"),
+        help="image_classification: one folder of images per class (default); regression: images and a table "
+        "labels.csv with the columns file,value",
+    )
     model = command("add-model", "keep a model of your own: an architecture's name and weights", add_model)
     model.add_argument("name", help="what it will be called")
     model.add_argument(
@@ -46,7 +51,10 @@ def add_commands(command: _Command) -> None:
     )
     model.add_argument("--weights", type=Path, help="checkpoint, index, or folder (default: those of the architecture)")
     model.add_argument("--ema", action="store_true", help="take the moving average where the checkpoint holds one")
-    model.add_argument("--num-classes", type=int, help="default: the architecture's")
+    model.add_argument(
+        "--num-classes", type=int,
+        help="outputs: classes, or 1 for a logit on two classes or for values (default: the architecture's)"
+    )
     model.add_argument("--dataset", help="data set to score on (default: the architecture's)")
     model.add_argument("--input-size", type=int, help="side of the input, pixels")
     model.add_argument("--resize-size", type=int, help="shorter side of a photograph before its centre is cut")
@@ -63,10 +71,13 @@ def add_data(options: Namespace) -> int:
     own.check_new_name(options.name)
     if not options.path.exists():
         raise InputError("path", str(options.path), "an existing zip file or folder is needed")
-    selected = own.FolderOptions(options.labels, options.order, own.ImageReading(options.exif_orientation))
-    table = own.preview_labels(options.path, options.path.name, selected)
-    if options.preview or not options.json:
-        _show_labels(table, options.json)
+    selected = own.FolderOptions(
+        options.labels, options.order, own.ImageReading(options.exif_orientation), options.task
+    )
+    if options.task == "image_classification":
+        table = own.preview_labels(options.path, options.path.name, selected)
+        if options.preview or not options.json:
+            _show_labels(table, options.json)
     if options.preview:
         return 0
     with progress_bar(options.name) as progress:
@@ -79,7 +90,7 @@ def add_data(options: Namespace) -> int:
         return 0
     report = kept.report
     sys.stdout.write(
-        f"{options.name}: {len(report.class_names)} classes, {report.n_train} images to calibrate and train on, "
+        f"{options.name}: {what_is_in(report)}, {report.n_train} images to calibrate and train on, "
         f"{report.n_test} to score, {report.smallest} to {report.largest} pixels\n"
     )
     for remark in remarks:
@@ -115,7 +126,7 @@ def add_model(options: Namespace) -> int:
     else:
         info = kept.info
         sys.stdout.write(
-            f"{info.name}: {info.architecture}, {info.parameters:,} parameters, {info.num_classes} classes, scored on "
+            f"{info.name}: {info.architecture}, {info.parameters:,} parameters, {output_words(info)}, scored on "
             f"{info.dataset}; measure it with a recipe that says model: {info.name}\n"
         )
         for line in kept.imported.lines():

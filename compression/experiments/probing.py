@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compression.artifact.packing import pack_model
@@ -21,17 +20,15 @@ from compression.recipe import Recipe
 from compression.state import state_of
 from compression.techniques import Technique
 
-_SAMPLES = {"image_classification": 128, "language_modeling": 16, "text_classification": 128}
-_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
-
 
 @dataclass(frozen=True)
 class Probed:
     """One layer at one setting.
 
     Attributes:
-        error: Mean Kullback-Leibler divergence (nats) of the network's predictions from the original's.
-        accuracy_drop: Accuracy lost on the same samples, a fraction; below 0 where some was won.
+        error: Divergence of the network's outputs from the original's: mean Kullback-Leibler divergence (nats), or of
+            a regression the mean squared difference over the outputs' variance.
+        accuracy_drop: Quality (accuracy, R2) lost on the same samples, a fraction; below 0 where some was won.
         size_bytes: Bytes of the layer's tensors in a packed file.
         macs: Multiply-accumulates of the layer.
     """
@@ -53,9 +50,9 @@ class Prober:
     def __init__(self, task: Task, cache_dir: Path) -> None:
         self._original = task.load_model()
         self._context = task.context(self._original, 0, cache_dir, lambda fraction, message: None, bool)
-        split = task.probing_split(_SAMPLES[task.info.task])
-        size = _BATCH[task.info.task]
-        self._inputs = task.prepare(split.inputs).split(size)
+        self._problem = task.problem
+        split = task.probing_split(self._problem.sizes.probing)
+        self._inputs = task.prepare(split.inputs).split(self._problem.sizes.probing_batch)
         self._targets = split.targets.flatten()
 
     def layers(self) -> list[str]:
@@ -77,7 +74,7 @@ class Prober:
         output = self._predict(model)
         original = self._predictions
         return Probed(
-            error=max(0.0, float(F.kl_div(output, original, log_target=True, reduction="batchmean"))),
+            error=self._problem.divergence(output, original),
             accuracy_drop=self._accuracy(original) - self._accuracy(output),
             size_bytes=packed_bytes(model, fqn),
             macs=self._macs_of(model, fqn),
@@ -95,15 +92,15 @@ class Prober:
 
     @torch.inference_mode()
     def _predict(self, model: nn.Module) -> Tensor:
-        """Log-probabilities, (samples or tokens, classes)."""
-        return torch.cat([model(batch).flatten(0, -2).double().log_softmax(-1) for batch in self._inputs])
+        """Outputs, (samples or tokens, classes or 1), float64."""
+        return torch.cat([self._problem.flat(model(batch)).double() for batch in self._inputs])
 
     @cached_property
     def _predictions(self) -> Tensor:
         return self._predict(self._original)
 
     def _accuracy(self, predictions: Tensor) -> float:
-        return float((predictions.argmax(-1) == self._targets).double().mean())
+        return self._problem.quality_of(predictions, self._targets)
 
     @cached_property
     def _macs(self) -> MacsReport:

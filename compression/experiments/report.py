@@ -20,9 +20,19 @@ def format_bytes(size: int) -> str:
 
 
 def format_accuracy(figures: Figures) -> str:
-    """Accuracy in percent with its 95 % interval."""
-    low, high = 100 * figures.accuracy_low, 100 * figures.accuracy_high
-    return f"{100 * figures.accuracy:.2f} % ({low:.2f} to {high:.2f}, n = {figures.n_samples})"
+    """Accuracy in percent, or R2, with its 95 % interval."""
+    own = figures.kind
+    value, low, high = (own.shown(v) for v in (figures.accuracy, figures.accuracy_low, figures.accuracy_high))
+    digits, unit = own.digits + 1, f" {own.unit}" if own.unit else ""
+    return f"{value:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f}, n = {figures.n_samples})"
+
+
+def format_error(figures: Figures) -> str:
+    """Mean absolute error with its 95 % interval; a dash of classifiers."""
+    value, low, high = (
+        getattr(figures, f"mean_absolute_error{end}") for end in ("", "_low", "_high")
+    )
+    return "-" if value is None else f"{value:.4g} ({low:.4g} to {high:.4g})"
 
 
 def format_latency(figures: Figures) -> str:
@@ -43,7 +53,7 @@ def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
         return title, show(own), show(base), "" if getattr(own, name) is None else badges.get(name, "")
 
     rows = [
-        row("Accuracy", "accuracy", format_accuracy),
+        row(own.kind.title, "accuracy", format_accuracy),
         row("Packed weights", "size_bytes", lambda f: format_bytes(f.size_bytes)),
         row("ONNX file", "runtime_size_bytes", lambda f: format_bytes(f.runtime_size_bytes)),
         row("Latency", "latency_ms_p50", format_latency),
@@ -56,6 +66,8 @@ def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
         row("Energy, counted", "energy_measured_mj", lambda f: _optional(f.energy_measured_mj, _millijoule)),
         row("Cost per million", "cost_per_million", lambda f: _optional(f.cost_per_million, lambda v: f"{v:.4f}")),
     ]
+    if own.mean_absolute_error is not None:
+        rows.insert(1, row("Mean absolute error", "mean_absolute_error", format_error))
     if own.bits_per_character is not None:
         bits = row("Bits per character", "accuracy", lambda f: _optional(f.bits_per_character, lambda v: f"{v:.3f}"))
         rows.insert(1, bits)

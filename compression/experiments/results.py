@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from compression.problems.quality import ACCURACY, R2, Quality, quality
+
 Badge = Literal["measured", "simulated", "estimated"]
 
 
@@ -12,11 +14,15 @@ class Figures:
     """The numbers of one artifact.
 
     Attributes:
-        accuracy: Top-1 (images) or next-token accuracy (text), fraction in [0, 1].
-        accuracy_low: Lower end of the 95 % Wilson interval.
+        accuracy: The task's quality: top-1 or next-token accuracy, a fraction in [0, 1]; R2 of a regression.
+        accuracy_low: Lower end of its 95 % interval (Wilson; of R2 by bootstrap).
         accuracy_high: Upper end.
         n_samples: Scored samples (tokens for language models).
+        quality: Which quality `accuracy` holds, "accuracy" or "r2".
         bits_per_character: Cross-entropy in bits, language models only.
+        mean_absolute_error: In the targets' unit, regression only.
+        mean_absolute_error_low: Lower end of its 95 % t-interval.
+        mean_absolute_error_high: Upper end.
         size_bytes: The packed weights file.
         runtime_size_bytes: The ONNX file.
         latency_ms_p50: Median latency of one inference of the ONNX artifact, or None while not yet timed.
@@ -44,7 +50,11 @@ class Figures:
     macs: int
     parameters: int
     nonzero_parameters: int
+    quality: str = ACCURACY.key
     bits_per_character: float | None = None
+    mean_absolute_error: float | None = None
+    mean_absolute_error_low: float | None = None
+    mean_absolute_error_high: float | None = None
     latency_ms_p50: float | None = None
     latency_ms_p95: float | None = None
     latency_low: float | None = None
@@ -56,6 +66,11 @@ class Figures:
     energy_mj: float | None = None
     energy_measured_mj: float | None = None
     cost_per_million: float | None = None
+
+    @property
+    def kind(self) -> Quality:
+        """How `accuracy` is named and shown."""
+        return quality(self.quality)
 
 
 @dataclass(frozen=True)
@@ -170,9 +185,24 @@ class ExperimentResult:
         return asdict(self)
 
     def flat(self) -> dict[str, Any]:
-        """The command line's form: figures at the top level, `baseline` with the same fields."""
+        """The command line's form: figures at the top level, `baseline` with the same fields.
+
+        The quality has its name: "r2" instead of "accuracy" of a regression.
+        """
         data = self.to_dict()
-        return {**data.pop("figures"), **data}
+        figures, baseline = (named_quality(data.pop(name)) for name in ("figures", "baseline"))
+        badges = {figures["quality"] if name == "accuracy" else name: badge for name, badge in self.badges.items()}
+        return {**figures, **data, "baseline": baseline, "badges": badges}
+
+
+def named_quality(figures: dict[str, Any]) -> dict[str, Any]:
+    """The mapping form of figures with the quality under its name, and without figures of other tasks' qualities."""
+    key = figures["quality"]
+    renamed = {name.replace("accuracy", key) if name.startswith("accuracy") else name: value
+               for name, value in figures.items()}
+    return renamed if key == R2.key else {
+        name: value for name, value in renamed.items() if not name.startswith("mean_absolute_error")
+    }
 
 
 def result_from_dict(data: dict[str, Any]) -> ExperimentResult:

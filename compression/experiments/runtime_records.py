@@ -63,8 +63,9 @@ class RuntimeRecord:
         agreement: Share of them with the same prediction as ONNX Runtime's, or None.
         largest_difference: Largest absolute difference of an output from ONNX Runtime's, or None.
         float_activations: Whether activations that the artifact quantizes are float32 there.
+        quality: Which quality `accuracy` holds, "accuracy" or "r2".
         accuracy: Fraction, or None where the whole split was not scored.
-        accuracy_low: Lower end of its 95 % Wilson interval.
+        accuracy_low: Lower end of its 95 % interval.
         accuracy_high: Upper end.
         bits_per_character: Cross-entropy in bits, language models only.
         latency_ms_p50: Median latency, or None where it was not timed.
@@ -88,6 +89,7 @@ class RuntimeRecord:
     agreement: float | None = None
     largest_difference: float | None = None
     float_activations: bool = False
+    quality: str = "accuracy"
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None

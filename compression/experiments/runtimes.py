@@ -20,6 +20,7 @@ from compression.experiments.tasks import Task, load_task
 from compression.metrics.accuracy import evaluate_onnx
 from compression.metrics.environment import machine_key
 from compression.metrics.session import open_session
+from compression.problems import Problem
 from compression.recipe import Recipe, recipe_from_dict
 from compression.runtimes.openvino_runtime import OpenVino, require_openvino
 from compression.runtimes.torch_program import run_program, write_program
@@ -77,15 +78,28 @@ def score_in_openvino(store: ResultStore, key: str, progress: Progress, cancelle
     store.put_part(key, _SCORED, {
         "accuracy": measured.accuracy, "accuracy_low": measured.low, "accuracy_high": measured.high,
         "n_samples": measured.n, "bits_per_character": measured.loss_bits, "file_size_bytes": size,
-        "agreement": _agreement(own.folder, measured.predictions),
+        "quality": own.task.problem.quality.key,
+        **_agreement(own.folder, measured.predictions),
     })
 
 
-def _agreement(folder: Path, predictions: np.ndarray) -> float | None:
-    """Share of predictions that ONNX Runtime gave too; None where it has not scored all of them."""
+def _agreement(folder: Path, predictions: np.ndarray) -> dict[str, float | None]:
+    """Share of classes that ONNX Runtime predicted too, or largest distance of a value; None where some are missing."""
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         theirs = stored["predictions"]
-    return float((theirs == predictions).mean()) if theirs.shape == predictions.shape else None
+    if theirs.shape != predictions.shape:
+        return {"agreement": None}
+    if predictions.dtype.kind == "f":
+        return {"largest_difference": float(np.abs(theirs - predictions).max())}
+    return {"agreement": float((theirs == predictions).mean())}
+
+
+def _equal_share(problem: Problem, found: np.ndarray, wanted: np.ndarray) -> float | None:
+    """Share of equal predictions; None of values, which are never quite equal."""
+    if not problem.discrete:
+        return None
+    ours, theirs = (problem.flat(torch.from_numpy(outputs)) for outputs in (found, wanted))
+    return problem.agreement(ours, theirs)
 
 
 def time_in_openvino(store: ResultStore, key: str, progress: Progress, cancelled: Callable[[], bool]) -> RuntimeRecord:
@@ -148,8 +162,8 @@ def export_program(store: ResultStore, key: str, progress: Progress, cancelled: 
         raise RuntimeError(f"the program's outputs differ from the artifact's by up to {difference:.3g}")
     record = RuntimeRecord(
         runtime="torch", version=torch.__version__.split("+")[0], machine=machine_key(), created=now(),
-        file_size_bytes=size, n_samples=int(np.prod(wanted.shape[:-1])), largest_difference=difference,
-        agreement=float((found.argmax(-1) == wanted.argmax(-1)).mean()), float_activations=not in_float,
+        file_size_bytes=size, n_samples=split.targets.numel(), largest_difference=difference,
+        agreement=_equal_share(own.task.problem, found, wanted), float_activations=not in_float,
     )
     store.put_part(key, part_of("torch"), asdict(record))
     return record

@@ -97,13 +97,11 @@ def score(
         progress=progress,
         cancelled=cancelled,
     )
-    np.savez_compressed(
-        folder / "predictions.npz", predictions=measured.predictions, confidences=measured.confidences,
-        truths=measured.truths,
-    )
+    np.savez_compressed(folder / "predictions.npz", **measured.arrays)
     part = {
         "accuracy": measured.accuracy, "low": measured.low, "high": measured.high, "n_samples": measured.n,
-        "bits": measured.loss_bits, "rows": len(split), "complete": len(split) == len(whole),
+        "quality": task.problem.quality.key, "extras": measured.extras, "rows": len(split),
+        "complete": len(split) == len(whole),
     }
     store.put_part(key, "accuracy", part)
 

@@ -15,24 +15,21 @@ from compression.context import CompressionContext
 from compression.errors import CancelledError, InputError
 from compression.experiments.cores import scoring_threads
 from compression.knobs import knobs_of
+from compression.problems import Problem, problem_of
 from compression.recipe import Recipe
 from compression.structure.ends import first_and_last
 from models import datasets, registry
 from models.errors import InterruptedWorkError, ModelError
 from models.own.keeping import FieldError
+from models.own.outputs import wrong_outputs
 from models.preprocessing import IMAGE_CHANNELS, image_view, prepare_inputs, preprocessing_text
 from models.students import students_of
+from models.tasks import data_task
 
 STUDENTS = "students"
-CALIBRATION_SAMPLES = {"image_classification": 512, "language_modeling": 48, "text_classification": 256}
 _CALIBRATION_SEED, _SELECTION_SEED, _HELD_OUT_SEED = 1234, 2718, 4321
-_SELECTION = {"image_classification": 512, "language_modeling": 32, "text_classification": 512}
 _SELECTION_SHARE = 0.2
-_HELD_OUT = {"image_classification": 512, "language_modeling": 32, "text_classification": 512}
 _HELD_OUT_SHARE = 0.05
-_TRAINING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
-_SCORING_BATCH = {"image_classification": 64, "language_modeling": 16, "text_classification": 64}
-_QUICK_SAMPLES = {"image_classification": 160, "language_modeling": 24, "text_classification": 250}
 _LARGE, _FEWER = 96 * 96 * 3, 4
 
 
@@ -51,6 +48,11 @@ class Task:
     dataset: datasets.Dataset
     model_hash: str
     data_hash: str
+
+    @property
+    def problem(self) -> Problem:
+        """How its outputs are scored and trained on."""
+        return problem_of(self.info.task)
 
     def load_model(self) -> nn.Module:
         """A fresh copy of the uncompressed model in eval mode.
@@ -91,7 +93,7 @@ class Task:
     @property
     def quick_samples(self) -> int:
         """Samples of a first, coarse score."""
-        return self._sized(_QUICK_SAMPLES)
+        return self._sized(self.problem.sizes.quick)
 
     def scoring_threads(self, threads: int) -> int:
         """Threads that score: those of the runtime, more for large images where cores are idle."""
@@ -100,9 +102,9 @@ class Task:
     def _has_large_samples(self) -> bool:
         return math.prod(self.info.input_shape) >= _LARGE
 
-    def _sized(self, table: dict[str, int]) -> int:
+    def _sized(self, number: int) -> int:
         """A number of samples, a quarter of it for large images: they take the time and memory of many small ones."""
-        return max(1, table[self.info.task] // (_FEWER if self._has_large_samples() else 1))
+        return max(1, number // (_FEWER if self._has_large_samples() else 1))
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """Raw samples to model input."""
@@ -120,7 +122,7 @@ class Task:
 
     def scoring_batches(self, split: datasets.Split) -> Iterator[np.ndarray]:
         """Prepared inputs of a split in batches."""
-        size = self._sized(_SCORING_BATCH)
+        size = self._sized(self.problem.sizes.scoring_batch)
         for start in range(0, len(split), size):
             yield self.prepare(split.inputs[start : start + size]).numpy()
 
@@ -147,7 +149,7 @@ class Task:
             task=self.info.task,
             model_key=self.model_hash,
             data_key=self.data_hash,
-            batches_per_epoch=max(1, len(training) // self._sized(_TRAINING_BATCH)),
+            batches_per_epoch=max(1, len(training) // self._sized(self.problem.sizes.training_batch)),
             seed=seed,
             cache_dir=cache_dir,
             protected=first_and_last(model, example),
@@ -158,7 +160,7 @@ class Task:
     @property
     def calibration_split(self) -> datasets.Split:
         """A fixed sample of the training split that techniques calibrate on."""
-        return self.dataset.train.subset(CALIBRATION_SAMPLES[self.info.task], _CALIBRATION_SEED)
+        return self.dataset.train.subset(self.problem.sizes.calibration, _CALIBRATION_SEED)
 
     @property
     def selection_split(self) -> datasets.Split:
@@ -170,15 +172,15 @@ class Task:
 
     @cached_property
     def _selection_and_rest(self) -> tuple[datasets.Split, datasets.Split]:
-        train, task = self.dataset.train, self.info.task
+        train, sizes = self.dataset.train, self.problem.sizes
         if self.dataset.validation is not None:
-            return self.dataset.validation.subset(_SELECTION[task], _SELECTION_SEED), train
-        count = max(1, min(_SELECTION[task], round(_SELECTION_SHARE * len(train))))
-        return train.set_apart(count, _SELECTION_SEED, besides=(CALIBRATION_SAMPLES[task], _CALIBRATION_SEED))
+            return self.dataset.validation.subset(sizes.selection, _SELECTION_SEED), train
+        count = max(1, min(sizes.selection, round(_SELECTION_SHARE * len(train))))
+        return train.set_apart(count, _SELECTION_SEED, besides=(sizes.calibration, _CALIBRATION_SEED))
 
     def probing_split(self, n_samples: int) -> datasets.Split:
         """Samples of the training split to compare layers on, outside the calibration sample where it leaves any."""
-        train, taken = self.dataset.train, CALIBRATION_SAMPLES[self.info.task]
+        train, taken = self.dataset.train, self.problem.sizes.calibration
         if len(train) - taken < n_samples // 4:
             return self._training_splits[0].subset(n_samples, seed=0)
         return train.divided(taken, _CALIBRATION_SEED)[1].subset(n_samples, seed=0)
@@ -187,11 +189,11 @@ class Task:
     def _training_splits(self) -> tuple[datasets.Split, datasets.Split]:
         """What trainings see in two: a fixed sample on which a training chooses its best state, and the rest."""
         rest = self._selection_and_rest[1]
-        count = min(_HELD_OUT[self.info.task], round(_HELD_OUT_SHARE * len(self.dataset.train)))
+        count = min(self.problem.sizes.held_out, round(_HELD_OUT_SHARE * len(self.dataset.train)))
         return rest.divided(count, _HELD_OUT_SEED)
 
     def _training_batches(self, train: datasets.Split, seed: int) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
-        size = min(self._sized(_TRAINING_BATCH), len(train))
+        size = min(self._sized(self.problem.sizes.training_batch), len(train))
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             generator = torch.Generator().manual_seed(seed * 10_007 + epoch)
@@ -226,7 +228,25 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
         allowed = f"{told}allowed for {model}: " + (", ".join(fitting) or "none that is here")
         raise InputError("dataset", dataset, allowed)
     data = datasets.load_dataset(dataset, image_view(info), info.num_classes)
-    return Task(info, data, model_identity, data.content_hash)
+    task = Task(info, data, model_identity, data.content_hash)
+    if registry.is_of_file(model):
+        _check_outputs(task)
+    return task
+
+
+def _check_outputs(task: Task) -> None:
+    """One input through a network of a user's Python file: it has to give as many numbers as its record says."""
+    info = task.info
+    example = torch.zeros((1, *info.input_shape), dtype=getattr(torch, info.input_dtype))
+    try:
+        with torch.inference_mode():
+            outputs = task.load_model()(example)
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError("input_shape", list(info.input_shape), f"{info.name} cannot take it: {reason}") from None
+    wrong = wrong_outputs(outputs, info.task, info.outputs) if isinstance(outputs, Tensor) else ""
+    if wrong:
+        raise InputError("num_classes", info.num_classes, f"{info.name}: {wrong}")
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
@@ -237,11 +257,11 @@ def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
     images = info.input_dtype != "int64"
     resizable = data.resized and info.input_shape[0] in IMAGE_CHANNELS
     alike = data.name == info.dataset or (images and (resizable or data.input_shape == info.input_shape))
-    return data.task == info.task and data.has_classes(info.num_classes) and alike
+    return data.task == data_task(info.task) and data.has_classes(info.num_classes) and alike
 
 
 def _difference(data: datasets.DatasetInfo, info: registry.ModelInfo) -> str:
-    if data.task != info.task:
+    if data.task != data_task(info.task):
         return ""
     if not data.has_classes(info.num_classes):
         return f"it has {data.num_classes} classes, {info.name} has {info.num_classes}; "
@@ -275,6 +295,15 @@ def model_name(model: str | Mapping[str, Any], dataset: str) -> str:
         return registry.register_described(model, dataset)
     except FieldError as error:
         raise InputError(f"model.{error.field}", error.value, error.allowed) from None
+
+
+def problem_named(model: str) -> Problem:
+    """How outputs of a model are scored.
+
+    Raises:
+        InputError: if there is no such model.
+    """
+    return problem_of(_info(model).task)
 
 
 def dataset_of(model: str) -> str:

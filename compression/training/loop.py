@@ -1,5 +1,6 @@
 """Fine-tuning with the uncompressed model as the teacher."""
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator
@@ -9,11 +10,9 @@ from torch import Tensor, nn
 
 from compression.context import Batch, CompressionContext
 from compression.training.constraints import Constraints
-from compression.training.losses import distillation_loss
 from compression.training.settings import TrainingSettings
 from compression.training.validation import Validation, looks_within
 
-_MOST_BATCHES = 400
 _REPORT_EVERY = 10
 
 
@@ -50,9 +49,11 @@ def _kept(context: CompressionContext) -> str:
     if report.kept_epoch == 0:
         return "fine-tuning did not help and was taken back"
     first, best = report.history[0], next(r for r in report.history if r["epoch"] == report.kept_epoch)
+    quality = context.problem.quality
+    digits = quality.digits + 1
     return (
         f"kept the state after epoch {report.kept_epoch:.3g} of {report.epochs}, the best on held-out training "
-        f"samples: accuracy {100 * first['accuracy']:.2f} % -> {100 * best['accuracy']:.2f} %"
+        f"samples: {quality.word} {quality.text(first['accuracy'], digits)} -> {quality.text(best['accuracy'], digits)}"
     )
 
 
@@ -93,14 +94,16 @@ def _step(
     model: nn.Module, context: CompressionContext, inputs: Tensor, targets: Tensor, settings: TrainingSettings,
     constraints: Constraints, optimizer: torch.optim.Optimizer,
 ) -> float:
-    with torch.no_grad(), _half_width():
-        teacher = context.teach(inputs).float().flatten(0, -2) if settings.alpha else torch.empty(0)
+    problem = context.problem
+    width = _half_width if problem.reduced_precision else contextlib.nullcontext
+    with torch.no_grad(), width():
+        teacher = problem.flat(context.teach(inputs).float()) if settings.alpha else torch.empty(0)
     constraints.impose()
     with torch.enable_grad():
-        with _half_width():
+        with width():
             logits = model(inputs)
-        loss = distillation_loss(
-            logits.float().flatten(0, -2), teacher, targets.flatten(),
+        loss = problem.training_loss(
+            problem.flat(logits.float()), teacher, targets.flatten(),
             temperature=settings.temperature, alpha=settings.alpha, kind=settings.loss,
         )
     optimizer.zero_grad(set_to_none=True)
@@ -118,12 +121,13 @@ def _half_width() -> torch.autocast:
 
 def _batches(context: CompressionContext, epoch: int) -> Iterator[Batch]:
     batches = context.training_batches(epoch)
-    return itertools.islice(batches, _MOST_BATCHES) if context.task == "language_modeling" else batches
+    most = context.problem.most_batches
+    return batches if most is None else itertools.islice(batches, most)
 
 
 def _batches_per_epoch(context: CompressionContext) -> int:
     whole = context.batches_per_epoch
-    return min(whole, _MOST_BATCHES) if context.task == "language_modeling" else whole
+    return min(whole, context.problem.most_batches or whole)
 
 
 def _schedule(step: int, steps: int) -> float:

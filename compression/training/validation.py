@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from compression.calibration.batches import batch_for
 from compression.context import CompressionContext
 from compression.state import state_of
-from compression.training.losses import distillation_loss
 from compression.training.settings import TrainingSettings
 
 _BATCH = 64
@@ -33,7 +32,7 @@ class Validation:
         held_out = context.held_out or (context.calibration_inputs, context.calibration_targets)
         self._inputs, self._targets = held_out[0], held_out[1].flatten()
         with torch.inference_mode():
-            self._teacher = torch.cat([context.teach(batch).flatten(0, -2) for batch in self._batches()])
+            self._teacher = torch.cat([context.problem.flat(context.teach(batch)) for batch in self._batches()])
         self._best: tuple[float, float] | None = None
         self._state: dict[str, Tensor] = {}
         self._encodings: dict[str, object] = {}
@@ -65,17 +64,18 @@ class Validation:
     def _scores(self) -> dict[str, float]:
         training = self._model.training
         self._model.eval()
-        logits = torch.cat([self._model(batch).flatten(0, -2) for batch in self._batches()]).float()
+        problem = self._context.problem
+        outputs = torch.cat([problem.flat(self._model(batch)) for batch in self._batches()]).float()
         self._model.train(training)
-        settings, chosen = self._settings, logits.argmax(-1)
-        loss = distillation_loss(
-            logits, self._teacher, self._targets, temperature=settings.temperature, alpha=settings.alpha,
+        settings = self._settings
+        loss = problem.training_loss(
+            outputs, self._teacher, self._targets, temperature=settings.temperature, alpha=settings.alpha,
             kind=settings.loss,
         )
         return {
             "held_out_loss": float(loss),
-            "accuracy": float((chosen == self._targets).float().mean()),
-            "agreement": float((chosen == self._teacher.argmax(-1)).float().mean()),
+            "accuracy": problem.quality_of(outputs, self._targets),
+            "agreement": problem.agreement(outputs, self._teacher),
         }
 
     def _batches(self) -> Iterator[Tensor]:

@@ -26,19 +26,24 @@ _CHUNK = 32
 
 @dataclass(frozen=True)
 class ImageListing:
-    """Image files and their classes.
+    """Image files and their classes or values.
 
     Attributes:
         root: Folder of all of them.
         names: Paths below it.
-        targets: Class of each.
+        targets: Class of each, or its value (regression).
         reading: How they are read.
     """
 
     root: Path
     names: tuple[str, ...]
-    targets: tuple[int, ...]
+    targets: tuple[int, ...] | tuple[float, ...]
     reading: ImageReading = field(default_factory=ImageReading)
+
+    def target_tensor(self) -> Tensor:
+        """Classes as int64, values as float32."""
+        values = any(isinstance(target, float) for target in self.targets)
+        return torch.tensor(self.targets, dtype=torch.float32 if values else torch.int64)
 
     @cached_property
     def identity(self) -> str:
@@ -94,7 +99,7 @@ class Decoded:
 
     Attributes:
         inputs: The images that could be read.
-        targets: Their classes, int64.
+        targets: Their classes, int64, or values, float32.
         skipped: Names of files that could not be read as images.
     """
 
@@ -129,7 +134,7 @@ def decode(
     rows = torch.tensor([row for row, name in enumerate(listing.names) if name not in gone], dtype=torch.int64)
     if not len(rows):
         raise ModelError(f"none of the {len(listing.names)} files below {listing.root} can be read as an image")
-    return Decoded(MappedImages(mapped, rows), torch.tensor(listing.targets, dtype=torch.int64)[rows], skipped)
+    return Decoded(MappedImages(mapped, rows), listing.target_tensor()[rows], skipped)
 
 
 def _decode_to(

@@ -22,6 +22,7 @@ from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo, Split
 from models.datasets.views import ImageView
 from models.errors import ModelError
+from models.tasks import IMAGES
 
 _CALIBRATION_SHARE, _MOST_FOR_CALIBRATION = 0.2, 2048
 
@@ -31,6 +32,7 @@ class FolderOptions:
     """What a user selects for a folder of images; all of it is part of the data set's identity.
 
     Attributes:
+        task: "image_classification" (class folders) or "regression" (a table ``labels.csv``).
         labels: What names of class folders mean; see `class_table`.
         order: Order of class folders; see `class_table`.
         reading: How the files are read.
@@ -39,6 +41,7 @@ class FolderOptions:
     labels: str = Labels.AUTO
     order: str = Order.LEXICOGRAPHIC
     reading: ImageReading = field(default_factory=ImageReading)
+    task: str = IMAGES
 
 
 def folder_classes(path: Path, options: FolderOptions | None = None) -> ClassTable:
@@ -78,7 +81,7 @@ def load_image_folder(
     table, splits = folder_classes(path, options), split_folders(path)
     labels = dict(zip(table.folders, table.labels, strict=True))
     listings = [_listed(Path(str(folder)), labels, options.reading) for folder in splits.all()]
-    parts = listings if len(listings) > 1 else _divided(listings[0])
+    parts = listings if len(listings) > 1 else divided(listings[0])
     view, record = view or ImageView(), info or _made_up(path)
     record = replace(
         record, n_train=len(parts[0].names), n_test=len(parts[1].names), resized=True,
@@ -130,13 +133,13 @@ def other_files(folder: Path) -> dict[str, int]:
     return counts
 
 
-def _divided(listing: ImageListing) -> list[ImageListing]:
+def divided(listing: ImageListing) -> list[ImageListing]:
     """A stratified part for calibration, and the rest."""
     count = len(listing.names)
     if count < 2:
         raise ModelError(f"{listing.root}: at least two images are needed, one to calibrate on and one to score")
     kept = min(_MOST_FOR_CALIBRATION, max(1, round(_CALIBRATION_SHARE * count)))
-    parts = Split(torch.arange(count), torch.tensor(listing.targets)).divided(kept, seed=0)
+    parts = Split(torch.arange(count), listing.target_tensor()).divided(kept, seed=0)
     return [
         replace(
             listing, names=tuple(listing.names[i] for i in rows), targets=tuple(listing.targets[i] for i in rows)

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.datasets.augmentation import shift_and_flip
 from models.datasets.decoded import Decoded, ImageListing, decode
 from models.datasets.image_files import UNREADABLE, read_image
-from models.datasets.registry import Dataset, DatasetInfo, Split
+from models.datasets.registry import Dataset, DatasetInfo, Split, keep_as_is
 from models.datasets.views import ImageView
 from models.downloads import Progress, unreported
 from models.errors import ModelError
@@ -28,14 +28,16 @@ class PhotographDataset(Dataset):
         test: Files for scoring only.
         view: What is made of each image.
         validation: Files to choose between candidates on; None where a part of `train` is taken for it.
+        flips: Whether trainings may see images mirrored and shifted; values may depend on place and side.
     """
 
     def __init__(
         self, info: DatasetInfo, train: ImageListing, test: ImageListing, view: ImageView,
-        validation: ImageListing | None = None,
+        validation: ImageListing | None = None, *, flips: bool = True,
     ) -> None:
         self.info = info
-        self.augment = lambda batch, generator: shift_and_flip(batch, generator, view.crop_size // _SHIFT_SHARE)
+        shift = view.crop_size // _SHIFT_SHARE
+        self.augment = (lambda batch, generator: shift_and_flip(batch, generator, shift)) if flips else keep_as_is
         self._listings, self._view = (train, test, *([validation] if validation is not None else [])), view
         self._decoded: list[Decoded] = []
         self._lock = threading.Lock()
@@ -75,7 +77,7 @@ class PhotographDataset(Dataset):
     def glance(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """A few test images, small; only these are decoded. Those that cannot be read are left out."""
         listing = self._listings[1]
-        targets = torch.tensor(listing.targets, dtype=torch.int64)
+        targets = listing.target_tensor()
         images, kept = [], []
         for row in Split(torch.arange(len(targets)), targets).subset(n, seed).inputs[:].tolist():
             try:

@@ -30,8 +30,8 @@ class DatasetInfo:
     Attributes:
         name: Registry key.
         title: Name for people.
-        task: "image_classification" or "language_modeling".
-        num_classes: Classes that its labels count, or size of the vocabulary. Not all need occur.
+        task: "image_classification", "regression", "language_modeling" or "text_classification".
+        num_classes: Classes that its labels count, or size of the vocabulary; 1 for values. Not all need occur.
         input_shape: Of one sample; of resized photographs that of the usual view.
         n_train: Training samples.
         n_test: Test samples.
@@ -73,7 +73,7 @@ class Split:
 
     Attributes:
         inputs: uint8 images (N, C, H, W), in memory or mapped from disk, or int64 token ids (N, T).
-        targets: int64 classes (N,), or next tokens (N, T).
+        targets: int64 classes (N,), next tokens (N, T), or float32 values (N,).
     """
 
     inputs: Tensor | MappedImages
@@ -83,7 +83,7 @@ class Split:
         return len(self.targets)
 
     def subset(self, n: int, seed: int) -> "Split":
-        """A fixed subset of n samples: stratified by class for images, evenly spaced for text."""
+        """A fixed subset of n samples: stratified by class (values: by tenth) for images, evenly spaced for text."""
         return self if n >= len(self) else self._taken(self._rows(n, seed))
 
     def divided(self, n: int, seed: int) -> tuple["Split", "Split"]:
@@ -123,12 +123,18 @@ class Split:
         """Shuffle within each class, then take from all classes in proportion."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self), generator=generator)
-        classes = self.targets[order]
+        classes = (tenths(self.targets) if self.targets.is_floating_point() else self.targets)[order]
         position = torch.empty(len(self), dtype=torch.float64)
         for label in classes.unique():
             members = (classes == label).nonzero().flatten()
             position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
         return order[torch.argsort(position, stable=True)[:n]].sort().values
+
+
+def tenths(values: Tensor) -> Tensor:
+    """Tenth of the sorted values that each belongs to, int64: groups to stratify values by."""
+    ranks = values.argsort(stable=True).argsort(stable=True)
+    return 10 * ranks // max(1, len(values))
 
 
 def keep_as_is(batch: Tensor, generator: torch.Generator) -> Tensor:

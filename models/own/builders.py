@@ -15,6 +15,7 @@ from models.info import ModelInfo
 from models.own.foreign_names import explained, plain_name
 from models.own.keeping import FieldError
 from models.own.metadata import family_of, timm_states, torchvision_states
+from models.tasks import outputs_of
 
 _TORCHVISION = """
 alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169 densenet201
@@ -38,7 +39,7 @@ class Architecture:
 
     Attributes:
         name: Its name.
-        task: "image_classification", "language_modeling" or "text_classification".
+        task: Name of its task, see `models.info.ModelInfo`.
         family: "cnn", "transformer" or "mlp".
         dataset: Usual data set; empty where there is none.
         input_shape: Without the batch dimension.
@@ -65,6 +66,11 @@ class Architecture:
     interpolation: str = "bilinear"
     resize_size: int | None = None
     source: str = ""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that it usually gives per input."""
+        return outputs_of(self.task, self.num_classes)
 
 
 def list_architectures() -> list[str]:
@@ -193,14 +199,14 @@ def with_classes(model: nn.Module, usual: ModelInfo, wanted: int) -> nn.Module:
     Raises:
         FieldError: if no last layer makes the classes alone.
     """
-    if usual.num_classes == wanted:
+    if usual.outputs == wanted:
         return model
     fqn = last_layer(model, usual.input_shape, usual.input_dtype)
     layer = None if fqn is None else model.get_submodule(fqn)
-    if isinstance(layer, nn.Linear) and layer.out_features == usual.num_classes:
+    if isinstance(layer, nn.Linear) and layer.out_features == usual.outputs:
         model.set_submodule(fqn, nn.Linear(layer.in_features, wanted, layer.bias is not None))
     else:
-        raise FieldError("num_classes", wanted, f"this architecture has {usual.num_classes}")
+        raise FieldError("num_classes", wanted, f"this architecture has {usual.outputs}")
     return model
 
 

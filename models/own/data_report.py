@@ -15,8 +15,9 @@ from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo
 from models.downloads import Progress
 from models.own.survey import Survey, samples, survey
+from models.tasks import IMAGES, REGRESSION
 
-_SHOWN_SKIPPED = 200
+SHOWN_SKIPPED = 200
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class DataReport:
         duplicates: Files to score whose bytes are those of a file to calibrate on, too.
         n_validation: Images of a validation split of its own.
         ignored: Split folders without class folders, which are left out.
+        values: Of a regression, smallest, largest, mean and standard deviation of the scored values; such a data set
+            has one group of images instead of classes.
     """
 
     folder: str
@@ -76,11 +79,19 @@ class DataReport:
     duplicates: int = 0
     n_validation: int = 0
     ignored: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """Task of the data set."""
+        return self.options.task
 
     @property
     def imagenet_names(self) -> bool:
         """Whether models of 1,000 classes may take ImageNet's labels for its class folders."""
-        return self.options.labels == Labels.AUTO and class_indices(list(self.folders)) is not None
+        if not self.folders or self.options.labels != Labels.AUTO:
+            return False
+        return class_indices(list(self.folders)) is not None
 
     def label_rows(self) -> list[tuple[int, str, str]]:
         """(label, class folder, name of the class) of each class folder."""
@@ -98,6 +109,12 @@ class DataReport:
 
     def info(self, name: str) -> DatasetInfo:
         """Its record in the registry."""
+        if self.task == REGRESSION:
+            return DatasetInfo(
+                name=name, title=f"{name}: values of your own", task=REGRESSION, num_classes=1,
+                input_shape=(3, 224, 224), n_train=self.n_train, n_test=self.n_test, source="the user's images",
+                license="the user's", metric="R2", resized=True,
+            )
         return DatasetInfo(
             name=name, title=f"{name}: {len(self.class_names)} classes of your own", task="image_classification",
             num_classes=COUNT if self.imagenet else len(self.class_names), input_shape=(3, 224, 224),
@@ -112,7 +129,7 @@ def options_from_record(data: dict[str, Any]) -> FolderOptions:
         return FolderOptions(Labels.IMAGENET if data["imagenet"] else Labels.FOLDERS)
     kept = data["options"]
     reading = ImageReading(bool(kept["reading"]["apply_exif"]), tuple(kept["reading"]["float_range"]))
-    return FolderOptions(kept["labels"], kept["order"], reading)
+    return FolderOptions(kept["labels"], kept["order"], reading, kept.get("task", IMAGES))
 
 
 def share(progress: Progress, start: float, end: float, fraction: float, message: str) -> None:
@@ -137,13 +154,13 @@ def examined(
         InterruptedWorkError: if `cancelled` became true.
     """
     table = folder_classes(folder, options)
-    options, looks = _surveyed(folder, options, progress, cancelled)
+    options, looks = surveyed(partial(load_image_folder, folder), options, progress, cancelled)
     data: PhotographDataset = load_image_folder(folder, options=options)
     train, test = data.listings[:2]
     labels = list(table.labels)
     digest = hashlib.sha256("|".join(listing.identity for listing in data.listings).encode()).hexdigest()[:16]
     skipped = {name: reason for look in looks for name, reason in look.skipped.items()}
-    shown = list(skipped)[:_SHOWN_SKIPPED]
+    shown = list(skipped)[:SHOWN_SKIPPED]
     report = DataReport(
         folder=str(folder), copied=False, imagenet=table.imagenet,
         class_names=tuple(table.names[label] for label in labels),
@@ -154,7 +171,7 @@ def examined(
         smallest=min(look.smallest for look in looks), largest=max(look.largest for look in looks),
         mean=looks[0].mean, std=looks[0].std, identity=digest, created=created,
         folders=table.folders, indices=table.labels, warning=table.warning, options=options,
-        traits=_summed(looks), other_files=other_files(folder),
+        traits=summed(looks), other_files=other_files(folder),
         duplicates=len(looks[0].digests & looks[1].digests),
         n_validation=sum(looks[2].readable.values()) if len(looks) > 2 else 0,
         ignored=split_folders(folder).ignored,
@@ -162,11 +179,11 @@ def examined(
     return report, [(table.names[label], picture) for label, picture in samples(test, looks[1].skipped)]
 
 
-def _surveyed(
-    folder: Path, options: FolderOptions, progress: Progress, cancelled: Callable[[], bool]
+def surveyed(
+    load: Callable[..., PhotographDataset], options: FolderOptions, progress: Progress, cancelled: Callable[[], bool]
 ) -> tuple[FolderOptions, list[Survey]]:
     """All splits looked at; once more where float files of the training split turn out to have another range."""
-    listings = load_image_folder(folder, options=options).listings
+    listings = load(options=options).listings
     total, done = sum(len(listing.names) for listing in listings), 0
     looks: list[Survey] = []
     for listing in listings:
@@ -177,10 +194,10 @@ def _surveyed(
         found = options.reading.float_range if span is None else usual_range(*span)
         if found != options.reading.float_range:
             reading = replace(options.reading, float_range=found)
-            return _surveyed(folder, replace(options, reading=reading), progress, cancelled)
+            return surveyed(load, replace(options, reading=reading), progress, cancelled)
     return options, looks
 
 
-def _summed(looks: list[Survey]) -> dict[str, int]:
+def summed(looks: list[Survey]) -> dict[str, int]:
     names = dict.fromkeys(name for look in looks for name in look.traits)
     return {name: sum(look.traits.get(name, 0) for look in looks) for name in names}

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.datasets import dataset_info
+from models.datasets import DatasetInfo, dataset_info
 from models.errors import ModelError
 from models.info import ModelInfo
 from models.own.builders import Architecture, architecture
 from models.own.keeping import FieldError
 from models.own.metadata import FILTERS
+from models.tasks import BINARY, REGRESSION, classes_of, data_task, is_of_images, task_on
 
 FIELDS = (
-    "architecture", "weights", "ema", "num_classes", "input_size", "mean", "std", "scale", "resize_size",
+    "architecture", "weights", "ema", "task", "num_classes", "input_size", "mean", "std", "scale", "resize_size",
     "interpolation",
 )
 _MOST_CLASSES, _LARGEST_SIDE = 10_000, 1024
@@ -27,7 +28,8 @@ class Description:
 
     Attributes:
         kind: Its architecture.
-        num_classes: Classes.
+        task: Name of its task; one output is a logit on data of two classes, and a value on data of values.
+        num_classes: Numbers that it gives per input: classes, or 1.
         dataset: Data set it is scored on.
         input_size: Side of its input, pixels; None for text.
         mean: Normalisation per channel.
@@ -39,6 +41,7 @@ class Description:
     """
 
     kind: Architecture
+    task: str
     num_classes: int
     dataset: str
     input_size: int | None
@@ -60,9 +63,9 @@ class Description:
         """Its record in the registry."""
         kind = self.kind
         return ModelInfo(
-            name=name, title=f"{name} ({kind.name})", task=kind.task, dataset=self.dataset,
-            input_shape=self.input_shape, num_classes=self.num_classes, family=kind.family,
-            description=f"{kind.name} of {self.num_classes} classes with the user's weights ({file_name}).",
+            name=name, title=f"{name} ({kind.name})", task=self.task, dataset=self.dataset,
+            input_shape=self.input_shape, num_classes=classes_of(self.task, self.num_classes), family=kind.family,
+            description=f"{kind.name} of {_outputs_in_words(self)} with the user's weights ({file_name}).",
             source=f"the user's file {file_name}", license="the user's", input_dtype=kind.input_dtype, mean=self.mean,
             std=self.std, scale=self.scale, resize_size=self.resize_size, interpolation=self.interpolation,
             parameters=parameters, weights=weights, architecture=kind.name,
@@ -72,9 +75,9 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; inverse of `describe`, but for the data set."""
         return {
-            "architecture": self.kind.name, "num_classes": self.num_classes, "input_size": self.input_size,
-            "mean": list(self.mean), "std": list(self.std), "scale": self.scale, "resize_size": self.resize_size,
-            "interpolation": self.interpolation,
+            "architecture": self.kind.name, "task": self.task, "num_classes": self.num_classes,
+            "input_size": self.input_size, "mean": list(self.mean), "std": list(self.std), "scale": self.scale,
+            "resize_size": self.resize_size, "interpolation": self.interpolation,
         }
 
 
@@ -98,11 +101,12 @@ def describe(
     wants_average(given)
     values = {name: value for name, value in given.items() if value is not None}
     kind = kind or architecture(values.get("architecture"))
-    classes = _whole("num_classes", values.get("num_classes", kind.num_classes), 2, _MOST_CLASSES)
     dataset = dataset or kind.dataset
-    if known:
-        _check_dataset(dataset, kind, classes)
-    if kind.task != "image_classification":
+    data = _data(dataset, kind) if known else None
+    usual = 1 if data is not None and data.task == REGRESSION else kind.outputs
+    classes = _whole("num_classes", values.get("num_classes", usual), 1, _MOST_CLASSES)
+    task = _task(kind, classes, data, values.get("task"))
+    if not is_of_images(kind.task):
         return _of_text(kind, classes, dataset, values)
     size = _whole("input_size", values.get("input_size", kind.input_shape[-1]), 8, _LARGEST_SIDE)
     channels, mean, std = kind.input_shape[0], kind.mean, kind.std
@@ -118,7 +122,7 @@ def describe(
     used = {"input_size": size, "resize_size": resize, "interpolation": interpolation, "mean": mean, "std": std,
             "scale": scale}
     return Description(
-        kind, classes, dataset, size, mean, std, scale, resize, interpolation, source_of(kind, used)
+        kind, task, classes, dataset, size, mean, std, scale, resize, interpolation, source_of(kind, used)
     )
 
 
@@ -167,20 +171,46 @@ def _of_text(kind: Architecture, classes: int, dataset: str, values: Mapping[str
     for name in ("input_size", "mean", "std", "scale", "resize_size", "interpolation"):
         if name in values:
             raise FieldError(name, values[name], f"{kind.name} takes text: it has no such preprocessing")
-    return Description(kind, classes, dataset, None, (), (), kind.scale, None, kind.interpolation)
+    return Description(kind, kind.task, classes, dataset, None, (), (), kind.scale, None, kind.interpolation)
 
 
-def _check_dataset(dataset: str, kind: Architecture, classes: int) -> None:
+def _data(dataset: str, kind: Architecture) -> DatasetInfo:
+    """Record of a data set that networks of this kind can be scored on."""
     if not dataset:
         raise FieldError("dataset", None, "the name of a data set to score on is needed")
     try:
         data = dataset_info(dataset)
     except ModelError as error:
         raise FieldError("dataset", dataset, str(error)) from None
-    if data.task != kind.task:
+    images = is_of_images(kind.task) and is_of_images(data.task)
+    if data.task != data_task(kind.task) and not images:
         raise FieldError("dataset", dataset, f"{kind.name} needs one for {kind.task.replace('_', ' ')}")
-    if not data.has_classes(classes):
-        raise FieldError("num_classes", classes, f"the data set {dataset!r} has {data.num_classes} classes")
+    return data
+
+
+def _task(kind: Architecture, outputs: int, data: DatasetInfo | None, wanted: object) -> str:
+    """The task that a number of outputs and the data make of a network, checked."""
+    if data is None:  # kept before tasks were: of as many classes as outputs
+        return str(wanted or kind.task)
+    task = task_on(data.task, outputs) if is_of_images(kind.task) else kind.task
+    if wanted not in (None, task):
+        raise FieldError("task", wanted, f"{outputs} outputs on the data set {data.name!r} make it {task}")
+    if not data.has_classes(classes_of(task, outputs)):
+        raise FieldError("num_classes", outputs, _needed(data))
+    return task
+
+
+def _needed(data: DatasetInfo) -> str:
+    if data.task == REGRESSION:
+        return f"the data set {data.name!r} has one value per image: 1 output is needed"
+    logit = " (or 1, a logit)" if data.num_classes == 2 and is_of_images(data.task) else ""
+    return f"the data set {data.name!r} has {data.num_classes} classes: {data.num_classes} outputs{logit} are needed"
+
+
+def _outputs_in_words(description: Description) -> str:
+    if description.task == BINARY:
+        return "one logit"
+    return "one value" if description.task == REGRESSION else f"{description.num_classes} classes"
 
 
 def _whole(field: str, value: object, low: int, high: int) -> int:

@@ -17,6 +17,7 @@ from models.datasets.class_folders import (
 )
 from models.datasets.image_files import SUFFIXES
 from models.datasets.image_folder import FolderOptions, folder_classes, load_image_folder
+from models.datasets.image_values import load_image_values, with_table
 from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo
 from models.datasets.views import ImageView
@@ -24,6 +25,8 @@ from models.downloads import Progress, unreported
 from models.errors import ModelError
 from models.own.data_report import DataReport, examined, options_from_record, share
 from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
+from models.own.value_report import examined_values
+from models.tasks import IMAGES, REGRESSION
 from models.zip_archives import ZipLimits, unpack_zip, zip_names
 
 _LEAST_TRAIN, _LEAST_TEST = 3, 5
@@ -82,6 +85,9 @@ def add_data(
     from models.registry import is_taken
 
     check_name(name, is_taken)
+    options = options or FolderOptions()
+    if options.task not in (IMAGES, REGRESSION):
+        raise FieldError("task", options.task, f"allowed: {IMAGES}, {REGRESSION}")
     shown = shown or source.name
     if not source.is_dir() and not source.is_file():
         raise FieldError("path", str(source), "an existing zip file or folder is needed")
@@ -90,11 +96,14 @@ def add_data(
         if copied:
             (draft / _IMAGES).mkdir()
             report_unpacking = partial(share, progress, 0.0, 0.3)
-            unpack_zip(source, draft / _IMAGES, SUFFIXES, shown, limits, report_unpacking, cancelled)
-        folder = Path(str(content_root(draft / _IMAGES if copied else source.absolute())))
+            kept = SUFFIXES | {".csv"} if options.task == REGRESSION else SUFFIXES
+            unpack_zip(source, draft / _IMAGES, kept, shown, limits, report_unpacking, cancelled)
+        root = draft / _IMAGES if copied else source.absolute()
+        folder = with_table(root) if options.task == REGRESSION else Path(str(content_root(root)))
+        look = examined_values if options.task == REGRESSION else examined
         try:
             looking = partial(share, progress, 0.3, 1.0)
-            report, pictures = examined(folder, options or FolderOptions(), created, looking, cancelled)
+            report, pictures = look(folder, options, created, looking, cancelled)
         except ModelError as error:
             raise ModelError(str(error).replace(str(folder), shown)) from None
         if report.n_train < _LEAST_TRAIN or report.n_test < _LEAST_TEST:
@@ -169,7 +178,8 @@ def _load(name: str, view: ImageView, labels: str | None = None) -> PhotographDa
     if kept is None or not Path(kept.report.folder).is_dir():
         raise ModelError(f"the data set {name!r} is not here: its folder is gone; remove it and add it again")
     options = kept.report.options if labels is None else replace(kept.report.options, labels=labels)
-    return load_image_folder(Path(kept.report.folder), view, kept.info, options)
+    load = load_image_values if options.task == REGRESSION else load_image_folder
+    return load(Path(kept.report.folder), view, kept.info, options)
 
 
 def identity(name: str) -> str:

@@ -28,6 +28,7 @@ from models.errors import InterruptedWorkError, ModelError
 from models.own.builders import Architecture, build, last_layer
 from models.own.description import Description, describe, wants_average
 from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
+from models.own.outputs import wrong_outputs
 
 LARGEST_WEIGHTS = 2_000_000_000
 _WEIGHTS = "weights-{}.safetensors"
@@ -195,8 +196,10 @@ def _try(model: nn.Module, description: Description) -> None:
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise FieldError("input_size", description.input_size, f"the network cannot take it: {reason}") from None
-    if not isinstance(outputs, Tensor) or outputs.shape[-1] != description.num_classes:
+    if not isinstance(outputs, Tensor):
         raise FieldError("architecture", description.kind.name, "it does not give one number per class")
+    if wrong := wrong_outputs(outputs, description.task, description.num_classes):
+        raise FieldError("num_classes", description.num_classes, wrong)
     if not bool(torch.isfinite(outputs).all()):
         raise ModelError("the network's outputs are not finite with these weights")
 

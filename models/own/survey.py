@@ -136,7 +136,7 @@ def _plain(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
-def samples(listing: ImageListing, skipped: Iterable[str]) -> list[tuple[int, bytes]]:
+def samples(listing: ImageListing, skipped: Iterable[str]) -> list[tuple[float, bytes]]:
     """Small JPEG pictures of some images, spread over the classes, with their labels."""
     gone, by_class = set(skipped), {}
     for name, label in zip(listing.names, listing.targets, strict=True):

@@ -80,7 +80,23 @@ ACCURACY = Axis(
     less_is_better=False, digits=".2f",
 )
 BITS = Axis("bits_per_character", "Bits per character", "bits", _exact("bits_per_character"))
-QUALITIES = {axis.key: axis for axis in (ACCURACY, BITS)}
+R2 = Axis("r2", "R2", "", _interval("accuracy", "accuracy_low", "accuracy_high"), less_is_better=False, digits=".4f")
+MAE = Axis(
+    "mean_absolute_error", "Mean absolute error", "",
+    _interval("mean_absolute_error", "mean_absolute_error_low", "mean_absolute_error_high"),
+)
+QUALITIES = {axis.key: axis for axis in (ACCURACY, BITS, R2, MAE)}
+_BY_TASK = {"language_modeling": (ACCURACY, BITS), "regression": (R2, MAE)}
+
+
+def qualities_of(task: str) -> tuple[Axis, ...]:
+    """What can be drawn upwards of a task's models, the usual one first."""
+    return _BY_TASK.get(task, (ACCURACY,))
+
+
+def quality_axis(figures: Figures) -> Axis:
+    """The axis of the quality that figures hold."""
+    return QUALITIES.get(figures.quality, ACCURACY)
 
 
 def percent_top(low: float) -> float:

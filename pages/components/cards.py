@@ -6,8 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from compression.experiments import ExperimentResult, format_bytes
-from pages.components.axes import ACCURACY
-from pages.components.formats import change, count, interval_ms, interval_percent, milliseconds, percent, signed
+from pages.components.formats import change, count, interval_ms, interval_percent, milliseconds
 from pages.components.palette import BADGE_COLORS
 
 UNCOMPRESSED = "the uncompressed model"
@@ -54,7 +53,7 @@ def cards_of(result: ExperimentResult, against: str | None = None, *, same_data:
     if against is None:
         against = UNCOMPRESSED if result.recipe["steps"] else ""
     own, base = result.figures, result.baseline
-    cards = [_accuracy(result, against if same_data else "")]
+    cards = [_quality(result, against if same_data else ""), *_errors(result, against if same_data else "")]
     cards.append(_bytes(result, "Packed size", "size_bytes", against))
     cards.append(_bytes(result, "ONNX file", "runtime_size_bytes", against))
     cards.append(_latency(result, against))
@@ -63,15 +62,27 @@ def cards_of(result: ExperimentResult, against: str | None = None, *, same_data:
     return cards
 
 
-def _accuracy(result: ExperimentResult, against: str) -> Card:
+def _quality(result: ExperimentResult, against: str) -> Card:
     own, base = result.figures, result.baseline
     delta, color = "", "normal"
     if against:
-        points = 100 * (own.accuracy - base.accuracy)
         tie = own.accuracy_low <= base.accuracy_high and base.accuracy_low <= own.accuracy_high
-        delta = f"{signed(points, 1) or '0.0'} points" + (", a tie" if tie else "")
+        delta = own.kind.difference(own.accuracy - base.accuracy) + (", a tie" if tie else "")
         color = "off" if tie else "normal"
-    return _card(result, "Accuracy", ACCURACY.key, percent(own.accuracy), delta, color, interval_percent(own))
+    value = own.kind.text(own.accuracy)
+    return _card(result, own.kind.title, "accuracy", value, delta, color, interval_percent(own))
+
+
+def _errors(result: ExperimentResult, against: str) -> list[Card]:
+    """The mean absolute error of a regression, in the unit of its values."""
+    own, base = result.figures, result.baseline
+    if own.mean_absolute_error is None:
+        return []
+    low, high = own.mean_absolute_error_low, own.mean_absolute_error_high
+    remark = f"95 % interval {low:.3g} to {high:.3g}, in the unit of the values"
+    delta = change(own.mean_absolute_error, base.mean_absolute_error or 0.0) if against else ""
+    value, name = f"{own.mean_absolute_error:.3g}", "mean_absolute_error"
+    return [_card(result, "Mean absolute error", name, value, _unless_same(delta), "inverse", remark)]
 
 
 def _bytes(result: ExperimentResult, title: str, name: str, against: str) -> Card:

@@ -27,7 +27,7 @@ def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
     rows = [
         {
             "model": r.model_name, **({"data set": dataset_name(r)} if told else {}), "recipe": recipe_label(r.recipe),
-            "accuracy %": 100 * r.figures.accuracy, "change": 100 * (r.figures.accuracy - r.baseline.accuracy),
+            **_quality(r),
             "packed kB": r.figures.size_bytes / 1000, "ONNX kB": r.figures.runtime_size_bytes / 1000,
             "latency ms": r.figures.latency_ms_p50, "speed-up": r.figures.speedup, "samples": r.figures.n_samples,
             "stage": r.stage, "measured": r.created[:16].replace("T", " "), "key": r.key,
@@ -35,6 +35,15 @@ def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
         for r in results
     ]
     return pd.DataFrame(rows).set_index("key") if rows else pd.DataFrame()
+
+
+def _quality(result: ExperimentResult) -> dict[str, float | None]:
+    """Accuracy and its change in percent, or R2 and its change with the mean absolute error."""
+    own, kind = result.figures, result.figures.kind
+    row: dict[str, float | None] = {
+        kind.heading: kind.shown(own.accuracy), "change": kind.shown(own.accuracy - result.baseline.accuracy),
+    }
+    return row if own.mean_absolute_error is None else {**row, "mean absolute error": own.mean_absolute_error}
 
 
 def newest(results: Sequence[ExperimentResult]) -> list[ExperimentResult]:

@@ -73,9 +73,12 @@ def mark_table(marks: Sequence[Mark], front: Sequence[str]) -> pd.DataFrame:
         {
             "series": [names.get(m.kind, m.title) for m in marks],
             "recipe": ["; ".join(m.recipe) for m in marks],
-            "accuracy %": [100 * m.figures.accuracy for m in marks],
-            "low": [100 * m.figures.accuracy_low for m in marks],
-            "high": [100 * m.figures.accuracy_high for m in marks],
+            marks[0].figures.kind.heading if marks else "accuracy %": [
+                m.figures.kind.shown(m.figures.accuracy) for m in marks
+            ],
+            "low": [m.figures.kind.shown(m.figures.accuracy_low) for m in marks],
+            "high": [m.figures.kind.shown(m.figures.accuracy_high) for m in marks],
+            **_errors(marks),
             "packed kB": [m.figures.size_bytes / 1000 for m in marks],
             "ONNX kB": [m.figures.runtime_size_bytes / 1000 for m in marks],
             "latency ms": [m.figures.latency_ms_p50 for m in marks],
@@ -83,6 +86,12 @@ def mark_table(marks: Sequence[Mark], front: Sequence[str]) -> pd.DataFrame:
             "on the frontier": [m.id in front for m in marks],
         }
     )
+
+
+def _errors(marks: Sequence[Mark]) -> dict[str, list[float | None]]:
+    """A column of mean absolute errors where the points are regressions."""
+    errors = [mark.figures.mean_absolute_error for mark in marks]
+    return {"mean absolute error": errors} if any(error is not None for error in errors) else {}
 
 
 def show_marks(marks: Sequence[Mark], front: Sequence[str]) -> None:

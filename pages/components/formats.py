@@ -7,7 +7,8 @@ from compression.experiments.wording import file_stem, knob_value, percent, reci
 
 __all__ = [
     "PERCENT_COLUMN", "baseline_line", "change", "count", "file_stem", "interval_ms", "interval_percent", "knob_value",
-    "milliseconds", "percent", "recipe_label", "recipe_lines", "run_name", "signed", "step_label", "told_apart",
+    "milliseconds", "percent", "quality_ends", "quality_text", "recipe_label", "recipe_lines", "run_name", "signed",
+    "step_label", "told_apart",
 ]
 PERCENT_COLUMN = "%.1f %%"  # of a table; Streamlit's own "percent" leaves the space out
 
@@ -42,9 +43,22 @@ def interval_ms(figures: Figures) -> str:
 
 
 def interval_percent(figures: Figures) -> str:
-    """Accuracy's Wilson interval and its sample size."""
-    low, high = percent(figures.accuracy_low), percent(figures.accuracy_high)
+    """Interval of the quality (accuracy, R2) and its sample size."""
+    low, high = (figures.kind.text(end) for end in (figures.accuracy_low, figures.accuracy_high))
     return f"95 % interval {low} to {high}, n = {figures.n_samples:,}"
+
+
+def quality_text(figures: Figures, digits: int | None = None) -> str:
+    """Accuracy in percent, or R2 with its name: as it stands among other figures."""
+    text = figures.kind.text(figures.accuracy, digits)
+    return text if figures.kind.unit else f"{figures.kind.title} {text}"
+
+
+def quality_ends(figures: Figures, digits: int | None = None) -> str:
+    """Ends of the quality's interval, without their unit."""
+    kind = figures.kind
+    decimals = kind.digits if digits is None else digits
+    return " to ".join(f"{kind.shown(end):.{decimals}f}" for end in (figures.accuracy_low, figures.accuracy_high))
 
 
 def count(number: float) -> str:
@@ -58,10 +72,12 @@ def count(number: float) -> str:
 def baseline_line(figures: Figures) -> str:
     """The uncompressed model in one line."""
     parts = [
-        f"**{percent(figures.accuracy)}** ({100 * figures.accuracy_low:.1f} to {100 * figures.accuracy_high:.1f})",
+        f"**{quality_text(figures)}** ({quality_ends(figures)})",
         f"**{format_bytes(figures.size_bytes)}**",
         f"**{milliseconds(figures.latency_ms_p50)}**",
     ]
+    if figures.mean_absolute_error is not None:
+        parts.insert(1, f"mean absolute error **{figures.mean_absolute_error:.3g}**")
     if figures.bits_per_character is not None:
         parts.insert(1, f"**{figures.bits_per_character:.2f}** bits per character")
     return "fp32: " + " \u00b7 ".join(parts)
@@ -70,7 +86,7 @@ def baseline_line(figures: Figures) -> str:
 def run_name(result: ExperimentResult, dataset: str = "") -> str:
     """A run in a picker: its recipe, accuracy and size, and the data set that it was scored on where that is told."""
     figures, where = result.figures, f" on {dataset}" if dataset else ""
-    return f"{recipe_label(result.recipe)} ({percent(figures.accuracy)}{where}, {figures.size_bytes / 1000:.0f} kB)"
+    return f"{recipe_label(result.recipe)} ({quality_text(figures)}{where}, {figures.size_bytes / 1000:.0f} kB)"
 
 
 def told_apart(names: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, LayerRecord, Recipe, Technique, knobs_of
 from pages.components.controls import knob_label, knob_widget
-from pages.components.formats import count, knob_value, milliseconds, percent, signed
+from pages.components.formats import count, knob_value, milliseconds, percent, quality_ends, signed
 from pages.components.layer_charts import WEIGHTS, quantity_of
 from pages.components.layer_choice import show
 from pages.components.layer_recipe import (
@@ -133,8 +133,8 @@ def effect_table(with_it: ExperimentResult, without: ExperimentResult) -> pd.Dat
     """Figures of a recipe with and without what it says of a layer, and the difference."""
     own, other = with_it.figures, without.figures
     rows = [
-        ("accuracy", percent(other.accuracy), percent(own.accuracy),
-         signed(100 * (own.accuracy - other.accuracy), 1, " points")),
+        (own.kind.word, other.kind.text(other.accuracy), own.kind.text(own.accuracy),
+         own.kind.difference(own.accuracy - other.accuracy)),
         ("95 % interval", _interval(without), _interval(with_it), _told(with_it, without)),
         ("packed kB", f"{other.size_bytes / 1000:.1f}", f"{own.size_bytes / 1000:.1f}",
          signed((own.size_bytes - other.size_bytes) / 1000, 1)),
@@ -146,7 +146,7 @@ def effect_table(with_it: ExperimentResult, without: ExperimentResult) -> pd.Dat
 
 
 def _interval(result: ExperimentResult) -> str:
-    return f"{100 * result.figures.accuracy_low:.1f} to {100 * result.figures.accuracy_high:.1f}"
+    return quality_ends(result.figures)
 
 
 def _told(one: ExperimentResult, other: ExperimentResult) -> str:

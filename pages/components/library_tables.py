@@ -7,7 +7,7 @@ import pandas as pd
 
 from compression.experiments import ExperimentResult, format_bytes
 from compression.experiments.library import TASKS, DatasetEntry, DiskUse, Fetchable, Look, ModelEntry
-from pages.components.formats import interval_ms, interval_percent, milliseconds, percent
+from pages.components.formats import interval_ms, interval_percent, milliseconds, percent, quality_text
 
 Facts = list[tuple[str, str]]
 
@@ -22,7 +22,7 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
     rows = [
         {
             "model": entry.info.title, "at hand": entry.here,
-            "fp32 %": None if entry.baseline is None else 100 * entry.baseline.figures.accuracy,
+            "fp32 %": _accuracy(entry),
             "stated %": _percent(_stated(entry)), "MB": _megabytes(entry.size_bytes, entry.download),
             "latency ms": None if entry.baseline is None else entry.baseline.figures.latency_ms_p50,
             "parameters": entry.parameters, "data set": titles.get(entry.info.dataset, entry.info.dataset),
@@ -31,6 +31,12 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
         for entry in entries
     ]
     return pd.DataFrame(rows).set_index("name") if rows else pd.DataFrame()
+
+
+def _accuracy(entry: ModelEntry) -> float | None:
+    """Accuracy in percent; None of regressions, whose R2 stands below the table."""
+    figures = None if entry.baseline is None else entry.baseline.figures
+    return None if figures is None or not figures.kind.unit else figures.kind.shown(figures.accuracy)
 
 
 def dataset_table(entries: Sequence[DatasetEntry], disk: DiskUse | None) -> pd.DataFrame:
@@ -122,7 +128,9 @@ def stated_text(entry: ModelEntry) -> str:
 def measured_text(entry: ModelEntry, result: ExperimentResult) -> str:
     """Accuracy of the untouched model on this machine beside the stated one."""
     figures = result.figures
-    text = f"**{percent(figures.accuracy, 2)}**, {interval_percent(figures)}"
+    text = f"**{quality_text(figures, figures.kind.digits + 1)}**, {interval_percent(figures)}"
+    if figures.mean_absolute_error is not None:
+        text += f"; mean absolute error {figures.mean_absolute_error:.3g}"
     if figures.bits_per_character is not None:
         text += f"; {figures.bits_per_character:.3f} bits per character"
     if result.stage != "full":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compression.experiments import Figures
-from pages.components.axes import ACCURACY, COSTS, Axis
+from pages.components.axes import ACCURACY, COSTS, MAE, R2, Axis, qualities_of
 from pages.components.charts import Mark
 
 Limits = Mapping[str, float]
@@ -34,10 +34,20 @@ class Limit:
 
 LIMITS = (
     Limit("min-accuracy", "Accuracy at least (%)", ACCURACY, 0.1),
+    Limit("min-r2", "R2 at least", R2, 0.01),
+    Limit("max-mae", "Mean absolute error at most", MAE, 0.01),
     Limit("max-size", "Packed size at most (kB)", COSTS["size_bytes"], 10.0),
     Limit("max-latency", "Latency at most (ms)", COSTS["latency_ms_p50"], 0.1),
     Limit("min-speedup", "Speed-up at least (times)", COSTS["speedup"], 0.1),
 )
+
+
+_OF_QUALITY = (ACCURACY, R2, MAE)
+
+
+def limits_of(task: str) -> tuple[Limit, ...]:
+    """Limits that can be set for models of a task."""
+    return tuple(limit for limit in LIMITS if limit.axis not in _OF_QUALITY or limit.axis in qualities_of(task))
 
 
 def within(mark: Mark, limits: Limits) -> bool:

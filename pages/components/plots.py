@@ -7,12 +7,12 @@ from functools import partial
 import streamlit as st
 
 from pages.components import exchange
-from pages.components.axes import ACCURACY, BITS, COSTS, QUALITIES, Axis
+from pages.components.axes import COSTS, QUALITIES, Axis, qualities_of
 from pages.components.bound import bound
 from pages.components.charts import Mark, described, frontier_ids, pareto_figure
 from pages.components.details import show_explanation, show_figures, show_layers, show_marks
 from pages.components.formats import recipe_lines
-from pages.components.limits import LIMITS, Limits, best_within, bound_of, within
+from pages.components.limits import Limits, best_within, bound_of, limits_of, within
 from pages.components.palette import Theme
 from pages.components.pins import show_pin
 from pages.components.redraw import then_redraw
@@ -45,24 +45,25 @@ def axes_choice(task: str) -> Axes:
                     **bound(f"{side.lower()}-axis"),
                 )
             )
-        qualities = [ACCURACY.key, BITS.key] if task == "language_modeling" else [ACCURACY.key]
-        quality = ACCURACY.key
+        qualities = [axis.key for axis in qualities_of(task)]
+        quality = qualities[0]
         if len(qualities) > 1:
+            key = "up-axis" if task == "language_modeling" else f"up-{task}"
             quality = st.selectbox(
-                "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, **bound("up-axis")
+                "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, **bound(key)
             )
         logarithmic = st.toggle("Logarithmic costs", **bound("log"))
-    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, _limits_choice())
+    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, _limits_choice(task))
 
 
-def _limits_choice() -> Limits:
+def _limits_choice(task: str) -> Limits:
     """Ask for limits; an empty field sets none."""
     with st.popover("Limits", icon=":material/rule:"):
         given = {
             limit.key: st.number_input(
                 limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key), placeholder="none",
             )
-            for limit in LIMITS
+            for limit in limits_of(task)
         }
     return {key: value for key, value in given.items() if value is not None}
 

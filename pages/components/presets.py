@@ -66,7 +66,8 @@ def preset_limits(preset: Preset, baseline: Figures | None) -> dict[str, float]:
     these."""
     limits: dict[str, float] = {}
     if baseline is not None:
-        limits["min-accuracy"] = math.floor(1000 * baseline.accuracy - 10 * preset.points_lost) / 10
+        least = math.floor(1000 * baseline.accuracy - 10 * preset.points_lost)
+        limits["min-accuracy" if baseline.kind.unit else "min-r2"] = least / (10 if baseline.kind.unit else 1000)
         if preset.size_share is not None:
             limits["max-size"] = _two_digits(preset.size_share * baseline.size_bytes / 1000)
     if preset.speedup is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, format_bytes
-from pages.components.formats import percent, step_label
+from pages.components.formats import quality_text, step_label
 from pages.components.palette import Theme, faint, ink, technique_color, technique_symbol
 
 MOST_NODES = 60
@@ -45,7 +45,7 @@ class Node:
         if self.result is None:
             return "not measured"
         own = self.result.figures
-        return f"{percent(own.accuracy)}, {format_bytes(own.size_bytes)}"
+        return f"{quality_text(own)}, {format_bytes(own.size_bytes)}"
 
 
 def provenance(

@@ -26,7 +26,7 @@ class Range:
 
 
 RANGES = (
-    Range("accuracy", "accuracy, %", lambda figures: 100 * figures.accuracy),
+    Range("accuracy", "accuracy, % (R2: times 100)", lambda figures: 100 * figures.accuracy),
     Range("size", "packed size, kB", lambda figures: figures.size_bytes / 1000),
     Range("latency", "latency, ms", lambda figures: figures.latency_ms_p50),
 )
@@ -131,9 +131,17 @@ def runs_figure(
     )
     figure.update_xaxes(title=cost.label, zeroline=False, type="log", tickformat="~g")
     space_log_numbers(figure, [x for trace in figure.data for x in trace.x])
-    figure.update_yaxes(title=ACCURACY.label, zeroline=False)
+    figure.update_yaxes(title=_quality_label(results), zeroline=False)
     figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in results))
     return legible(figure, theme)
+
+
+def _quality_label(results: Sequence[ExperimentResult]) -> str:
+    """What goes up: accuracy in percent; R2 times 100 where regressions are among the runs."""
+    kinds = {result.figures.quality for result in results}
+    if kinds <= {ACCURACY.key}:
+        return ACCURACY.label
+    return "R2 (times 100), more is better" if ACCURACY.key not in kinds else "Accuracy (%) or R2 (times 100)"
 
 
 def _points(results: Sequence[ExperimentResult], cost: Axis, marker: Mapping[str, object], name: str) -> go.Scatter:

@@ -121,6 +121,7 @@ def _table(table: pd.DataFrame, pinned: list[str]) -> None:
         column_config={
             "pin": st.column_config.TextColumn(width=40),
             **{name: number(format="%.2f") for name in ("accuracy %", "change", "speed-up")},
+            **{name: number(format="%.4f") for name in ("R2", "mean absolute error")},
             **{name: number(format="%.1f") for name in ("packed kB", "ONNX kB")}, "latency ms": number(format="%.3f"),
         },
     )

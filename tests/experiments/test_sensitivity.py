@@ -11,8 +11,9 @@ from compression.experiments import sensitivity
 from compression.experiments.probing import Probed, Prober
 from compression.experiments.sensitivity import measure, read_map, sensitivity_key, strengths
 from compression.experiments.store import ResultStore
-from compression.experiments.tasks import CALIBRATION_SAMPLES, load_task
+from compression.experiments.tasks import load_task
 from compression.knobs import knobs_of
+from compression.problems.problem import Sizes
 from compression.recipe import Recipe
 from compression.techniques import get_technique, list_techniques
 
@@ -53,7 +54,7 @@ def test_layers_that_become_thinner_compute_less(prober: Prober) -> None:
 
 def test_the_samples_are_training_samples_outside_the_calibration() -> None:
     task = load_task(Recipe("digits_resnet", "digits"))
-    calibration = task.dataset.train.subset(CALIBRATION_SAMPLES[task.info.task], 1234).inputs.flatten(1)
+    calibration = task.dataset.train.subset(task.problem.sizes.calibration, 1234).inputs.flatten(1)
     probing = task.probing_split(128).inputs.flatten(1)
     train = task.dataset.train.inputs.flatten(1)
     assert len(probing) == 128
@@ -63,7 +64,7 @@ def test_the_samples_are_training_samples_outside_the_calibration() -> None:
 
 def test_small_training_splits_are_probed_on_the_held_out_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     task = load_task(Recipe("digits_resnet", "digits"))
-    monkeypatch.setitem(CALIBRATION_SAMPLES, task.info.task, len(task.dataset.train) - 10)
+    monkeypatch.setattr(type(task.problem), "sizes", Sizes(calibration=len(task.dataset.train) - 10))
     probing, held_out = task.probing_split(128), task._training_splits[0]
     assert torch.equal(probing.inputs, held_out.inputs)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from compression.__main__ import main
 from models import registry
@@ -81,3 +82,19 @@ def test_what_is_wrong_with_it_is_told_in_one_line(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: --models: ") and words in lines[0]
     assert registry._MODELS["digits_resnet"][0].title == "ResNet-20 on digits"
+
+
+def test_a_network_that_gives_other_outputs_than_its_record_says_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(
+        folder, "from torch import nn\nfrom models.registry import ModelInfo, register_model\n"
+        "@register_model(ModelInfo('seven', 'Seven', 'image_classification', 'digits', (1, 32, 32), 10, 'mlp', ''))\n"
+        "def seven(): return nn.Sequential(nn.Flatten(), nn.Linear(1024, 7))\n",
+    )
+    weights_of(folder / "seven.safetensors", nn.Sequential(nn.Flatten(), nn.Linear(1024, 7)))
+    recipe = folder / "recipe.json"
+    recipe.write_text(json.dumps({"model": "seven", "dataset": "digits", "steps": []}))
+    assert main(["--models", path, "run", str(recipe), "--quick"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "seven: the network gives 7 outputs, 10 are needed: one logit per class" in line

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compression.training.losses import distillation_loss
+from compression.problems.losses import distillation_loss
 
 T, ALPHA = 3.0, 0.7
 

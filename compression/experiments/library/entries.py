@@ -9,6 +9,7 @@ from typing import Any
 from compression.experiments.downloads import downloaded_on, removable, unfinished_bytes
 from compression.experiments.results import ExperimentResult
 from compression.experiments.tasks import fitting_datasets
+from compression.problems import PROBLEMS
 from models import datasets, registry
 from models.downloads import Download
 from models.errors import ModelError
@@ -17,11 +18,7 @@ from models.origins import WeightsOrigin
 from models.parameters import count_parameters
 
 _BYTES_PER_PARAMETER = 4
-TASKS = {
-    "image_classification": "Image classification",
-    "text_classification": "Text classification",
-    "language_modeling": "Language modelling",
-}
+TASKS = {problem.key: problem.title for problem in PROBLEMS.values()}
 
 
 @dataclass(frozen=True)

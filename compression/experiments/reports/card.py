@@ -9,12 +9,7 @@ from compression.experiments.reports.tables import environment_line, measured_ho
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import RUNTIMES
 from compression.experiments.wording import recipe_label, recipe_lines
-
-_USES = {
-    "image_classification": "classifies images of shape {shape} into {classes} classes",
-    "language_modeling": "predicts the next of {classes} characters from up to {shape} of them",
-    "text_classification": "classifies texts of {shape} tokens into {classes} classes",
-}
+from compression.problems import problem_of
 
 
 def model_card(subject: Subject) -> str:
@@ -43,7 +38,7 @@ def model_card(subject: Subject) -> str:
 def _what(subject: Subject) -> str:
     info, result = subject.model, subject.result
     shape = " x ".join(map(str, info.input_shape))
-    use = _USES.get(info.task, "takes inputs of shape {shape}").format(shape=shape, classes=info.num_classes)
+    use = problem_of(info.task).use.format(shape=shape, classes=info.num_classes)
     packed, graph = (format_bytes(n) for n in (result.figures.size_bytes, result.figures.runtime_size_bytes))
     made = f"Recipe: {recipe_label(result.recipe)}. Size: {packed} packed, {graph} as ONNX."
     return f"{info.description} It {use}.\n\n{made}"
@@ -70,12 +65,14 @@ def _runtimes(subject: Subject) -> list[str]:
 
 def limitations(result: ExperimentResult) -> list[str]:
     """What a reader has to know before relying on the figures."""
+    others = "other data, and each class on its own," if result.figures.kind.unit else "other data"
     lines = [
-        "Accuracy holds for data like the test split; other data, and each class on its own, may lose more.",
+        f"{result.figures.kind.title} holds for data like the test split; {others} may lose more.",
         "Latency belongs to the machine, threads and batch size named above.",
     ]
     if result.stage == "quick":
-        lines.append("A first result: accuracy is from a part of the test split, latency from a short run.")
+        word = result.figures.kind.word
+        lines.append(f"A first result: {word} is from a part of the test split, latency from a short run.")
     if result.stopped_early:
         lines.append("A training was ended early: the recipe run to its end gives another artifact.")
     by_note: dict[str, list[str]] = {}

@@ -76,9 +76,10 @@ def _list(title: str, lines: Sequence[str]) -> str:
 
 
 def _plots(subject: Subject) -> str:
+    label = subject.result.figures.kind.label
     plots = [
-        scatter_svg(points_of(subject, "size"), "Packed size (kB)", "Accuracy (%)"),
-        scatter_svg(points_of(subject, "latency"), "Latency, median (ms)", "Accuracy (%)"),
+        scatter_svg(points_of(subject, "size"), "Packed size (kB)", label),
+        scatter_svg(points_of(subject, "latency"), "Latency, median (ms)", label),
     ]
     legend = (
         '<p class="soft">&#9670; this artifact, &#9733; uncompressed, &#9679; other runs of this model on the same '
@@ -105,7 +106,8 @@ def points_of(subject: Subject, cost: str) -> list[Point]:
 
 
 def _point(figures: Figures, kind: str, label: str, cost: str) -> Point | None:
-    quality = Measured(100 * figures.accuracy, 100 * figures.accuracy_low, 100 * figures.accuracy_high)
+    ends = (figures.accuracy, figures.accuracy_low, figures.accuracy_high)
+    quality = Measured(*(figures.kind.shown(value) for value in ends))
     if cost == "size":
         x, shown = Measured.exact(figures.size_bytes / 1000), format_bytes(figures.size_bytes)
     elif figures.latency_ms_p50 is None:
@@ -113,13 +115,17 @@ def _point(figures: Figures, kind: str, label: str, cost: str) -> Point | None:
     else:
         middle = figures.latency_ms_p50
         x, shown = Measured(middle, figures.latency_low or middle, figures.latency_high or middle), f"{middle:.3f} ms"
-    return Point(x, quality, kind, f"{label}: {quality.value:.2f} %, {shown}")
+    return Point(x, quality, kind, f"{label}: {_quality(figures)}, {shown}")
+
+
+def _quality(figures: Figures) -> str:
+    return figures.kind.text(figures.accuracy, figures.kind.digits + 1)
 
 
 def _runs(subject: Subject) -> str:
     ordered = sorted((subject.result, *subject.others), key=lambda r: r.figures.size_bytes)
     rows = [_run(own, subject) for own in ordered]
-    return _table(("recipe", "accuracy", "packed", "ONNX", "latency", "speed-up"), rows)
+    return _table(("recipe", subject.result.figures.kind.word, "packed", "ONNX", "latency", "speed-up"), rows)
 
 
 def _run(own: ExperimentResult, subject: Subject) -> tuple[str, ...]:
@@ -127,7 +133,7 @@ def _run(own: ExperimentResult, subject: Subject) -> tuple[str, ...]:
     latency = "not timed" if figures.latency_ms_p50 is None else f"{figures.latency_ms_p50:.3f} ms"
     return (
         recipe_label(own.recipe) + (" (this artifact)" if own.key == subject.result.key else ""),
-        f"{100 * figures.accuracy:.2f} %", format_bytes(figures.size_bytes), format_bytes(figures.runtime_size_bytes),
+        _quality(figures), format_bytes(figures.size_bytes), format_bytes(figures.runtime_size_bytes),
         latency, "-" if figures.speedup is None else f"{figures.speedup:.2f}x",
     )
 

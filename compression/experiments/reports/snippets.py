@@ -23,7 +23,7 @@ if __name__ == "__main__":
     result = run_experiment(recipe, ResultStore(home()))
     figures = result.figures
     print("result", result.key)
-    print("accuracy", figures.accuracy, "from", figures.accuracy_low, "to", figures.accuracy_high)
+    print(figures.quality, figures.accuracy, "from", figures.accuracy_low, "to", figures.accuracy_high)
     print("packed bytes", figures.size_bytes)
     print("latency ms", figures.latency_ms_p50, "speed-up", figures.speedup)
 '''
@@ -59,13 +59,20 @@ outputs = program(torch.from_numpy(batch)).detach().numpy()
 }
 
 
+_CLASSES = 'print(outputs.shape, "best", outputs.argmax(-1).ravel()[:10])'
+_PRINTED = {
+    "binary_classification": 'print("probability of the second class", 1 / (1 + np.exp(-outputs.ravel()[:10])))',
+    "regression": 'print("values", outputs.ravel()[:10])',
+}
+
+
 def runtime_snippet(info: ModelInfo, runtime: str) -> str:
     """A script that loads a runtime's file, gives it a batch and prints what it predicts."""
     package, opened = _OPENED[runtime]
     return f'''import numpy as np
 import {package}
 
-{_prepared(info)}{opened}print(outputs.shape, "best", outputs.argmax(-1).ravel()[:10])
+{_prepared(info)}{opened}{_PRINTED.get(info.task, _CLASSES)}
 '''
 
 

@@ -4,9 +4,10 @@ from compression.experiments.report import format_bytes
 from compression.experiments.reports.subject import Subject
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import RUNTIMES, RuntimeRecord
+from compression.problems import quality
 from compression.recipe import recipe_from_dict
 
-_RUNTIME_HEADER = ("runtime", "accuracy", "latency", "uncompressed there", "speed-up there", "file", "same predictions")
+_RUNTIME_HEADER = ("latency", "uncompressed there", "speed-up there", "file", "same predictions")
 
 
 def runtime_rows(subject: Subject) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -15,25 +16,26 @@ def runtime_rows(subject: Subject) -> tuple[tuple[str, ...], list[tuple[str, ...
     own, base = result.figures, result.baseline
     first = (
         _named("onnxruntime", str(result.environment.get("onnxruntime", ""))),
-        _percent(own.accuracy, own.accuracy_low, own.accuracy_high),
+        _quality(own.quality, own.accuracy, own.accuracy_low, own.accuracy_high),
         _ms(own.latency_ms_p50, own.latency_low, own.latency_high),
         _ms(base.latency_ms_p50, base.latency_low, base.latency_high),
         _times(own.speedup, own.speedup_low, own.speedup_high),
         format_bytes(own.runtime_size_bytes),
         "-",
     )
-    return _RUNTIME_HEADER, [first, *(_row(record) for record in subject.records)]
+    return ("runtime", own.kind.word, *_RUNTIME_HEADER), [first, *(_row(record) for record in subject.records)]
 
 
 def _row(record: RuntimeRecord) -> tuple[str, ...]:
-    agreement = "-" if record.agreement is None else f"{100 * record.agreement:.2f} % of {record.n_samples:,}"
+    parts = [] if record.agreement is None else [f"{100 * record.agreement:.2f} % of {record.n_samples:,}"]
     if record.largest_difference is not None:
-        agreement += f", outputs within {record.largest_difference:.2g}"
+        parts.append(f"outputs within {record.largest_difference:.2g}")
+    agreement = ", ".join(parts) or "-"
     if record.float_activations:
         agreement += "; float activations"
     return (
         _named(record.runtime, record.version),
-        _percent(record.accuracy, record.accuracy_low, record.accuracy_high),
+        _quality(record.quality, record.accuracy, record.accuracy_low, record.accuracy_high),
         _ms(record.latency_ms_p50, record.latency_low, record.latency_high),
         _ms(record.baseline_ms_p50, record.baseline_low, record.baseline_high),
         _times(record.speedup, record.speedup_low, record.speedup_high),
@@ -46,10 +48,12 @@ def _named(runtime: str, version: str) -> str:
     return f"{RUNTIMES[runtime].title} {version}".strip()
 
 
-def _percent(value: float | None, low: float | None, high: float | None) -> str:
+def _quality(key: str, value: float | None, low: float | None, high: float | None) -> str:
     if value is None or low is None or high is None:
         return "not scored"
-    return f"{100 * value:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+    own = quality(key)
+    digits = own.digits + 1
+    return f"{own.text(value, digits)} ({own.shown(low):.{digits}f} to {own.shown(high):.{digits}f})"
 
 
 def _ms(value: float | None, low: float | None, high: float | None) -> str:
@@ -71,10 +75,10 @@ def environment_line(result: ExperimentResult) -> str:
 
 def measured_how(result: ExperimentResult) -> list[str]:
     """How each kind of figure came about."""
-    runtime = recipe_from_dict(result.recipe).runtime
+    runtime, own = recipe_from_dict(result.recipe).runtime, result.figures.kind
     threads = "one thread" if runtime.threads == 1 else f"{runtime.threads} threads"
     return [
-        "Accuracy: the exported ONNX graph executed on the test split; 95 % Wilson interval.",
+        f"{own.title}: the exported ONNX graph executed on the test split; 95 % {own.interval}.",
         "Packed weights: bytes of one file with bit-packed, entropy-coded weights and all tables; the ONNX graph is "
         "compiled from what was read back from it.",
         f"Latency: median of one inference, batch of {runtime.batch_size}, {threads}, no spinning, in a process of its "

@@ -1,0 +1,101 @@
+"""Problems in which one of several classes is right: of images, texts, and the next token of a text."""
+
+import math
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from compression.metrics.intervals import Z, wilson_interval
+from compression.problems.losses import distillation_loss
+from compression.problems.problem import Arrays, Evaluation, PairedDifference, Problem, Sizes
+
+
+class Classification(Problem):
+    """One output per class; the largest is the prediction."""
+
+    def flat(self, outputs: Tensor) -> Tensor:
+        return outputs.flatten(0, -2)
+
+    def score(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+        log_probabilities = _log_softmax(outputs)
+        best = log_probabilities.argmax(-1)
+        chosen = np.take_along_axis(log_probabilities, best[..., None], -1)[..., 0]
+        right = np.take_along_axis(log_probabilities, targets[..., None], -1)[..., 0]
+        return {"predictions": best.astype(np.int16), "confidences": np.exp(chosen), "log_truths": right}
+
+    def evaluate(self, scored: Arrays, targets: np.ndarray) -> Evaluation:
+        found = scored["predictions"]
+        correct, n = int((found == targets).sum()), int(targets.size)
+        low, high = wilson_interval(correct, n)
+        arrays = {
+            "predictions": found, "confidences": scored["confidences"].astype(np.float16),
+            "truths": np.exp(scored["log_truths"]).astype(np.float16),
+        }
+        return Evaluation(n, correct / n, low, high, arrays, self._extras(scored["log_truths"]))
+
+    def _extras(self, log_truths: np.ndarray) -> dict[str, float]:
+        del log_truths
+        return {}
+
+    def paired_difference(self, before: Arrays, after: Arrays, targets: np.ndarray) -> PairedDifference:
+        """Only samples that were lost or won count (Newcombe 1998, the paired difference)."""
+        was, now = (own["predictions"].ravel() == targets.ravel() for own in (before, after))
+        won, lost, n = int((now & ~was).sum()), int((was & ~now).sum()), targets.size
+        share = (won - lost) / n
+        half = Z * math.sqrt(max((won + lost) / n - share**2, 0.0) / n)
+        return PairedDifference(share, share - half, share + half)
+
+    def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets)
+
+    def training_loss(
+        self, outputs: Tensor, teacher: Tensor, targets: Tensor, *, temperature: float, alpha: float, kind: str
+    ) -> Tensor:
+        return distillation_loss(outputs, teacher, targets, temperature=temperature, alpha=alpha, kind=kind)
+
+    def quality_of(self, outputs: Tensor, targets: Tensor) -> float:
+        return float((outputs.argmax(-1) == targets).double().mean())
+
+    def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
+        return float((outputs.argmax(-1) == teacher.argmax(-1)).double().mean())
+
+    def divergence(self, outputs: Tensor, wanted: Tensor) -> float:
+        """Mean Kullback-Leibler divergence."""
+        ours, theirs = outputs.log_softmax(-1), wanted.log_softmax(-1)
+        return max(0.0, float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean")))
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+class ImageClassification(Classification):
+    """Images into classes."""
+
+    key, title = "image_classification", "Image classification"
+    use = "classifies images of shape {shape} into {classes} classes"
+
+
+class TextClassification(Classification):
+    """Texts into classes."""
+
+    key, title, inputs = "text_classification", "Text classification", "tokens"
+    use = "classifies texts of {shape} tokens into {classes} classes"
+    sizes = Sizes(calibration=256, quick=250, distribution=32)
+
+
+class LanguageModeling(Classification):
+    """The next token at each position of a text."""
+
+    key, title, inputs = "language_modeling", "Language modelling", "tokens"
+    use = "predicts the next of {classes} characters from up to {shape} of them"
+    sizes = Sizes(
+        calibration=48, selection=32, held_out=32, training_batch=16, scoring_batch=16, quick=24, probing=16,
+        probing_batch=16, distribution=8,
+    )
+    most_batches = 400
+
+    def _extras(self, log_truths: np.ndarray) -> dict[str, float]:
+        return {"bits_per_character": float(-log_truths.sum() / math.log(2) / log_truths.size)}
