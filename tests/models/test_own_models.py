@@ -93,7 +93,7 @@ def test_smaller_models_of_a_user_may_learn_and_his_models_have_students(tmp_pat
         ({"architecture": None}, "digits", "architecture", "near it"),
         ({**GIVEN, "num_classes": 7}, "digits", "num_classes", "has 10 classes"),
         ({**GIVEN, "num_classes": True}, "digits", "num_classes", "whole number"),
-        ({**GIVEN, "num_classes": 1}, "digits", "num_classes", "2 to 10000"),
+        ({**GIVEN, "num_classes": 0}, "digits", "num_classes", "1 to 10000"),
         (GIVEN, "nothing", "dataset", "allowed"),
         (GIVEN, "sst2", "dataset", "image classification"),
         ({**GIVEN, "mean": [0.5, 0.5]}, "digits", "mean", "3 numbers"),
