@@ -18,7 +18,12 @@ from models.downloads import Download
 from models.errors import ModelError
 from models.info import ModelInfo
 from models.origins import WeightsOrigin, find_origin
+from models.source_code import architecture_code
 
+_TEXTS = (
+    "source", "license", "published_accuracy", "release", "reference_weights", "parameters", "weights",
+    "preprocessing_source",
+)
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
 
@@ -248,19 +253,34 @@ def weights_hash(name: str) -> str:
 
 
 def model_identity(name: str) -> str:
-    """What results of a model depend on: the hash of its weights, and of a user's model of its description and code.
+    """What results of a model depend on: its weights, its record but for texts, and the code that builds and feeds it.
 
     Raises:
         ModelError: if there is no such model, or its weights are not here.
     """
-    info, weights = model_info(name), weights_hash(name)
-    if info.architecture is None and name not in _OF_FILE:
-        return weights
     from models.own.python_file import file_digest
 
-    plain = replace(info, name="", title="", description="", source="", weights=None)
-    parts = (weights, repr(plain), file_digest() if name in _OF_FILE else "")
+    info, weights = model_info(name), weights_hash(name)
+    plain = replace(info, **{text: ModelInfo.__dataclass_fields__[text].default for text in _TEXTS}, name="", title="",
+                    description="")
+    parts = (weights, repr(plain), code_of(name), file_digest() if name in _OF_FILE else "")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def code_of(name: str) -> str:
+    """Digest of the code of a model's architecture; of a user's model that of what builds it.
+
+    Raises:
+        ModelError: if there is no such model.
+    """
+    info, factory = entry(name)
+    if name in _OF_FILE:
+        return architecture_code("models.own.python_file")
+    if info.architecture is None:
+        return architecture_code(factory.__module__)
+    usual = _MODELS.get(info.architecture)
+    known = usual is not None and info.architecture not in _OF_FILE
+    return architecture_code(usual[1].__module__ if usual is not None and known else "models.own.builders")
 
 
 @lru_cache(maxsize=64)

@@ -6,37 +6,51 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
+from compression.errors import InputError
+from models.source_code import PROJECT, digest_of, imported_files
+
 CODE_VERSION = "COMPRESSION_CODE_VERSION"
-_PACKAGE = Path(__file__).resolve().parents[1]
+_START = "compression.experiments.stages"
 _NUMERIC_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "torch-pruning", "constriction", "numpy")
-_PRESENTATION = (
-    "service.py", "pareto.py", "report.py", "engine.py", "__main__.py", "status.py", "sweep.py", "behaviour.py",
-    "jobs.py", "lifeline.py", "locations.py", "commands.py", "export.py", "graphs.py", "code_version.py",
-    "downloads.py", "cores.py", "workers.py",
-    "runtimes.py", "runtime_records.py", "illustration.py", "side_jobs.py", "exports.py", "illustrations.py",
-    "side_work.py", "comparisons.py",
-    "wording.py", "pace.py",
-    "sensitivity.py", "probing.py", "distribution.py", "distributions.py",
-    "own.py", "own_file.py", "own_jobs.py", "own_commands.py", "own_checks.py",
-    "progress_bar.py",
-)
-_PRESENTATION_FOLDERS = ("reports", "runtimes", "search", "library")
+
+
+def computing_files(root: Path = PROJECT) -> list[Path]:
+    """Source files that decide what an artifact and its figures are.
+
+    Of `compression.experiments` these are the modules that the stages import, directly or not; of other packages
+    that these reach, all modules. Pages, reports, searches and the command line are not among them.
+
+    Args:
+        root: Folder of the project.
+    """
+    folder = root / "compression"
+    packages = [f"compression.{path.parent.name}" for path in folder.glob("*/__init__.py")]
+    whole = [package for package in packages if package != "compression.experiments"]
+    return imported_files(root, (_START,), ("compression",), whole)
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Hash of the code and library versions that decide what an artifact is; 12 hexadecimal digits.
 
-    Worker processes are told their server's, so that both give a result the same key.
+    Raises:
+        InputError: in a worker process whose code differs from that of the process that started it.
     """
-    told = os.environ.get(CODE_VERSION)
-    if told:
-        return told
-    digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        if path.name not in _PRESENTATION and path.parent.name not in _PRESENTATION_FOLDERS:
-            digest.update(path.relative_to(_PACKAGE).as_posix().encode())
-            digest.update(path.read_bytes())
+    code = _digest(computing_files())
+    started = os.environ.get(CODE_VERSION)
+    if started and started != process_code():
+        raise InputError("code", code, "the source files have changed since the dashboard was started; restart it")
+    return code
+
+
+@lru_cache(maxsize=1)
+def process_code() -> str:
+    """Hash of all code that worker processes must share with the process that starts them."""
+    return _digest(sorted({*computing_files(), *(PROJECT / "models").rglob("*.py")}))
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256(digest_of(PROJECT, files).encode())
     for name in _NUMERIC_PACKAGES:
         digest.update(f"{name}={version(name)}".encode())
     return digest.hexdigest()[:12]

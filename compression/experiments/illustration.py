@@ -76,7 +76,7 @@ def illustration_key(model: str, technique: str) -> str:
     get_technique(technique)
     if not registry.has_weights(model):
         raise InputError("model", model, "a model whose weights are here is needed")
-    parts = (_PART, model, technique, registry.weights_hash(model), code_version())
+    parts = (_PART, model, technique, registry.model_identity(model), code_version())
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:20]
 
 

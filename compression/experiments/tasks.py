@@ -1,5 +1,6 @@
 """A recipe's model and data, made ready for compression and scoring."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -228,7 +229,8 @@ def _load_once(model: str, dataset: str, model_identity: str, data_identity: str
         allowed = f"{told}allowed for {model}: " + (", ".join(fitting) or "none that is here")
         raise InputError("dataset", dataset, allowed)
     data = datasets.load_dataset(dataset, image_view(info), info.num_classes)
-    task = Task(info, data, model_identity, data.content_hash)
+    identity = hashlib.sha256(f"{data.content_hash}|{datasets.code_of(dataset)}".encode()).hexdigest()[:16]
+    task = Task(info, data, model_identity, identity)
     if registry.is_of_file(model):
         _check_outputs(task)
     return task

@@ -20,7 +20,7 @@ from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessScheduler, SubprocessWorker
 
 from compression.experiments import jobs, lifeline
-from compression.experiments.code_version import CODE_VERSION, code_version
+from compression.experiments.code_version import CODE_VERSION, process_code
 
 _ROOT = Path(__file__).resolve().parents[2]
 _FIRST, _TIMER = "compute-0", "timing"
@@ -111,7 +111,7 @@ def _prepare_environment() -> None:
     """What the workers inherit."""
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    os.environ[CODE_VERSION] = code_version()
+    os.environ[CODE_VERSION] = process_code()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads would only fight
     for name, value in _KEEP_MEMORY.items():  # dask's choice makes each tensor a system call: half as fast
         os.environ.setdefault(name, value)

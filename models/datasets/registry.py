@@ -19,6 +19,7 @@ from models.datasets.views import ImageView
 from models.downloads import Download, Progress
 from models.errors import ModelError
 from models.locations import find_data
+from models.source_code import dataset_code
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -262,6 +263,16 @@ def data_identity(name: str) -> str:
     from models.own import kept_data
 
     return "|".join(map(str, data_paths(name))) if is_registered(name) else kept_data.identity(name)
+
+
+def code_of(name: str) -> str:
+    """Digest of the code that reads, decodes and augments a data set.
+
+    Raises:
+        ModelError: if there is none of that name.
+    """
+    module = _entry(name)[1].__module__ if is_registered(name) else "models.own.kept_data"
+    return dataset_code(module)
 
 
 def has_data(name: str) -> bool:
