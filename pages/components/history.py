@@ -15,7 +15,7 @@ from pages.components.state import DATA, MODEL, TEXTS, recipe_widgets
 _HISTORY = "history"
 _LONGEST = 100
 _ONE_GESTURE_SECONDS = 1.0
-_VIEW = ("left-axis", "right-axis", "log", *(limit.key for limit in LIMITS))
+_VIEW = ("left-axis", "right-axis", "log", "objective", *(limit.key for limit in LIMITS))
 Values = Mapping[str, Any]
 
 
