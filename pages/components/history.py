@@ -53,7 +53,7 @@ class History:
 
         A knob that moves on within a second (an arrow key held down) is one change.
         """
-        if self.entries and values == self.current:
+        if self.entries and not altered(values, self.current):  # an empty field is as good as none
             return self
         kept = self.entries[: self.place + 1]
         if self.can_undo and not self.can_redo and now - self.recorded < _ONE_GESTURE_SECONDS:
