@@ -1,0 +1,27 @@
+"""Which of a graph's results are the scores of the classes."""
+
+from models.onnx_import.errors import shortened
+from models.onnx_import.graph import Graph
+
+_PREFERRED = ("logits", "output", "output_0", "scores", "probabilities")
+_AFTER_SCORES = {
+    "Softmax": "a softmax", "LogSoftmax": "a log-softmax", "ArgMax": "an arg max", "Identity": "", "Sigmoid": "a sigmoid",
+}
+
+
+def choose_output(graph: Graph) -> list[str]:
+    """Keep one output, and what comes before a softmax or arg max at the end; returns what was decided."""
+    chosen = next((name for name in _PREFERRED if name in graph.outputs), graph.outputs[0])
+    notes = []
+    if len(graph.outputs) > 1:
+        names = ", ".join(shortened(name) for name in graph.outputs[:6])
+        notes.append(f"Output {shortened(chosen)} is used, of {names}.")
+    producers = graph.producers()
+    while (node := producers.get(chosen)) is not None and node.operator in _AFTER_SCORES and node.inputs[0] in producers:
+        told = _AFTER_SCORES[node.operator]
+        if told:
+            notes.append(f"The file ends with {told}; the scores before it are used.")
+        chosen = node.inputs[0]
+    graph.outputs = [chosen]
+    graph.drop_unread()
+    return notes
