@@ -153,7 +153,8 @@ def recipe_from_dict(data: object) -> Recipe:
     mapping = _check_mapping("recipe", data, _RECIPE_FIELDS)
     model = mapping.get("model")
     if not isinstance(model, str | Mapping):
-        raise InputError("model", model, "a model's name, or a mapping with architecture and weights, is needed")
+        forms = "a model's name, or a mapping with architecture and weights or with onnx, is needed"
+        raise InputError("model", model, forms)
     dataset = mapping.get("dataset")
     if not isinstance(dataset, str):
         raise InputError("dataset", dataset, "a data set's name is needed")

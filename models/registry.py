@@ -17,6 +17,8 @@ from models.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, wei
 from models.downloads import Download
 from models.errors import ModelError
 from models.info import ModelInfo
+from models.onnx_import.files import SUFFIX as ONNX
+from models.onnx_import.files import onnx_files
 from models.origins import WeightsOrigin, find_origin
 from models.source_code import architecture_code
 
@@ -246,7 +248,8 @@ def has_weights(name: str) -> bool:
 def weights_hash(name: str) -> str:
     """SHA-256 of a model's weights file, or of those of its shards."""
     hashes = []
-    for path in weight_files(weights_path(name)):
+    main = weights_path(name)
+    for path in onnx_files(main) if main.suffix == ONNX else weight_files(main):
         known = path.stat()
         hashes.append(_file_hash(path, known.st_mtime_ns, known.st_size))
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("|".join(hashes).encode()).hexdigest()
@@ -316,6 +319,8 @@ def load_model(name: str) -> nn.Module:
     card = model_card(name)
     if card and path.parent == WEIGHTS_DIR and card["sha256"] != weights_hash(name):
         raise ModelError(f"the weights of {name!r} are damaged: their SHA-256 is not the card's")
+    if path.suffix == ONNX:
+        return build_model(name).eval()
     model, checkpoint = build_model(name), read_checkpoint(path, ema=info.ema)
     if info.release is not None and path == info.release.path():
         if not weights_hash(name).startswith(info.release.sha256):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from compression.errors import CancelledError, InputError
-from compression.experiments import own_jobs
+from compression.experiments import own_jobs, user_onnx
 from compression.experiments.own_uploads import ZIP, Upload, discard, opened, received, received_files
 from compression.experiments.store import ResultStore, now
 from models import registry
@@ -193,6 +193,25 @@ class Own:
             kept_models.describe(given, dataset)
         path, shown = received_files(uploads, (*SUFFIXES, ".json", ZIP)) if uploads else (None, None)
         return self._submit(own_jobs.add_model, name, (dict(given), path and str(path), shown, dataset))
+
+    def submit_onnx(
+        self, name: str, given: Mapping[str, Any], file: BinaryIO, file_name: str, dataset: str
+    ) -> str:
+        """Have an ONNX file imported and kept by a worker; returns the job's key at once.
+
+        Args:
+            name: What it will be called.
+            given: Preprocessing that the user has set.
+            file: The uploaded file, or a zip of it and its data.
+            file_name: What the user calls it.
+            dataset: Data set to score on.
+
+        Raises:
+            InputError: if the name or the kind of the file is wrong.
+        """
+        check_new_name(name)
+        path = received(file, file_name, user_onnx.KINDS)
+        return self._submit(user_onnx.add_job, name, (dict(given), str(path), file_name, dataset))
 
     def submit_data(
         self, name: str, archive: BinaryIO, file_name: str, options: FolderOptions | None = None

@@ -12,6 +12,7 @@ from compression.experiments import own
 from compression.experiments.own_checks import output_words, remarks_on, what_is_in
 from compression.experiments.progress_bar import progress_bar
 from compression.experiments.report import text_table
+from compression.experiments.user_onnx import add_onnx_command
 from models.preprocessing import preprocessing_text
 
 _Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
@@ -47,8 +48,10 @@ def add_commands(command: _Command) -> None:
     model = command("add-model", "keep a model of your own: an architecture's name and weights", add_model)
     model.add_argument("name", help="what it will be called")
     model.add_argument(
-        "--architecture", required=True, help="of this project, torchvision or timm; timm:NAME where both have it"
+        "--architecture", help="of this project, torchvision or timm; timm:NAME where both have it"
     )
+    onnx_help = "an ONNX file, or a zip of it and its data, in place of an architecture and weights"
+    model.add_argument("--onnx", type=Path, help=onnx_help)
     model.add_argument("--weights", type=Path, help="checkpoint, index, or folder (default: those of the architecture)")
     model.add_argument("--ema", action="store_true", help="take the moving average where the checkpoint holds one")
     model.add_argument(
@@ -112,14 +115,8 @@ def _show_labels(table: own.ClassTable, as_json: bool) -> None:
 
 def add_model(options: Namespace) -> int:
     """``add-model``: check and keep a model."""
-    names = ("architecture", "num_classes", "input_size", "resize_size", "scale", "interpolation")
-    given = {name: getattr(options, name) for name in names}
-    given |= {name: getattr(options, name) for name in ("mean", "std")}
-    given["ema"] = options.ema
     own.check_new_name(options.name)
-    weights = None if options.weights is None else own.find_weights(str(options.weights))
-    with progress_bar(options.name) as progress:
-        kept = own.add_model(options.name, given, weights, options.dataset, progress=progress)
+    kept = _add_checkpoint(options) if options.onnx is None else add_onnx_command(options)
     if options.json:
         imported = {**kept.imported.to_dict(), "lines": kept.imported.lines()}
         sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info), "import": imported}) + "\n")
@@ -134,6 +131,18 @@ def add_model(options: Namespace) -> int:
         if preprocessing_text(info):
             sys.stdout.write(f"- Preprocessing: {preprocessing_text(info)} (from {info.preprocessing_source})\n")
     return 0
+
+
+def _add_checkpoint(options: Namespace) -> own.KeptModel:
+    if options.architecture is None:
+        raise InputError("architecture", None, "the name of an architecture, or an ONNX file (--onnx), is needed")
+    names = ("architecture", "num_classes", "input_size", "resize_size", "scale", "interpolation")
+    given = {name: getattr(options, name) for name in names}
+    given |= {name: getattr(options, name) for name in ("mean", "std")}
+    given["ema"] = options.ema
+    weights = None if options.weights is None else own.find_weights(str(options.weights))
+    with progress_bar(options.name) as progress:
+        return own.add_model(options.name, given, weights, options.dataset, progress=progress)
 
 
 def remove(options: Namespace) -> int:

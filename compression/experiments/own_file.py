@@ -39,10 +39,12 @@ def beside(path: Path, recipe: Recipe) -> Recipe:
         path: The recipe's file.
         recipe: What it says.
     """
-    weights = None if isinstance(recipe.model, str) else recipe.model.get("weights")
-    if isinstance(recipe.model, str) or not isinstance(weights, str) or Path(weights).is_absolute():
+    if isinstance(recipe.model, str):
         return recipe
-    near = path.parent / weights
-    if Path(weights).is_file() or not near.is_file():
-        return recipe
-    return replace(recipe, model={**recipe.model, "weights": str(near)})
+    found = {}
+    for field in ("weights", "onnx"):
+        named = recipe.model.get(field)
+        if isinstance(named, str) and not Path(named).is_absolute() and not Path(named).exists():
+            near = path.parent / named
+            found |= {field: str(near)} if near.exists() else {}
+    return replace(recipe, model={**recipe.model, **found}) if found else recipe

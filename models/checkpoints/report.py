@@ -24,6 +24,7 @@ class ImportReport:
         dropped: Names that were dropped, by reason.
         baked: Names of weights that were computed from others, by what was baked in.
         cast: Number of tensors cast to the network's type, by their own type.
+        notes: Other sentences: what a file is and what was decided.
     """
 
     file: str = ""
@@ -38,6 +39,7 @@ class ImportReport:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     baked: dict[str, list[str]] = field(default_factory=dict)
     cast: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, names: Sequence[str]) -> None:
         """Record names that were dropped."""
@@ -67,6 +69,7 @@ class ImportReport:
         found += [f"Dropped, {reason}: {listed(names)}." for reason, names in self.dropped.items()]
         found += [f"Baked, {what}: {listed(names)}." for what, names in self.baked.items()]
         found += [f"Cast to float32: {count} tensors of {kind}." for kind, count in self.cast.items()]
+        found += self.notes
         return found or ["Nothing was stripped, dropped or cast."]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Builds the network of a graph, node by node."""
 
-import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -48,7 +49,7 @@ class Builder:
             NodeError: naming the first node that cannot be.
         """
         for name, array in self.graph.constants.items():
-            self.values[name] = constant(torch.from_numpy(array), Origin(name))
+            self.values[name] = constant(_tensor(array), Origin(name))
         later = []
         for node in self.graph.nodes:
             known = all(not name or (name in self.values and self.values[name].is_constant) for name in node.inputs)
@@ -152,7 +153,9 @@ class Builder:
         return self._layers[key]
 
     def parameter(self, value: Value, tensor: Tensor, view: str) -> nn.Parameter:
-        """A parameter; one initializer used twice, or used transposed, is one parameter.
+        """A parameter; one matrix used twice, or used transposed, is one parameter.
+
+        Vectors are not: exporters join equal ones, such as the untrained scales of all norms.
 
         Args:
             value: The constant.
@@ -162,7 +165,7 @@ class Builder:
         origin = value.origin
         if origin is not None and view == "transposed":
             origin = origin.transposed()
-        if origin is None or view == "derived" or origin.view == "derived":
+        if origin is None or tensor.ndim < 2 or view == "derived" or origin.view == "derived":
             return nn.Parameter(tensor.float().clone().contiguous())
         key = (origin.name, origin.view)
         if key not in self._parameters or self._parameters[key].shape != tensor.shape:
@@ -333,11 +336,13 @@ class Call:
             reader: A node behind this one that the layer takes in; its output becomes the layer's.
         """
         origins = [tensor.origin for tensor in tensors if tensor is not None]
-        wanted = layer_name(origin.name for origin in origins if origin is not None) or self.node.scope
+        named = [origin.name for origin in origins if origin is not None]
+        first = named[:1] if tensors[0] is not None and tensors[0].origin is not None else []
+        wanted = layer_name(first) or self.node.scope or layer_name(named)  # equal biases are often one tensor
         unknown = any(origin is None or origin.view == "derived" for origin in origins)
         identity = (len(self.builder.steps),) if unknown else tuple((o.name, o.view) for o in origins if o is not None)
         otherwise = f"{self.node.operator.lower()}_{len(self.builder.steps)}"
-        name = self.builder.layer((self.node.operator, *key, *identity), wanted, otherwise, make)
+        name = self.builder.layer((self.node.operator, self.node.scope, *key, *identity), wanted, otherwise, make)
         module = self.builder.network.get_submodule(name)
         state = {k: t.detach().to("meta") for k, t in (*module.named_parameters(), *module.named_buffers())}
         probes = [functional_call(module.eval(), state, (value.at(p),)) for p in range(len(self.builder.batches))]
@@ -380,6 +385,8 @@ def repeat(x: Tensor, *, axis: int, multiple: int, batch: int) -> Tensor:
     return x.expand(sizes)
 
 
-def product(lengths: Sequence[int]) -> int:
-    """Number of values of a shape."""
-    return math.prod(lengths)
+def _tensor(array: np.ndarray) -> Tensor:
+    """A view of an array that nothing writes to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it lies in the file's own bytes
+        return torch.from_numpy(array)

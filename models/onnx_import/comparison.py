@@ -131,7 +131,8 @@ def _first_difference(
         size = max(float(np.abs(wanted).max()), 1e-6) if wanted.size else 1.0
         if own.shape != wanted.shape or float(np.abs(own.astype(np.float64) - wanted).max()) / size > TOLERANCE:
             node = producers[name]
-            return NodeError(node.name or name, node.op_type, f"its result is not that of ONNX Runtime ({_told(own, wanted)})")
+            reason = f"its result is not that of ONNX Runtime ({_told(own, wanted)})"
+            return NodeError(node.name or name, node.op_type, reason)
     return OnnxError(f"the network's results differ from ONNX Runtime's by {off:.1e}; {TOLERANCE:.0e} is allowed")
 
 

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import onnx
@@ -11,6 +12,26 @@ from onnx import TensorProto
 from models.onnx_import.errors import OnnxError, shortened
 from models.onnx_import.limits import LARGEST_FILE
 from models.unpacking import ZipLimits, unpack_zip
+
+SUFFIX = ".onnx"
+
+
+def onnx_files(path: Path) -> list[Path]:
+    """An ONNX file and the files beside it that hold its data.
+
+    Raises:
+        OnnxError: if it cannot be read, or names data outside its folder.
+    """
+    known = path.stat()
+    return [path, *_data_files(path, known.st_mtime_ns, known.st_size)]
+
+
+@lru_cache(maxsize=32)
+def _data_files(path: Path, changed: int, size: int) -> tuple[Path, ...]:
+    del changed, size  # a file that has changed may name other data
+    model = parsed(path.read_bytes(), path.name)
+    outside = [tensor for tensor in all_tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
+    return tuple(dict.fromkeys(_external_path(tensor, path.parent) for tensor in outside))
 
 
 def read_file(path: Path, shown: str | None = None) -> onnx.ModelProto:
@@ -89,19 +110,26 @@ def _read_external(model: onnx.ModelProto, folder: Path, allowed: int) -> None:
             del tensor.external_data[:]
 
 
-def _external_bytes(tensor: TensorProto, folder: Path, allowed: int) -> bytes:
-    """The bytes of a tensor that lie in another file."""
-    name, entries = shortened(tensor.name), {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
+def _external_path(tensor: TensorProto, folder: Path) -> Path:
+    """The file that a tensor's data lie in."""
+    name, location = shortened(tensor.name), {e.key: e.value for e in tensor.external_data}.get("location", "")
     parts = PurePosixPath(location.replace("\\", "/")).parts
     if not parts or ".." in parts or location.startswith(("/", "\\")) or ":" in parts[0] or "\0" in location:
-        raise OnnxError(f"tensor {name}: its data lie at {shortened(location)}; a path below the file's folder is needed")
+        wanted = "a path below the file's folder is needed"
+        raise OnnxError(f"tensor {name}: its data lie at {shortened(location)}; {wanted}")
     path = folder.joinpath(*parts)
     if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
         raise OnnxError(f"tensor {name}: {shortened(location)} is a link out of the file's folder")
     if not path.is_file():
         raise OnnxError(f"tensor {name}: its data {shortened(location)} are not beside the file; put them there, or "
                         "upload a zip of both")
+    return path
+
+
+def _external_bytes(tensor: TensorProto, folder: Path, allowed: int) -> bytes:
+    """The bytes of a tensor that lie in another file."""
+    path, entries = _external_path(tensor, folder), {entry.key: entry.value for entry in tensor.external_data}
+    name, location = shortened(tensor.name), shortened(path.name)
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
     except ValueError:
@@ -109,7 +137,7 @@ def _external_bytes(tensor: TensorProto, folder: Path, allowed: int) -> bytes:
     size = path.stat().st_size
     length = size - offset if length < 0 else length
     if not 0 <= offset <= size or not 0 <= length <= size - offset:
-        raise OnnxError(f"tensor {name}: its data are beyond the end of {shortened(location)}")
+        raise OnnxError(f"tensor {name}: its data are beyond the end of {location}")
     if length > allowed:
         raise OnnxError(f"the file's data are larger than {LARGEST_FILE / 1e6:.0f} MB, which are allowed")
     with path.open("rb") as file:

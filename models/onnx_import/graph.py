@@ -12,7 +12,9 @@ from onnx import AttributeProto, helper, numpy_helper
 from models.onnx_import.errors import NodeError, OnnxError, shortened
 
 Shape = tuple[int | str | None, ...]
-_CONSTANT_FIELDS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+_CONSTANT_FIELDS = {
+    "value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64,
+}
 
 
 @dataclass
@@ -102,10 +104,24 @@ def graph_of(model: onnx.ModelProto) -> Graph:
             constants[own.output[0]] = _constant(own)
         else:
             nodes.append(_node(own))
+    nodes = _without_copies(nodes, constants)
     inputs = [_input(value) for value in proto.input if value.name not in constants]
     opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     known = [*constants, *(value.name for value in inputs)]
     return Graph(opset, _ordered(nodes, known), constants, inputs, [value.name for value in proto.output])
+
+
+def _without_copies(nodes: list[Node], constants: dict[str, np.ndarray]) -> list[Node]:
+    """Nodes that only give a constant another name are left out, and the constant itself is read."""
+    original: dict[str, str] = {}
+    kept = []
+    for node in nodes:
+        node.inputs = [original.get(name, name) for name in node.inputs]
+        if node.operator == "Identity" and node.inputs[0] in constants:
+            original[node.outputs[0]] = node.inputs[0]
+        else:
+            kept.append(node)
+    return kept
 
 
 def _node(own: onnx.NodeProto) -> Node:

@@ -55,8 +55,8 @@ def plan_inputs(graph: Graph, size: int | None, sample_shape: tuple[int, ...] | 
         raise OnnxError("the graph reads no input; one image or one row of token ids is needed")
     for own in found:
         if own.dtype not in (*_TOKENS, *_FLOATS, "bool"):
-            raise OnnxError(f"input {shortened(own.name)}: its type {own.dtype} is not supported; float32, uint8, int64 "
-                            "and int32 are")
+            allowed = "float32, uint8, int64 and int32 are"
+            raise OnnxError(f"input {shortened(own.name)}: its type {own.dtype} is not supported; {allowed}")
     if all(own.dtype in (*_TOKENS, "bool") for own in found):
         return _plan_tokens(found, size, sample_shape)
     if len(found) > 1:
@@ -82,7 +82,8 @@ def _side(own: GraphInput, length: int | str | None, size: int | None, sample: t
     else:
         found = size or (sample[-1] if sample else None)
     if found is None:
-        raise OnnxError(f"input_size: the file leaves the shape of {shortened(own.name)} open; a whole number is needed")
+        left = f"the file leaves the shape of {shortened(own.name)} open"
+        raise OnnxError(f"input_size: {left}; a whole number is needed")
     if not 1 <= found <= 4096:
         raise OnnxError(f"input {shortened(own.name)}: a length of {found} is not allowed; 1 to 4096 is")
     return found
@@ -99,7 +100,8 @@ def _plan_image(own: GraphInput, size: int | None, sample: tuple[int, ...] | Non
         channels = channels if isinstance(channels, int) else sample[0] if sample and len(sample) == 3 else 3
         height, width = (_side(own, side, size, sample) for side in sides)
         if height != width:
-            raise OnnxError(f"input {shortened(own.name)}: {height}x{width} is not allowed; height and width must be equal")
+            needed = "height and width must be equal"
+            raise OnnxError(f"input {shortened(own.name)}: {height}x{width} is not allowed; {needed}")
         if last:
             notes.append("The file's input is height, width, channels; the network takes channels first.")
             step = Step((own.name,), (NETWORK_INPUT,), torch.permute, settings={"dims": (0, 2, 3, 1)})
@@ -137,7 +139,8 @@ def _image_of(features: int, sample: tuple[int, ...] | None) -> tuple[int, int, 
 def _plan_tokens(found: list[GraphInput], size: int | None, sample: tuple[int, ...] | None) -> InputPlan:
     """Token ids and what follows from them."""
     candidates = [own for own in found if own.dtype != "bool" and "mask" not in own.name and "type" not in own.name]
-    main = next((own for name in _MAIN for own in candidates if own.name == name), candidates[0] if candidates else None)
+    named = [own for name in _MAIN for own in candidates if own.name == name]
+    main = next(iter([*named, *candidates]), None)
     if main is None or len(main.shape) != 2:
         raise OnnxError("token ids (N, T) are needed as an input, named input_ids")
     length = _side(main, main.shape[1], size, sample)

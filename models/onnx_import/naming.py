@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 from torch import nn
 
-_TENSOR_SUFFIXES = ("weight", "bias", "gamma", "beta", "kernel", "weights", "scale", "w", "b", "running_mean", "running_var")
+_TENSOR_SUFFIXES = (
+    "weight", "bias", "gamma", "beta", "kernel", "weights", "scale", "w", "b", "running_mean", "running_var",
+)
 _TENSORFLOW = re.compile(r"/(ReadVariableOp|Conv2D|MatMul|BiasAdd|FusedBatchNormV3|Read|resource)(/.*)?$")
 _GENERATED = re.compile(r"^(onnx::|val_|const|_|/|\d|new_|shape|constant|node_|tmp)", re.IGNORECASE)
 _RESERVED = frozenset(dir(nn.Module())) | {"input_name", "output_name", "steps", "connect", "run"}

@@ -5,7 +5,8 @@ from models.onnx_import.graph import Graph
 
 _PREFERRED = ("logits", "output", "output_0", "scores", "probabilities")
 _AFTER_SCORES = {
-    "Softmax": "a softmax", "LogSoftmax": "a log-softmax", "ArgMax": "an arg max", "Identity": "", "Sigmoid": "a sigmoid",
+    "Softmax": "a softmax", "LogSoftmax": "a log-softmax", "ArgMax": "an arg max", "Sigmoid": "a sigmoid",
+    "Identity": "",
 }
 
 
@@ -17,7 +18,7 @@ def choose_output(graph: Graph) -> list[str]:
         names = ", ".join(shortened(name) for name in graph.outputs[:6])
         notes.append(f"Output {shortened(chosen)} is used, of {names}.")
     producers = graph.producers()
-    while (node := producers.get(chosen)) is not None and node.operator in _AFTER_SCORES and node.inputs[0] in producers:
+    while (node := producers.get(chosen)) and node.operator in _AFTER_SCORES and node.inputs[0] in producers:
         told = _AFTER_SCORES[node.operator]
         if told:
             notes.append(f"The file ends with {told}; the scores before it are used.")

@@ -82,7 +82,8 @@ def _layer_norm(node: Node, finder: _Finder) -> Node | None:
             shapes = {finder.constants[name].shape for name in (weight, bias)}
             if source is not None and len(shapes) == 1 and len(next(iter(shapes))) == 1:
                 attributes = {"axis": -1, "epsilon": epsilon}
-                return Node(node.name, "LayerNormalization", [source, weight, bias], node.outputs, attributes, node.scope)
+                inputs = [source, weight, bias]
+                return Node(node.name, "LayerNormalization", inputs, node.outputs, attributes, node.scope)
     return None
 
 

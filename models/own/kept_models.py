@@ -25,6 +25,7 @@ from models.checkpoints import (
 from models.checkpoints.report import ImportReport, report_from_dict
 from models.downloads import Progress, unreported
 from models.errors import InterruptedWorkError, ModelError
+from models.own import onnx_models
 from models.own.builders import Architecture, build, last_layer
 from models.own.description import Description, describe, wants_average
 from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
@@ -53,7 +54,9 @@ class KeptModel:
     imported: ImportReport
 
     def build(self) -> nn.Module:
-        """The architecture with untrained weights."""
+        """The architecture with untrained weights; of an ONNX file its network."""
+        if self.description.kind.name == onnx_models.NAME:
+            return onnx_models.network_of(Path(str(self.info.weights)), self.info.input_shape)
         return build(self.description.kind, self.description.num_classes, self.description.input_size)
 
 
@@ -226,6 +229,8 @@ def described(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInf
     Raises:
         FieldError: naming the field, the value and what is allowed.
     """
+    if onnx_models.NAME in given:
+        return onnx_models.described_onnx(given, dataset)
     weights = given.get("weights")
     if not isinstance(weights, str) or not weights:
         raise FieldError("weights", weights, f"the path of a file is needed: {', '.join(SUFFIXES)}")

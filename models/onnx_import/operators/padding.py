@@ -41,7 +41,7 @@ def conv_padding(
 
 def pad(x: Tensor, *, begins: Sequence[int], ends: Sequence[int], mode: str, value: float) -> Tensor:
     """Pad each axis; negative numbers cut."""
-    pairs = [pair for pair in zip(begins, ends, strict=True)]
+    pairs = list(zip(begins, ends, strict=True))
     while mode == "constant" and pairs and pairs[0] == (0, 0):
         pairs.pop(0)
     flat = [number for pair in reversed(pairs) for number in pair]

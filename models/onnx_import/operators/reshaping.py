@@ -14,7 +14,7 @@ from models.onnx_import.values import Kind, Value, batch_axis, lengths_of
 
 def reshape(x: Tensor, *, copied: int, rest: tuple[int, ...]) -> Tensor:
     """Copy the leading lengths of the input, then those that are given, of which one may be -1."""
-    return x.reshape(*x.shape[:copied], *rest)
+    return x.reshape((*x.shape[:copied], *rest))
 
 
 def flatten(x: Tensor, *, axis: int) -> Tensor:
@@ -97,9 +97,9 @@ def _resolved(numbers: Sequence[int], total: int) -> tuple[int, ...]:
 def follow_batch(call: Call, value: Value, shape: Sequence[int]) -> Value:
     """Give a value of a file of a fixed batch size a shape of that file, for any batch size.
 
-    Values lie in memory sample by sample behind the axes before the batch. If as many values are before one of the new
-    axes, and that axis' length is a multiple of the file's batch size, then the samples are the leading part of it: with
-    another batch size that axis alone becomes longer.
+    Values lie in memory sample by sample behind the axes before the batch. If as many values are before one of the
+    new axes, and that axis' length is a multiple of the file's batch size, then the samples are the leading part of
+    it: with another batch size that axis alone becomes longer.
 
     Raises:
         NodeError: if there is no such axis.

@@ -17,7 +17,8 @@ _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 def resize(call: Call) -> Value:
     value = call.value(0)
     sizes = _sizes(call, value)
-    mode, coordinates = call.attribute("mode", "nearest"), call.attribute("coordinate_transformation_mode", "half_pixel")
+    mode = call.attribute("mode", "nearest")
+    coordinates = call.attribute("coordinate_transformation_mode", "half_pixel")
     given = tuple(value.first.shape[2:])
     if sizes == given:
         return value
@@ -56,6 +57,8 @@ def _nearest(call: Call, coordinates: str, given: tuple[int, ...], sizes: tuple[
     raise call.refuse(f"nearest with {coordinates!r} and {rounding!r} is not supported; asymmetric with floor is")
 
 
-def resized(x: Tensor, *, size: tuple[int, ...], mode: str, antialias: bool, align_corners: bool | None = None) -> Tensor:
+def resized(
+    x: Tensor, *, size: tuple[int, ...], mode: str, antialias: bool, align_corners: bool | None = None
+) -> Tensor:
     """An image at another size."""
     return F.interpolate(x, size=size, mode=mode, align_corners=align_corners, antialias=antialias)

@@ -8,7 +8,7 @@ from torch import Tensor
 from models.onnx_import.builder import Call
 from models.onnx_import.operators.layers import embedding
 from models.onnx_import.operators.registry import operator
-from models.onnx_import.values import Value, batch_axis
+from models.onnx_import.values import Value, batch_axis, constant
 
 _FAR = 2**31 - 1
 
@@ -21,7 +21,8 @@ def concat(*tensors: Tensor, axis: int) -> Tensor:
 @operator("Concat")
 def concat_operator(call: Call) -> Value:
     values, axis = call.values(), call.attribute("axis", 0)
-    moving = next((a for v in values if v.is_activation and (a := batch_axis(v, call.builder.batches)) is not None), None)
+    axes = [batch_axis(value, call.builder.batches) for value in values if value.is_activation]
+    moving = next((own for own in axes if own is not None), None)
     if call.builder.fixed is not None and moving is not None and moving != axis % values[0].first.ndim:
         length = call.builder.fixed
         values = [
@@ -87,7 +88,7 @@ def _slice(call: Call, value: Value, start: int, end: int, axis: int, step: int)
 
 def sliced(x: Tensor, *, axis: int, start: int, end: int, step: int) -> Tensor:
     """A part along an axis."""
-    index = [slice(None)] * axis + [slice(start, None if end == _FAR else end, step)]
+    index = [slice(None)] * axis + [slice(max(start, -_FAR), None if end == _FAR else max(end, -_FAR), step)]
     return x[tuple(index)]
 
 
@@ -100,7 +101,7 @@ def gather(call: Call) -> Value:
             return embedding(call, value, indices)
         return call.emit(taken, value, indices, axis=axis)
     if value.is_activation and batch_axis(value, call.builder.batches) == axis:
-        raise call.refuse("it takes some samples out of the batch; samples must stay independent")
+        return _within_samples(call, value, indices, axis)
     if indices.is_constant and indices.first.ndim == 0 and value.is_activation:
         return call.emit(torch.select, value, dim=axis, index=int(indices.first))
     return call.emit(taken, value, indices, axis=axis)
@@ -111,7 +112,26 @@ def taken(x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
     if indices.device.type != "meta" and indices.numel():
         indices = torch.where(indices < 0, indices + x.shape[axis], indices)
     flat = torch.index_select(x, axis, indices.reshape(-1))
-    return flat.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return flat.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+
+
+def _within_samples(call: Call, value: Value, indices: Value, axis: int) -> Value:
+    """Rows of all samples one below the other, by numbers that count on from sample to sample."""
+    batches, refusal = call.builder.batches, "it takes some samples out of the batch; samples must stay independent"
+    if axis or indices.is_constant or indices.is_activation or batch_axis(indices, batches) != 0:
+        raise call.refuse(refusal)
+    rows, one = value.first.shape[0] // batches[0], indices.first[:1]
+    for batch, probe in zip(batches, indices.probes, strict=True):
+        starts = rows * torch.arange(batch).reshape(-1, *[1] * (probe.ndim - 1))
+        if probe.shape[0] != batch or not torch.equal(probe, one + starts) or not 0 <= one.min() <= one.max() < rows:
+            raise call.refuse(refusal)
+    return call.emit(taken_by_sample, value, constant(one), rows=rows)
+
+
+def taken_by_sample(x: Tensor, indices: Tensor, *, rows: int) -> Tensor:
+    """Of every sample's rows those of these numbers."""
+    found = x.reshape((-1, rows, *x.shape[1:])).index_select(1, indices.reshape(-1))
+    return found.reshape((-1, *indices.shape[1:], *x.shape[1:]))
 
 
 @operator("GatherElements")
