@@ -15,6 +15,7 @@ from pages.components.library_disk import show_disk, show_folder
 from pages.components.library_tables import dataset_table, model_table, task_title
 from pages.components.own_data import show_own_data
 from pages.components.own_model import show_own_model
+from pages.components.user_onnx import show_onnx_form
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -42,6 +43,7 @@ def page() -> None:
     else:
         st.info("Nothing fits these filters.")
     st.markdown("##### Your own")
+    show_onnx_form(service)
     show_own_model(service)
     show_own_data(service)
     st.markdown("##### Data folder")

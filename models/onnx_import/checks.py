@@ -112,6 +112,8 @@ def _check_tensor(tensor: TensorProto) -> None:
 def _check_node(node: onnx.NodeProto) -> None:
     from models.onnx_import.operators import is_known, why_not
 
+    if not all(isinstance(text, str) for text in (node.name, node.op_type, node.domain, *node.input, *node.output)):
+        raise OnnxError("the file is damaged: a node's name is no text")
     name = node.name or next(iter(node.output), node.op_type)
     if node.domain not in STANDARD:
         allowed = "the standard operators of ONNX alone are supported"

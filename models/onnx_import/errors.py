@@ -28,5 +28,5 @@ class NodeError(OnnxError):
 
 def shortened(name: str) -> str:
     """A name of a file as it may stand in a message: quoted, on one line, of bounded length."""
-    text = repr(name)
+    text = repr(str(name))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 4] + "...'"

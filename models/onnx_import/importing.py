@@ -22,6 +22,7 @@ from models.onnx_import.patterns import join_patterns
 from models.onnx_import.precision import described, to_float32
 from models.onnx_import.values import Kind, Value
 
+_DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 _FREE_BATCHES = (2, 3, 5)
 _ARITHMETIC = (elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide)
 
@@ -80,11 +81,21 @@ def import_onnx(
     return build_network(read_file(path, shown), size=size, sample_shape=sample_shape)
 
 
-@torch.no_grad()
 def build_network(
     model: onnx.ModelProto, *, size: int | None = None, sample_shape: tuple[int, ...] | None = None
 ) -> ImportedModel:
     """Build the network of a file that has been read; see `import_onnx`."""
+    try:
+        return _built(model, size, sample_shape)
+    except OnnxError:
+        raise
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise OnnxError(f"the file is damaged, or of an unknown form: {reason}") from None
+
+
+@torch.no_grad()
+def _built(model: onnx.ModelProto, size: int | None, sample_shape: tuple[int, ...] | None) -> ImportedModel:
     model = checked(model)
     notes = [f"{text[0].upper()}{text[1:]}." for text in described(to_float32(model))]
     graph = graph_of(model)

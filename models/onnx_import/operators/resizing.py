@@ -23,6 +23,10 @@ def resize(call: Call) -> Value:
     if sizes == given:
         return value
     settings: dict[str, Any] = {"size": sizes, "antialias": bool(call.attribute("antialias", 0))}
+    if not call.has(3):  # where a length is rounded, the places of the pixels still follow the factors
+        factors = tuple(float(n) for n in call.numbers("scales", 2) or ())[-len(sizes):]
+        if any(size != n * factor for size, n, factor in zip(sizes, given, factors, strict=True)):
+            settings["factors"] = factors
     if mode == "nearest":
         return call.emit(resized, value, **settings, mode=_nearest(call, coordinates, given, sizes))
     kind = _LINEAR.get(value.first.ndim) if mode == "linear" else "bicubic" if mode == "cubic" else None
@@ -58,7 +62,10 @@ def _nearest(call: Call, coordinates: str, given: tuple[int, ...], sizes: tuple[
 
 
 def resized(
-    x: Tensor, *, size: tuple[int, ...], mode: str, antialias: bool, align_corners: bool | None = None
+    x: Tensor, *, size: tuple[int, ...], mode: str, antialias: bool, align_corners: bool | None = None,
+    factors: tuple[float, ...] | None = None,
 ) -> Tensor:
     """An image at another size."""
+    if factors is not None:
+        return F.interpolate(x, scale_factor=factors, mode=mode, align_corners=align_corners, antialias=antialias)
     return F.interpolate(x, size=size, mode=mode, align_corners=align_corners, antialias=antialias)
