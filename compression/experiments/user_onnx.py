@@ -53,7 +53,7 @@ def add_onnx_command(options: Namespace) -> KeptModel:
         value = getattr(options, field)
         if value is not None:
             raise InputError(field, str(value), "an ONNX file holds both the architecture and the weights")
-    if getattr(options, "ema", False):
+    if options.ema:
         raise InputError("ema", True, "an ONNX file holds one set of weights")
     given = {name: value for name in _PREPROCESSING if (value := getattr(options, name)) is not None}
     path = kept_models.find_weights(str(options.onnx))

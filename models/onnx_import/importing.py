@@ -22,7 +22,9 @@ from models.onnx_import.patterns import join_patterns
 from models.onnx_import.precision import described, to_float32
 from models.onnx_import.values import Kind, Value
 
-_DAMAGED = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+_DAMAGED = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)
 _FREE_BATCHES = (2, 3, 5)
 _ARITHMETIC = (elementwise.add, elementwise.subtract, elementwise.multiply, elementwise.divide)
 
@@ -65,7 +67,8 @@ class ImportedModel:
 
 
 def import_onnx(
-    path: Path, *, size: int | None = None, sample_shape: tuple[int, ...] | None = None, shown: str | None = None
+    path: Path, *, size: int | None = None, sample_shape: tuple[int, ...] | None = None, values: bool = False,
+    shown: str | None = None,
 ) -> ImportedModel:
     """Read an ONNX file and build its network; `ImportedModel.compare` then shows that both are the same.
 
@@ -73,20 +76,22 @@ def import_onnx(
         path: The file; data beside it are read from its folder only.
         size: Height and width, or number of tokens, where the file leaves them open.
         sample_shape: Shape of a sample of the data set that it will be scored on.
+        values: Whether its results are values rather than scores of classes, so that a sigmoid at the end is kept.
         shown: What the file is called in errors.
 
     Raises:
         OnnxError: naming the node or field and what is allowed.
     """
-    return build_network(read_file(path, shown), size=size, sample_shape=sample_shape)
+    return build_network(read_file(path, shown), size=size, sample_shape=sample_shape, values=values)
 
 
 def build_network(
-    model: onnx.ModelProto, *, size: int | None = None, sample_shape: tuple[int, ...] | None = None
+    model: onnx.ModelProto, *, size: int | None = None, sample_shape: tuple[int, ...] | None = None,
+    values: bool = False,
 ) -> ImportedModel:
     """Build the network of a file that has been read; see `import_onnx`."""
     try:
-        return _built(model, size, sample_shape)
+        return _built(model, size, sample_shape, values)
     except OnnxError:
         raise
     except _DAMAGED as error:
@@ -95,11 +100,13 @@ def build_network(
 
 
 @torch.no_grad()
-def _built(model: onnx.ModelProto, size: int | None, sample_shape: tuple[int, ...] | None) -> ImportedModel:
+def _built(
+    model: onnx.ModelProto, size: int | None, sample_shape: tuple[int, ...] | None, values: bool
+) -> ImportedModel:
     model = checked(model)
     notes = [f"{text[0].upper()}{text[1:]}." for text in described(to_float32(model))]
     graph = graph_of(model)
-    notes += choose_output(graph)
+    notes += choose_output(graph, values)
     join_patterns(graph)
     plan = plan_inputs(graph, size, sample_shape)
     batches = _FREE_BATCHES if plan.fixed is None else (plan.fixed, 2 * plan.fixed, 3 * plan.fixed)
@@ -147,6 +154,10 @@ def _finish(builder: Builder, plan: InputPlan) -> tuple[int, bool]:
         builder.steps.append(Step((f"{name}#flat",), (value.name,), flatten, settings={"axis": 1}))
         builder.network.output_name = f"{name}#flat"
         shape = shape[:2]
+    if len(shape) == 1:
+        builder.steps.append(Step((f"{name}#column",), (value.name,), torch.unsqueeze, settings={"dim": 1}))
+        builder.network.output_name = f"{name}#column"
+        shape = torch.Size((*shape, 1))
     per_token = len(shape) == 3 and plan.dtype == "int64" and shape[1] == plan.shape[0]
     if (len(shape) != 2 and not per_token) or shape[0] != builder.batches[0]:
         told = "x".join(map(str, ("N", *shape[1:])))

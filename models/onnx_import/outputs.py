@@ -10,15 +10,23 @@ _AFTER_SCORES = {
 }
 
 
-def choose_output(graph: Graph) -> list[str]:
-    """Keep one output, and what comes before a softmax or arg max at the end; returns what was decided."""
+def choose_output(graph: Graph, values: bool) -> list[str]:
+    """Keep one output, of scores what comes before a softmax, sigmoid or arg max; returns what was decided.
+
+    Args:
+        graph: Changed in place.
+        values: Whether the results are values rather than scores of classes, which are kept as they are.
+    """
     chosen = next((name for name in _PREFERRED if name in graph.outputs), graph.outputs[0])
     notes = []
     if len(graph.outputs) > 1:
         names = ", ".join(shortened(name) for name in graph.outputs[:6])
         notes.append(f"Output {shortened(chosen)} is used, of {names}.")
     producers = graph.producers()
-    while (node := producers.get(chosen)) and node.operator in _AFTER_SCORES and node.inputs[0] in producers:
+    while not values:
+        node = producers.get(chosen)
+        if node is None or node.operator not in _AFTER_SCORES or node.inputs[0] not in producers:
+            break
         told = _AFTER_SCORES[node.operator]
         if told:
             notes.append(f"The file ends with {told}; the scores before it are used.")

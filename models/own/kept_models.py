@@ -56,7 +56,7 @@ class KeptModel:
     def build(self) -> nn.Module:
         """The architecture with untrained weights; of an ONNX file its network."""
         if self.description.kind.name == onnx_models.NAME:
-            return onnx_models.network_of(Path(str(self.info.weights)), self.info.input_shape)
+            return onnx_models.network_of(Path(str(self.info.weights)), self.info.input_shape, self.info.task)
         return build(self.description.kind, self.description.num_classes, self.description.input_size)
 
 

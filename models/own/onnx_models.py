@@ -24,6 +24,7 @@ from models.onnx_import.files import read_file, unpack_onnx_zip
 from models.own.builders import Architecture
 from models.own.description import FIELDS, describe
 from models.own.keeping import FieldError, check_name, new_folder, write_record
+from models.tasks import IMAGES, REGRESSION
 
 NAME, SUFFIX = "onnx", ".onnx"
 KINDS = (SUFFIX, ".zip")
@@ -103,18 +104,20 @@ def _imported(
     size = given.get("input_size")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
         raise FieldError("input_size", size, "a whole number is needed")
-    imported = import_onnx(file, size=size, sample_shape=_sample_shape(dataset), shown=shown)
+    shape, values = _samples_of(dataset)
+    imported = import_onnx(file, size=size, sample_shape=shape, values=values, shown=shown)
     return imported, dataset or _only_dataset(imported)
 
 
-def _sample_shape(dataset: str | None) -> tuple[int, ...] | None:
+def _samples_of(dataset: str | None) -> tuple[tuple[int, ...] | None, bool]:
+    """Shape of a data set's samples, and whether their targets are values."""
     if not dataset:
-        return None
+        return None, False
     try:
         info = dataset_info(dataset)
     except ModelError as error:
         raise FieldError("dataset", dataset, str(error)) from None
-    return info.input_shape
+    return info.input_shape, info.task == REGRESSION
 
 
 def _only_dataset(imported: ImportedModel) -> str:
@@ -133,7 +136,7 @@ def _only_dataset(imported: ImportedModel) -> str:
 
 def _task(imported: ImportedModel) -> str:
     if imported.plan.dtype == "float32":
-        return "image_classification"
+        return IMAGES
     return "language_modeling" if imported.per_token else "text_classification"
 
 
@@ -143,7 +146,7 @@ def _described(imported: ImportedModel, given: Mapping[str, Any], dataset: str) 
     classes = given.get("num_classes")
     if classes is not None and classes != kind.num_classes:
         raise FieldError("num_classes", classes, f"the file has {kind.num_classes}")
-    return describe({**given, "architecture": NAME}, dataset, kind=kind)
+    return describe({**given, "architecture": NAME, "num_classes": kind.num_classes}, dataset, kind=kind)
 
 
 def _kind(imported: ImportedModel, dataset: str) -> Architecture:
@@ -196,17 +199,18 @@ def _report(imported: ImportedModel, shown: str) -> ImportReport:
     ])
 
 
-def network_of(path: Path, input_shape: tuple[int, ...]) -> nn.Module:
+def network_of(path: Path, input_shape: tuple[int, ...], task: str) -> nn.Module:
     """The network of a kept or named file, with its weights.
 
     Args:
         path: A ``.onnx`` file.
         input_shape: As it was imported.
+        task: Name of its task.
 
     Raises:
         ModelError: if it cannot be read any more.
     """
-    return import_onnx(path, size=input_shape[-1], sample_shape=input_shape).network
+    return import_onnx(path, size=input_shape[-1], sample_shape=input_shape, values=task == REGRESSION).network
 
 
 def described_onnx(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInfo, Callable[[], nn.Module]]:
@@ -226,16 +230,16 @@ def described_onnx(given: Mapping[str, Any], dataset: str) -> tuple[registry.Mod
     with _onnx_file(path, text):
         rest = {key: value for key, value in given.items() if key != NAME}
         imported, _ = _imported(path, rest, dataset, path.name)
-        _compare_once(path, path.stat().st_mtime_ns, tuple(imported.plan.shape))
+        _compare_once(path, path.stat().st_mtime_ns, tuple(imported.plan.shape), _samples_of(dataset)[1])
     description = _described(imported, rest, dataset)
     what = f"{sorted(description.to_dict().items())}|{path}|{path.stat().st_mtime_ns}"
     name = f"{NAME}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
-    maker = partial(network_of, path, description.input_shape)
+    maker = partial(network_of, path, description.input_shape, description.task)
     return description.info(name, str(path), path.name), maker
 
 
 @lru_cache(maxsize=16)
-def _compare_once(path: Path, changed: int, shape: tuple[int, ...]) -> None:
+def _compare_once(path: Path, changed: int, shape: tuple[int, ...], values: bool) -> None:
     """Compare a file with ONNX Runtime, once in a process."""
     del changed
-    import_onnx(path, size=shape[-1], sample_shape=shape).compare()
+    import_onnx(path, size=shape[-1], sample_shape=shape, values=values).compare()

@@ -108,7 +108,8 @@ CASES: dict[str, tuple[str, int, dict[str, np.ndarray]]] = {
     "constants of shapes": ("a=Shape(h) b=ConstantOfShape<value=float[1]{2.0}>(a) c=Add(h,b) r=Range(zero,four,one) "
                             "d=Cast<to=1>(r) e=Reshape(d,s) f=NonZero(r) g=Size(f) i=Cast<to=1>(g) j=Mul(e,i) "
                             "z=Add(c,j)", 17,
-                            {"zero": np.array(0), "four": np.array(4), "one": np.array(1), "s": np.array([1, 4, 1, 1])}),
+                            {"zero": np.array(0), "four": np.array(4), "one": np.array(1),
+                             "s": np.array([1, 4, 1, 1])}),
     "scattered constants": ("a=ScatterND(t,i,u) b=GatherND(a,i) c=Reshape(b,s) z=Add(h,c)", 17, {
         "t": W(4, 4), "i": np.array([[0, 1], [3, 3], [1, 2], [2, 0]]), "u": W(4, seed=1), "s": np.array([1, 4, 1, 1])}),
     "other functions": ("a=Sin(h) b=Cos(a) c=Atan(b) d=Floor(c) e=Ceil(c) f=Round(c) g=Sign(h) i=Add(d,e) j=Add(f,g) "

@@ -106,7 +106,8 @@ def test_inputs_and_outputs_of_other_forms_are_told() -> None:
     [
         ("a=ConstantOfShape(big)\nz=Add(h,a)", {"big": np.array([2**20, 2**20, 2**20])}),
         ("a=ConstantOfShape(big)\nb=ReduceSum<keepdims=0>(a)\nz=Add(h,b)", {"big": np.array([2**30])}),
-        ("a=Expand(one,big)\nb=ReduceSum<keepdims=0>(a)\nz=Add(h,b)", {"big": np.array([2**20, 2**20]), "one": np.float32([1])}),
+        ("a=Expand(one,big)\nb=ReduceSum<keepdims=0>(a)\nz=Add(h,b)",
+         {"big": np.array([2**20, 2**20]), "one": np.float32([1])}),
         ("a=Tile(one,big)\nb=ReduceSum<keepdims=0>(a)\nz=Add(h,b)", {"big": np.array([2**40]), "one": np.float32([1])}),
         ("a=Range(z0,big,one)\nb=ReduceSum<keepdims=0>(a)\nc=Cast<to=1>(b)\nz=Add(h,c)",
          {"big": np.array(2**50), "z0": np.array(0), "one": np.array(1)}),
@@ -115,7 +116,8 @@ def test_inputs_and_outputs_of_other_forms_are_told() -> None:
         ("z=Expand(h,big)", {"big": np.array([2**20, 2**20, 1, 1, 1, 1])}),
         ("a=Reshape(h,flat)\nb=Transpose(a)\nc=Unsqueeze(a,two)\nd=Unsqueeze(a,one)\nz=Mul(c,d)\n",
          {"flat": np.array([0, -1]), "two": np.array([2] * 30), "one": np.array([1])}),
-        ("z=Upsample(h)", {}), ("z=OneHot(i,d,v)\ni=ArgMax<axis=1>(h)", {"d": np.array(2**40), "v": np.float32([0, 1])}),
+        ("z=Upsample(h)", {}),
+        ("z=OneHot(i,d,v)\ni=ArgMax<axis=1>(h)", {"d": np.array(2**40), "v": np.float32([0, 1])}),
         ("z=Conv<pads=[1000000000,1000000000,1000000000,1000000000]>(h,w)", {"w": weights(4, 4, 3, 3)}),
         ("z=MaxPool<kernel_shape=[3,3],strides=[0,0]>(h)", {}), ("z=Conv<group=0>(h,w)", {"w": weights(4, 4, 3, 3)}),
         ("z=DepthToSpace<blocksize=0>(h)", {}), ("z=Split<axis=1>(h)", {}),
@@ -137,8 +139,9 @@ def test_functions_that_explode_or_turn_in_circles_are_refused() -> None:
     proto.opset_import.append(helper.make_opsetid("own", 1))
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
     for level in range(40):
-        inner = [helper.make_node(f"f{level + 1}" if level < 39 else "Relu", ["x" if i == 0 else f"t{i}"],
-                                  [f"t{i + 1}" if i < 3 else "y"], domain="own" if level < 39 else "") for i in range(4)]
+        name, domain = (f"f{level + 1}", "own") if level < 39 else ("Relu", "")
+        values = ["x", "t1", "t2", "t3", "y"]
+        inner = [helper.make_node(name, [values[i]], [values[i + 1]], domain=domain) for i in range(4)]
         proto.functions.append(helper.make_function("own", f"f{level}", ["x"], ["y"], inner, opsets))
     proto.graph.node[1].op_type, proto.graph.node[1].domain = "f0", "own"
     assert "functions call each other" in refusal(proto) or "more than" in refusal(proto)
@@ -156,9 +159,9 @@ def test_a_function_of_the_file_is_written_out() -> None:
     assert build_network(proto).compare().largest <= 1e-4
 
 
-def external(folder: Path, location: str = "model.data") -> Path:
-    """A file whose data lie beside it, under another name than it says."""
-    proto = classifier()
+def external(folder: Path, location: str = "model.data", proto: onnx.ModelProto | None = None) -> Path:
+    """A file whose data lie beside it, perhaps under another name than it says."""
+    proto = proto or classifier()
     external_data_helper.convert_model_to_external_data(proto, location="model.data", size_threshold=0)
     onnx.save_model(proto, folder / "model.onnx")
     held = onnx.load_model(folder / "model.onnx", load_external_data=False)
@@ -182,13 +185,14 @@ def test_data_beside_the_file_and_in_a_zip_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["../model.data", "/etc/hostname", "a/../../model.data", "..\\model.data", "C:/model.data", "", "gone.data"]
+    "location",
+    ["../model.data", "/etc/hostname", "a/../../model.data", "..\\model.data", "C:/model.data", "", "gone.data"],
 )
 def test_data_outside_of_the_folder_are_never_read(location: str, tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     path = external(tmp_path / "inner", location)
     (tmp_path / "inner" / "model.data").rename(tmp_path / "model.data")
-    with pytest.raises(OnnxError, match="folder is needed|beside the file"):
+    with pytest.raises(OnnxError, match=r"folder is needed|beside the file"):
         read_file(path)
 
 
