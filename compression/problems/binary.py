@@ -1,8 +1,9 @@
 """Two classes by one output: its sigmoid is the probability of the second class."""
 
 import numpy as np
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from compression.problems.classification import Classification
 
@@ -40,6 +41,9 @@ class BinaryClassification(Classification):
 
     def quality_of(self, outputs: Tensor, targets: Tensor) -> float:
         return float(((outputs.flatten() > 0) == (targets == 1)).double().mean())
+
+    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
+        return torch.bernoulli(outputs.sigmoid().flatten(), generator=generator).long()
 
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
         return float(((outputs > 0) == (teacher > 0)).double().mean())

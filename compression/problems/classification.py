@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from compression.metrics.intervals import Z, wilson_interval
 from compression.problems.losses import distillation_loss
@@ -56,6 +57,9 @@ class Classification(Problem):
 
     def quality_of(self, outputs: Tensor, targets: Tensor) -> float:
         return float((outputs.argmax(-1) == targets).double().mean())
+
+    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
+        return torch.multinomial(outputs.softmax(-1), 1, generator=generator)[:, 0]
 
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
         return float((outputs.argmax(-1) == teacher.argmax(-1)).double().mean())

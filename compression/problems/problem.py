@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
-from torch import Tensor
+from torch import Generator, Tensor
 
 from compression.problems.quality import ACCURACY, Quality
 
@@ -154,6 +154,10 @@ class Problem(ABC):
     @abstractmethod
     def quality_of(self, outputs: Tensor, targets: Tensor) -> float:
         """Quality of flat outputs, as a fraction; flat targets."""
+
+    @abstractmethod
+    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
+        """Targets drawn from the distribution that flat outputs stand for, as the Fisher information asks for."""
 
     @abstractmethod
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:

@@ -1,8 +1,9 @@
 """One value per sample: compared by R2, with the mean absolute error beside it."""
 
 import numpy as np
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from compression.metrics.intervals import bootstrap_interval, mean_interval
 from compression.problems.problem import Arrays, Evaluation, PairedDifference, Problem
@@ -66,6 +67,9 @@ class Regression(Problem):
         variance = float((wanted - wanted.mean()).square().mean())
         error = float((outputs.flatten().double() - wanted).square().mean())
         return 1 - error / variance if variance > _TINY else 0.0
+
+    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
+        return outputs.flatten() + torch.randn(outputs.numel(), generator=generator)
 
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
         return self.quality_of(outputs, teacher.flatten())

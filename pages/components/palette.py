@@ -8,6 +8,7 @@ _COLORS = {
     "weight_pruning": "#E69F00",
     "channel_pruning": "#D55E00",
     "quantization": "#0072B2",
+    "entropy_quantization": "#882255",
     "low_rank": "#009E73",
     "weight_sharing": "#CC79A7",
     "block_sharing": "#8C6BB1",
@@ -15,11 +16,13 @@ _COLORS = {
     "distillation": "#A6761D",
     "recovery": "#999999",
 }
-_LIGHTER = {"quantization": "#3D9BDC", "channel_pruning": "#F0762B", "low_rank": "#1FBF92"}
+_LIGHTER = {"quantization": "#3D9BDC", "channel_pruning": "#F0762B", "low_rank": "#1FBF92",
+            "entropy_quantization": "#D16BA0"}
 _SYMBOLS = {
     "weight_pruning": "square",
     "channel_pruning": "triangle-up",
     "quantization": "circle",
+    "entropy_quantization": "hourglass",
     "low_rank": "cross",
     "weight_sharing": "pentagon",
     "block_sharing": "hexagon",

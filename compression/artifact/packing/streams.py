@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compression.artifact.packing.adaptive import Contexts, choose_contexts, decode_adaptive, encode_adaptive
 from compression.artifact.packing.symbols import FrequencyTable, bits_for, decode, encode, pack_bits, unpack_bits
 
-BITS, OWN_TABLE, SHARED_TABLE = 0, 1, 2
+BITS, OWN_TABLE, SHARED_TABLE, ADAPTIVE = 0, 1, 2, 3
 Descriptor = list[int]
 
 
@@ -16,18 +17,25 @@ class _Pending:
     symbols: np.ndarray
     count: int
     occurrences: np.ndarray
+    shape: tuple[int, ...]
 
 
 class StreamWriter:
-    """Collects streams, then codes them: bit-packed, by a table of their own, or by one shared between streams."""
+    """Collects streams, then codes each: bit-packed, by a table of its own or a shared one, or adaptively."""
 
     def __init__(self) -> None:
         self._pending: list[_Pending] = []
 
-    def add(self, symbols: np.ndarray, count: int) -> int:
-        """Add whole numbers in [0, count), flattened; returns the stream's number."""
+    def add(self, symbols: np.ndarray, count: int, shape: tuple[int, ...] = ()) -> int:
+        """Add whole numbers in [0, count), flattened; returns the stream's number.
+
+        Args:
+            symbols: The numbers.
+            count: Size of the alphabet.
+            shape: (C_out, ...) of the tensor where they may be coded adaptively; empty where they may not.
+        """
         flat = np.ascontiguousarray(symbols).reshape(-1).astype(np.int32)
-        self._pending.append(_Pending(flat, count, np.bincount(flat, minlength=count)))
+        self._pending.append(_Pending(flat, count, np.bincount(flat, minlength=count), shape))
         return len(self._pending) - 1
 
     def finish(self) -> tuple[list[Descriptor], dict[str, str], list[bytes]]:
@@ -70,12 +78,21 @@ def _alternatives(stream: _Pending) -> tuple[float, float]:
 def _code(stream: _Pending, shared: FrequencyTable | None) -> tuple[int, bytes]:
     packed, own = _alternatives(stream)
     by_shared = math.inf if shared is None else shared.cost_bits(stream.occurrences) + 32
+    contexts, adaptive = _contexts(stream)
+    if contexts is not None and adaptive < min(packed, own, by_shared):
+        return ADAPTIVE, encode_adaptive(stream.symbols, contexts, stream.count)
     if packed <= min(own, by_shared):
         return BITS, pack_bits(stream.symbols, stream.count)
     if shared is not None and by_shared <= own:
         return SHARED_TABLE, encode(stream.symbols, shared)
     table = FrequencyTable.of_counts(stream.occurrences)
     return OWN_TABLE, table.to_bytes() + encode(stream.symbols, table)
+
+
+def _contexts(stream: _Pending) -> tuple[Contexts | None, float]:
+    if not stream.shape or stream.count < 2 or not stream.symbols.size:
+        return None, math.inf
+    return choose_contexts(stream.symbols, stream.shape, stream.count)
 
 
 def read_streams(descriptors: list[Descriptor], tables: dict[str, str], data: bytes) -> list[np.ndarray]:
@@ -95,6 +112,8 @@ def read_streams(descriptors: list[Descriptor], tables: dict[str, str], data: by
             streams.append(unpack_bits(part, n, count))
         elif coder == OWN_TABLE:
             streams.append(decode(part[count:], n, FrequencyTable.from_bytes(part[:count])))
+        elif coder == ADAPTIVE:
+            streams.append(decode_adaptive(part, n, count))
         elif coder == SHARED_TABLE and count in shared:
             streams.append(decode(part, n, shared[count]))
         else:

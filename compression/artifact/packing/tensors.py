@@ -172,14 +172,18 @@ def write_tensor(writer: StreamWriter, pools: Pools, value: Tensor, encoding: En
         pools.add(encoding.scale)
         if encoding.zero_point is not None:
             record["z"] = writer.add(encoding.zero_point.numpy(), 2**encoding.bits)
-        record["s"] = writer.add((quantize_to_grid(value, encoding) - low).numpy(), high - low + 1)
+        symbols = quantize_to_grid(value, encoding)
+        if symbols.numel():
+            low, high = int(symbols.min()), int(symbols.max())
+        record.update(l=low, s=writer.add((symbols - low).numpy(), high - low + 1, tuple(value.shape)))
     elif isinstance(encoding, Codebook):
         record.update(k="c", v=len(encoding.values))
         pools.add(encoding.values)
         if encoding.scale is not None:
             record["c"] = list(encoding.scale.shape)
             pools.add(encoding.scale)
-        record["s"] = writer.add(codebook_indices(value, encoding).numpy(), len(encoding.values))
+        indices = codebook_indices(value, encoding).numpy()
+        record["s"] = writer.add(indices, len(encoding.values), tuple(value.shape))
     else:
         if encoding is not None:
             record["h"] = 1
@@ -207,7 +211,10 @@ def read_tensor(record: Record, streams: list[np.ndarray], pools: PoolReader) ->
     shape, kind = tuple(int(d) for d in record["d"]), record["k"]
     if kind == "g":
         grid = _read_grid(record, streams, pools)
-        symbols = _shaped(streams[record["s"]], shape) + symbol_range(grid)[0]
+        low, high = symbol_range(grid)
+        symbols = _shaped(streams[record["s"]], shape) + int(record.get("l", low))  # files of version 0.1 have none
+        if symbols.numel() and not low <= int(symbols.min()) <= int(symbols.max()) <= high:
+            raise ValueError("a tensor has symbols beyond its grid")
         return dequantize(symbols, grid), grid
     if kind == "c":
         values = pools.take((int(record["v"]),))
