@@ -32,6 +32,7 @@ class ModelInfo:
         resize_size: Of photographs: their shorter side before `input_shape` is cut from the middle, pixels.
         interpolation: How they are resized, "bilinear" or "bicubic".
         parameters: Number of parameters where it is known without building the model.
+        channel_order: Order of the colour channels that it takes, "RGB" or "BGR".
         weights: Path of a weights file that a user has named; of a relative one, below the folder of the user's
             Python file.
         architecture: Name of the architecture of a model that a user has described; None of one in code.
@@ -63,6 +64,7 @@ class ModelInfo:
     architecture: str | None = None
     preprocessing_source: str = ""
     ema: bool = False
+    channel_order: str = "RGB"
 
     @property
     def outputs(self) -> int:

@@ -65,6 +65,8 @@ def prepare_inputs(info: ModelInfo, batch: Tensor) -> Tensor:
         return batch.long()
     channels, height, width = info.input_shape
     images = with_channels(batch, channels, info.name).float() / info.scale
+    if info.channel_order == "BGR" and channels == 3:
+        images = images.flip(1)
     if images.shape[-2:] != (height, width):
         images = F.interpolate(images, size=(height, width), mode="bilinear", antialias=True)
     if not info.mean:
@@ -83,4 +85,5 @@ def preprocessing_text(info: ModelInfo) -> str:
     scaled = f"divided by {info.scale:g}" if info.scale != 1 else "values 0 to 255"
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (info.mean, info.std))
     normalized = f"mean {mean}, std {std}" if info.mean else "no normalization"
-    return f"{cut} pixels ({view.interpolation}), {scaled}, {normalized}"
+    order = ", channels in the order BGR" if info.channel_order == "BGR" else ""
+    return f"{cut} pixels ({view.interpolation}), {scaled}, {normalized}{order}"

@@ -20,8 +20,10 @@ from compression.experiments.behaviour import (
 from compression.experiments.results import ExperimentResult
 from compression.experiments.samples import Sample, sample_at
 from compression.experiments.store import ResultStore
-from compression.experiments.tasks import load_task
+from compression.experiments.tasks import Task, load_task
+from compression.experiments.value_change import ValueChange, value_change
 from compression.recipe import recipe_from_dict
+from models.datasets import Split
 
 Kind = Literal["lost", "won", "other"]
 MOST_EXAMPLES = 96
@@ -75,6 +77,7 @@ class Difference:
         confusion: How many more samples of a class (row) are taken for a class (column) than before.
         examples: Changed predictions; of each kind those that moved furthest, first.
         sorted: Whether they could be sorted: older artifacts kept no probabilities.
+        values: Of a regression, which has no classes and no flips, what its errors did.
     """
 
     flips: Flips
@@ -83,6 +86,7 @@ class Difference:
     confusion: tuple[tuple[int, ...], ...]
     examples: tuple[Example, ...]
     sorted: bool
+    values: ValueChange | None = None
 
 
 def difference_key(first: str, second: str) -> str:
@@ -105,6 +109,7 @@ def difference_from_dict(data: dict[str, Any]) -> Difference:
         confusion=tuple(tuple(row) for row in data["confusion"]),
         examples=tuple(Example(**{**own, "sample": Sample(**own["sample"])}) for own in data["examples"]),
         sorted=data["sorted"],
+        values=None if data.get("values") is None else ValueChange(**data["values"]),
     )
 
 
@@ -126,6 +131,10 @@ def find_difference(
     task = load_task(recipe)
     split, info = task.scoring_split(recipe.n_samples), task.dataset.info
     progress(0.5, "comparing")
+    if not task.problem.discrete:
+        made = _of_values(task, split, own, other)
+        store.put_part(difference_key(first, second), _PART, asdict(made))
+        return made
     lost = confidence_lost(own, other)
     places = zip(("lost", "won", "other"), flipped(own, other), strict=True)
     examples = []
@@ -140,6 +149,22 @@ def find_difference(
     made = Difference(flips(own, other), classes, confused, confusion, tuple(examples), lost is not None)
     store.put_part(difference_key(first, second), _PART, asdict(made))
     return made
+
+
+def _of_values(task: Task, split: Split, before: Behaviour, after: Behaviour) -> Difference:
+    """Errors of a regression before and after, and the samples whose error changed most."""
+    change = value_change(task.problem, before, after)
+    errors = [np.abs(own.predictions - own.targets) for own in (before, after)]
+    more = errors[1] - errors[0]
+    examples = []
+    for kind, sign in (("lost", 1), ("won", -1)):
+        order = np.argsort(-sign * more, kind="stable")[:MOST_EXAMPLES]
+        for place in order[sign * more[order] > 0].tolist():
+            texts = (f"{own[place]:.4g}" for own in (before.targets, before.predictions, after.predictions))
+            sample = sample_at(task.dataset.info, split, place)
+            examples.append(Example(kind, sample, *texts, None, None, None))  # type: ignore[arg-type]
+    counts = Flips(int((more > 0).sum()), int((more < 0).sum()), 0, len(more))
+    return Difference(counts, (), (), (), tuple(examples), True, change)
 
 
 def data_of(result: ExperimentResult) -> tuple[str, object]:

@@ -34,7 +34,8 @@ def export_bundle(store: ResultStore, key: str, path: Path | None = None) -> Pat
     info, wide = load_task(recipe).info, wide_layers(onnx.load(folder / GRAPH_NAME))
     input_spec = {
         "task": info.task, "shape": list(info.input_shape), "dtype": info.input_dtype,
-        "mean": list(info.mean), "std": list(info.std), "num_classes": info.num_classes,
+        "mean": list(info.mean), "std": list(info.std), "scale": info.scale, "channel_order": info.channel_order,
+        "num_classes": info.num_classes,
         "wide_integer_weights": bool(wide),
     }
     return write_bundle(

@@ -15,6 +15,7 @@ from models.checkpoints import SUFFIXES, split_script
 from models.datasets.class_folders import ClassTable, Labels, Order
 from models.datasets.image_files import ImageReading
 from models.datasets.image_folder import FolderOptions
+from models.datasets.registry import DatasetInfo
 from models.errors import InterruptedWorkError, ModelError
 from models.own import kept_data, kept_models
 from models.own.builders import Architecture, architecture, list_architectures
@@ -24,6 +25,7 @@ from models.own.keeping import FieldError, check_name
 from models.own.kept_data import KeptData
 from models.own.kept_models import KeptModel, find_weights
 from models.preprocessing import preprocessing_text
+from models.tasks import classes_of, is_of_images, task_on
 
 if TYPE_CHECKING:
     from compression.experiments.engine import Engine
@@ -230,6 +232,12 @@ class Own:
         self._store.put_job(job, "queued", 0.0, "waiting for a worker")
         self._engine.submit_stages(job, ((function, False),), (name, *arguments), _PRIORITY, self._lost)
         return job
+
+    def takes(self, kind: Architecture, outputs: int, data: DatasetInfo) -> bool:
+        """Whether an architecture with so many outputs can be scored on a data set."""
+        if not is_of_images(kind.task):
+            return data.task == kind.task and data.has_classes(outputs)
+        return is_of_images(data.task) and data.has_classes(classes_of(task_on(data.task, outputs), outputs))
 
     def remove(self, name: str) -> None:
         """See `remove` of this module."""

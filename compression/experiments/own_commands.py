@@ -9,6 +9,8 @@ from pathlib import Path
 
 from compression.errors import InputError
 from compression.experiments import own
+from compression.experiments.doctor import Diagnosis, diagnose_and_keep
+from compression.experiments.doctor.command import doctor_model, lines_of
 from compression.experiments.own_checks import output_words, remarks_on, what_is_in
 from compression.experiments.progress_bar import progress_bar
 from compression.experiments.report import text_table
@@ -65,6 +67,12 @@ def add_commands(command: _Command) -> None:
     model.add_argument("--std", type=float, nargs="+", help="normalisation, one number per channel or one for all")
     model.add_argument("--scale", type=float, help="what raw bytes are divided by (default: 255)")
     model.add_argument("--interpolation", help="bilinear or bicubic; defaults: what the architecture's authors state")
+    model.add_argument("--channel-order", help="RGB or BGR (default: RGB)")
+    model.add_argument("--no-doctor", action="store_true", help="do not try other preprocessing on 200 images")
+    doctor = command("doctor-model", "try other preprocessing and orders of labels on 200 images", doctor_model)
+    doctor.add_argument("model", help="name of a model, or a recipe file")
+    doctor.add_argument("--dataset", help="data set (default: the model's)")
+    doctor.add_argument("--apply", action="store_true", help="use the suggested settings; of a model added before")
     gone = command("remove", "remove a model or data set of your own; images in a folder of yours stay", remove)
     gone.add_argument("name", help="its name")
 
@@ -117,9 +125,11 @@ def add_model(options: Namespace) -> int:
     """``add-model``: check and keep a model."""
     own.check_new_name(options.name)
     kept = _add_checkpoint(options) if options.onnx is None else add_onnx_command(options)
+    found = None if options.no_doctor else _examined(kept)
     if options.json:
         imported = {**kept.imported.to_dict(), "lines": kept.imported.lines()}
-        sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info), "import": imported}) + "\n")
+        sys.stdout.write(json.dumps({"name": options.name, "model": asdict(kept.info), "import": imported,
+                                     "doctor": found and asdict(found)}) + "\n")
     else:
         info = kept.info
         sys.stdout.write(
@@ -130,19 +140,30 @@ def add_model(options: Namespace) -> int:
             sys.stdout.write(f"- {line}\n")
         if preprocessing_text(info):
             sys.stdout.write(f"- Preprocessing: {preprocessing_text(info)} (from {info.preprocessing_source})\n")
+        for line in [] if found is None else lines_of(found):
+            sys.stdout.write(f"{line}\n")
     return 0
 
 
 def _add_checkpoint(options: Namespace) -> own.KeptModel:
     if options.architecture is None:
         raise InputError("architecture", None, "the name of an architecture, or an ONNX file (--onnx), is needed")
-    names = ("architecture", "num_classes", "input_size", "resize_size", "scale", "interpolation")
+    names = ("architecture", "num_classes", "input_size", "resize_size", "scale", "interpolation", "channel_order")
     given = {name: getattr(options, name) for name in names}
     given |= {name: getattr(options, name) for name in ("mean", "std")}
     given["ema"] = options.ema
     weights = None if options.weights is None else own.find_weights(str(options.weights))
     with progress_bar(options.name) as progress:
         return own.add_model(options.name, given, weights, options.dataset, progress=progress)
+
+
+def _examined(kept: own.KeptModel) -> Diagnosis | None:
+    """The import doctor's diagnosis; None where the model takes no images or its data cannot be read."""
+    try:
+        with progress_bar(f"{kept.info.name}, other preprocessing") as progress:
+            return diagnose_and_keep(kept.info.name, progress)
+    except InputError:
+        return None
 
 
 def remove(options: Namespace) -> int:

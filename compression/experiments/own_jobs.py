@@ -1,9 +1,12 @@
 """Functions that worker processes run to check what a user has uploaded."""
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compression.errors import CancelledError, InputError
 from compression.experiments.jobs import side_stage
 
 if TYPE_CHECKING:
@@ -17,16 +20,29 @@ def add_model(
     """Check a model from end to end and keep it; the uploaded file is removed either way."""
     from compression.experiments import own
 
-    def add(store: object, progress: own.Progress, cancelled: Callable[[], bool]) -> object:
+    def add(store: object, progress: own.Progress, cancelled: Callable[[], bool]) -> None:
+        first = partial(_half, progress, 0.0)
         if path is None or file_name is None:
-            return own.add_model(name, given, None, dataset, progress=progress, cancelled=cancelled)
-        return own.add_uploaded_model(
-            name, given, Path(path), file_name, dataset, progress=progress, cancelled=cancelled
-        )
+            own.add_model(name, given, None, dataset, progress=first, cancelled=cancelled)
+        else:
+            own.add_uploaded_model(name, given, Path(path), file_name, dataset, progress=first, cancelled=cancelled)
+        _examine(name, partial(_half, progress, 0.5), cancelled)
 
     if not before and path is not None:
         own.discard(Path(path))
     return before and side_stage(root, job, add)
+
+
+def _half(progress: Callable[[float, str], None], start: float, fraction: float, message: str) -> None:
+    progress(start + 0.5 * fraction, message)
+
+
+def _examine(name: str, progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> None:
+    """The import doctor; the model stays where this is cancelled or cannot be done."""
+    from compression.experiments.doctor import diagnose_and_keep
+
+    with contextlib.suppress(InputError, CancelledError):
+        diagnose_and_keep(name, progress, cancelled)
 
 
 def add_data(

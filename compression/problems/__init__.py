@@ -12,7 +12,7 @@ __all__ = [
 PROBLEMS: dict[str, Problem] = {
     problem.key: problem
     for problem in (
-        ImageClassification(), BinaryClassification(), Regression(), LanguageModeling(), TextClassification()
+        ImageClassification(), BinaryClassification(), Regression(), TextClassification(), LanguageModeling()
     )
 }
 

@@ -15,7 +15,7 @@ from models.tasks import BINARY, REGRESSION, classes_of, data_task, is_of_images
 
 FIELDS = (
     "architecture", "weights", "ema", "task", "num_classes", "input_size", "mean", "std", "scale", "resize_size",
-    "interpolation",
+    "interpolation", "channel_order",
 )
 _MOST_CLASSES, _LARGEST_SIDE = 10_000, 1024
 _WHOLE_BELOW = 160
@@ -37,6 +37,7 @@ class Description:
         scale: What raw bytes are divided by.
         resize_size: Shorter side of a photograph before its centre is cut; None for text.
         interpolation: How photographs are resized.
+        channel_order: Order of the colour channels, "RGB" or "BGR".
         preprocessing_source: Where the preprocessing comes from, in words; empty for text.
     """
 
@@ -51,6 +52,7 @@ class Description:
     resize_size: int | None
     interpolation: str
     preprocessing_source: str = ""
+    channel_order: str = "RGB"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -69,7 +71,7 @@ class Description:
             source=f"the user's file {file_name}", license="the user's", input_dtype=kind.input_dtype, mean=self.mean,
             std=self.std, scale=self.scale, resize_size=self.resize_size, interpolation=self.interpolation,
             parameters=parameters, weights=weights, architecture=kind.name,
-            preprocessing_source=self.preprocessing_source,
+            preprocessing_source=self.preprocessing_source, channel_order=self.channel_order,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class Description:
             "architecture": self.kind.name, "task": self.task, "num_classes": self.num_classes,
             "input_size": self.input_size, "mean": list(self.mean), "std": list(self.std), "scale": self.scale,
             "resize_size": self.resize_size, "interpolation": self.interpolation,
+            **({"channel_order": self.channel_order} if self.channel_order != "RGB" else {}),
         }
 
 
@@ -119,10 +122,13 @@ def describe(
     interpolation = values.get("interpolation", kind.interpolation)
     if interpolation not in FILTERS:
         raise FieldError("interpolation", interpolation, "allowed: " + ", ".join(FILTERS))
+    order = values.get("channel_order", "RGB")
+    if order not in ("RGB", "BGR"):
+        raise FieldError("channel_order", order, "allowed: RGB, BGR")
     used = {"input_size": size, "resize_size": resize, "interpolation": interpolation, "mean": mean, "std": std,
             "scale": scale}
     return Description(
-        kind, task, classes, dataset, size, mean, std, scale, resize, interpolation, source_of(kind, used)
+        kind, task, classes, dataset, size, mean, std, scale, resize, interpolation, source_of(kind, used), order
     )
 
 
@@ -168,7 +174,7 @@ def source_of(kind: Architecture, used: Mapping[str, Any]) -> str:
 
 
 def _of_text(kind: Architecture, classes: int, dataset: str, values: Mapping[str, Any]) -> Description:
-    for name in ("input_size", "mean", "std", "scale", "resize_size", "interpolation"):
+    for name in ("input_size", "mean", "std", "scale", "resize_size", "interpolation", "channel_order"):
         if name in values:
             raise FieldError(name, values[name], f"{kind.name} takes text: it has no such preprocessing")
     return Description(kind, kind.task, classes, dataset, None, (), (), kind.scale, None, kind.interpolation)

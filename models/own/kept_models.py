@@ -1,6 +1,7 @@
 """Models that users have added: a checked description and weights, kept under a name."""
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,16 @@ from models.errors import InterruptedWorkError, ModelError
 from models.own import onnx_models
 from models.own.builders import Architecture, build, last_layer
 from models.own.description import Description, describe, wants_average
-from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
+from models.own.keeping import (
+    RECORD,
+    FieldError,
+    Shelf,
+    check_name,
+    folder_bytes,
+    new_folder,
+    own_folder,
+    write_record,
+)
 from models.own.outputs import wrong_outputs
 
 LARGEST_WEIGHTS = 2_000_000_000
@@ -205,6 +215,26 @@ def _try(model: nn.Module, description: Description) -> None:
         raise FieldError("num_classes", description.num_classes, wrong)
     if not bool(torch.isfinite(outputs).all()):
         raise ModelError("the network's outputs are not finite with these weights")
+
+
+def folder_of(name: str) -> Path:
+    """Folder of a kept model."""
+    return own_folder("models") / name
+
+
+def change_preprocessing(name: str, settings: Mapping[str, Any]) -> None:
+    """Change fields of a kept model's preprocessing in place.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed; nothing is changed.
+    """
+    path = folder_of(name) / RECORD
+    data = json.loads(path.read_text(encoding="utf-8"))
+    given = {**data["description"], **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}}
+    data["description"] = describe(given, data["dataset"], known=False, kind=_kind_from(data)).to_dict()
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    draft.replace(path)
 
 
 def remove_model(name: str) -> bool:

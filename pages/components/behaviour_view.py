@@ -19,6 +19,7 @@ from pages.components.difference_plots import (
 )
 from pages.components.failures import fragment
 from pages.components.palette import Theme
+from pages.components.value_view import show_values
 from pages.components.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def show_behaviour(service: "Service", first: Named, others: Sequence[Named], th
         jobs = {comparisons.difference_job(*own): partial(comparisons.submit_difference, *own) for own in pairs}
         wait_for(service, jobs, "Comparing predictions")
     if not known:
+        return
+    if known[0][1].values is not None:
+        show_values(known, first[0], theme)
         return
     for letter, difference in known:
         st.markdown(change_line(difference.flips, letter, first[0]))

@@ -82,7 +82,10 @@ def _errors(result: ExperimentResult, against: str) -> list[Card]:
     remark = f"95 % interval {low:.3g} to {high:.3g}, in the unit of the values"
     delta = change(own.mean_absolute_error, base.mean_absolute_error or 0.0) if against else ""
     value, name = f"{own.mean_absolute_error:.3g}", "mean_absolute_error"
-    return [_card(result, "Mean absolute error", name, value, _unless_same(delta), "inverse", remark)]
+    tie = low <= (base.mean_absolute_error_high or 0.0) and (base.mean_absolute_error_low or 0.0) <= high
+    color = "off" if tie else "inverse"
+    delta = f"{delta}, a tie" if tie and delta else delta
+    return [_card(result, "Mean absolute error", name, value, delta, color, remark)]
 
 
 def _bytes(result: ExperimentResult, title: str, name: str, against: str) -> Card:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KIND = "data"
 LARGEST_MEGABYTES = 1000
 _ZIP, _FOLDER = "Zip file", "Folder"
+_CLASSES, _VALUES = "Image classification", "Regression"
 _IMAGES = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp", "gif"]
 _MOST_NAMES = 20
 
@@ -42,9 +43,14 @@ def show_own_data(service: "Service") -> None:
             "Name of the data set", key="own-data-name", max_chars=48, placeholder="my_photos",
             help="Small letters, digits, - and _; a letter first",
         )
-        upload, shown = _upload()
-        options = _options()
-        _show_preview(upload, shown, options)
+        values = st.segmented_control(
+            "Task", [_CLASSES, _VALUES], default=_CLASSES, required=True, key="own-data-task",
+            help="Regression: images with a table labels.csv whose columns are file and value",
+        ) == _VALUES
+        upload, shown = _upload(values)
+        options = _options(values)
+        if not values:
+            _show_preview(upload, shown, options)
         if st.button(
             "Check and add", key="add-own-data", type="primary", icon=":material/check:", disabled=busy(service, KIND)
         ):
@@ -60,26 +66,30 @@ def show_own_data(service: "Service") -> None:
             show_removal(service, KIND, own)
 
 
-def _upload() -> tuple[Any | None, str]:
+def _upload(values: bool) -> tuple[Any | None, str]:
     how = st.segmented_control("As", [_ZIP, _FOLDER], default=_ZIP, required=True, key="own-data-how")
     if how == _FOLDER:
         files = st.file_uploader(
-            "Folder of class folders", type=_IMAGES, accept_multiple_files="directory", key="own-data-folder",
+            "Folder with labels.csv" if values else "Folder of class folders",
+            type=[*_IMAGES, *(["csv"] if values else [])], accept_multiple_files="directory", key="own-data-folder",
             help="For many images a zip is faster; a folder on this machine can be added in place with "
             "python -m compression add-data NAME PATH",
         )
         return (files or None), "the folder"
     upload = st.file_uploader(
-        "Zip of class folders", type=["zip"], key="own-data-zip", max_upload_size=LARGEST_MEGABYTES,
+        "Zip with labels.csv" if values else "Zip of class folders", type=["zip"], key="own-data-zip",
+        max_upload_size=LARGEST_MEGABYTES,
         help=f"At most {LARGEST_MEGABYTES} MB; larger ones: python -m compression add-data NAME PATH",
     )
     return upload, "" if upload is None else upload.name
 
 
-def _options() -> "FolderOptions":
+def _options(values: bool) -> "FolderOptions":
     """Labels, their order and EXIF orientation, as selected."""
     from compression.experiments.own import FolderOptions, ImageReading, Labels, Order
 
+    if values:
+        return FolderOptions(task="regression")
     titles = {Labels.AUTO: "Automatic", Labels.FOLDERS: "Folders as classes", Labels.IMAGENET: "ImageNet"}
     with st.container(horizontal=True, vertical_alignment="bottom", key="own-data-options"):
         labels = st.selectbox(
@@ -140,16 +150,18 @@ def _tell(service: "Service", name: str) -> None:
     if kept is None:
         st.info(f"{name} was added, and has been removed since.")
         return
+    from compression.experiments.own_checks import what_is_in
+
     report = kept.report
     st.success(
-        f"{name} was added: {len(report.class_names)} classes, {report.n_train:,} images to calibrate and train on, "
+        f"{name} was added: {what_is_in(report)}, {report.n_train:,} images to calibrate and train on, "
         f"{report.n_test:,} to score.", icon=":material/check:",
     )
 
 
 def show_report(service: "Service", name: str, report: "DataReport") -> None:
     """What was found in a data set: remarks, sample images, images per class and fitting models."""
-    from compression.experiments.own_checks import remarks_on
+    from compression.experiments.own_checks import remarks_on, what_is_in
 
     for remark in remarks_on(report):
         (st.warning if remark.serious else st.caption)(_plain(remark.text))
@@ -160,10 +172,13 @@ def show_report(service: "Service", name: str, report: "DataReport") -> None:
     st.caption(
         f"Sides of {report.smallest} to {report.largest} pixels. Mean of the channels {means}; deviation {stds}."
     )
-    st.dataframe(class_rows(report), hide_index=True, height=220, alt="Images per class")
+    if report.values:
+        st.caption(_plain(what_is_in(report).capitalize() + "."))
+    else:
+        st.dataframe(class_rows(report), hide_index=True, height=220, alt="Images per class")
     fitting = [model.name for model in service.models() if _fits(report, model)]
     shown = ", ".join(fitting[:_MOST_NAMES]) + (" and others" if len(fitting) > _MOST_NAMES else "")
-    st.caption(_plain(f"Models of as many classes: {shown}" if fitting else "No model here has as many classes yet."))
+    st.caption(_plain(f"Models that fit: {shown}" if fitting else "No model here fits yet."))
     if report.n_skipped:
         with st.expander(f"{report.n_skipped} files that cannot be read", key=f"skipped-{name}"):
             reasons = report.reasons or ("",) * len(report.skipped)
@@ -198,7 +213,7 @@ def data_rows(mine: "dict[str, KeptData]") -> list[dict[str, Any]]:
     """One row per data set of the user."""
     return [
         {
-            "name": name, "classes": len(kept.report.class_names), "train": kept.report.n_train,
+            "name": name, "classes": len(kept.report.class_names) or None, "train": kept.report.n_train,
             "score": kept.report.n_test, "skipped": kept.report.n_skipped,
             "kept": format_bytes(kept.size_bytes) if kept.report.copied else "in your folder",
             "added": kept.report.created[:16].replace("T", " "),

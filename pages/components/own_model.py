@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from compression.experiments import InputError, format_bytes
+from pages.components.doctor_view import show_doctor
 from pages.components.own_job import busy, follow, plain, say, show_job, show_removal
 
 if TYPE_CHECKING:
@@ -98,11 +99,12 @@ def _form(service: "Service") -> Wanted | None:
         st.error(str(error))
         return None
     classes = left.number_input(
-        "Number of classes", 2, 10_000, kind.num_classes, key=f"own-classes-{kind.name}"
+        "Number of outputs", 1, 10_000, kind.outputs, key=f"own-classes-{kind.name}",
+        help="Classes; or 1: a logit for two classes, or a value (regression)",
     )
     dataset = _pick_dataset(service, right, kind, int(classes))
     given: dict[str, Any] = {"architecture": kind.name, "num_classes": int(classes)}
-    if kind.task == "image_classification":
+    if kind.input_dtype != "int64":
         try:
             given |= _preprocessing(service, kind)
         except InputError as error:
@@ -112,9 +114,10 @@ def _form(service: "Service") -> Wanted | None:
 
 
 def _pick_dataset(service: "Service", place: Any, kind: "Architecture", classes: int) -> str | None:
-    fitting = [info for info in service.datasets() if info.task == kind.task and info.num_classes == classes]
+    fitting = [info for info in service.datasets() if service.own.takes(kind, classes, info)]
     if not fitting:
-        place.warning(f"No data set here has {classes} classes. Add yours below, then come back.")
+        what = f"has {classes} classes" if classes > 1 else "has two classes or values"
+        place.warning(f"No data set here {what}. Add yours below, then come back.")
         return None
     titles = {info.name: info.title for info in fitting}
     names = list(titles)
@@ -176,6 +179,7 @@ def _tell(service: "Service", name: str) -> None:
         st.success(f"{name} fits and was added: {kept.info.parameters:,} parameters.", icon=":material/check:")
         st.page_link("pages/explore.py", label="Open it in Explore", icon=":material/explore:",
                      query_params={"model": name, "data": kept.info.dataset})
+    show_doctor(kept)
     show_import(kept)
 
 
@@ -208,6 +212,7 @@ def _show_mine(service: "Service") -> None:
         st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} models that you have added")
         for name, kept in models.items():
             with st.expander(f"Your model {name}", key=f"own-model-{name}"):
+                show_doctor(kept)
                 show_import(kept)
         with st.container(horizontal=True, key="own-model-removals"):
             for name in models:

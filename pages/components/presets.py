@@ -7,7 +7,7 @@ from typing import Any
 
 from compression.experiments import Figures, ModelInfo, Technique, recipe_from_dict
 from pages.components.axes import COSTS
-from pages.components.limits import LIMITS
+from pages.components.limits import LIMITS, limits_of
 from pages.components.state import widget_values
 
 
@@ -86,7 +86,8 @@ def preset_values(
     steps = [{"technique": key, **knobs} for key, knobs in preset.steps.items()]
     recipe = recipe_from_dict({"model": info.name, "dataset": info.dataset, "steps": steps})
     values = widget_values(recipe, [info.name], techniques)
-    limits: dict[str, float | None] = {limit.key: None for limit in LIMITS} | preset_limits(preset, baseline)  # type: ignore[operator]
+    limits: dict[str, float | None] = {limit.key: None for limit in limits_of(info.task)}
+    limits |= preset_limits(preset, baseline)
     left, right = preset.axes
     return values | limits | {"left-axis": left, "right-axis": right}
 
@@ -94,7 +95,7 @@ def preset_values(
 def reset_values(info: ModelInfo, techniques: Sequence[Technique]) -> dict[str, Any]:
     """Values of the widgets without any technique and limit."""
     recipe = recipe_from_dict({"model": info.name, "dataset": info.dataset})
-    return widget_values(recipe, [info.name], techniques) | {limit.key: None for limit in LIMITS}
+    return widget_values(recipe, [info.name], techniques) | {limit.key: None for limit in limits_of(info.task)}
 
 
 def preset_told(preset: Preset, limits: Mapping[str, float]) -> str:

@@ -82,6 +82,8 @@ def _prepared(info: ModelInfo) -> str:
     if info.input_dtype == "int64":
         return f"batch = np.zeros(({shape}), np.int64)  # token ids\n"
     lines = [f"pixels = np.zeros(({shape}), np.uint8)", f"batch = pixels / np.float32({info.scale:g})"]
+    if info.channel_order == "BGR":
+        lines.append("batch = batch[:, ::-1]  # the network takes blue, green, red")
     if info.mean:
         mean, std = (f"np.float32({list(values)}).reshape(1, -1, 1, 1)" for values in (info.mean, info.std))
         lines.append(f"batch = (batch - {mean}) / {std}")
