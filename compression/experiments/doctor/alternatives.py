@@ -43,7 +43,8 @@ class Alternative:
 
     def joined(self, other: "Alternative") -> "Alternative":
         """Both at once."""
-        return Alternative(f"{self.words} and {other.words}", {**self.settings, **other.settings}, self.usual and other.usual)
+        settings, usual = {**self.settings, **other.settings}, self.usual and other.usual
+        return Alternative(f"{self.words} and {other.words}", settings, usual)
 
 
 def alternatives_to(info: ModelInfo, photographs: bool, moments: tuple[tuple[float, ...], tuple[float, ...]]
