@@ -20,6 +20,7 @@ from compression.experiments.results import LayerRecord, TrainingRecord
 from compression.experiments.tasks import Task
 from compression.layers import unmatched, weight_layers
 from compression.metrics.macs import count_macs, count_parameters
+from compression.other_weights import other_modules
 from compression.recipe import Recipe, Step
 from compression.state import spread_to_tied, state_of
 from compression.techniques import get_technique
@@ -42,6 +43,7 @@ class ArtifactRecord:
         parameters: Number of parameters.
         nonzero_parameters: Those that are not zero.
         layers: Per weight layer.
+        other_bytes: Packed bytes of what is no layer, by the class of the module that holds it.
         notes: What the steps, the packer and the compiler have to say.
         unchanged: Whether the recipe has steps and yet changed nothing.
         seconds: Wall time by stage.
@@ -59,6 +61,7 @@ class ArtifactRecord:
     unchanged: bool
     seconds: dict[str, float] = field(default_factory=dict)
     trainings: list[TrainingRecord] = field(default_factory=list)
+    other_bytes: dict[str, int] = field(default_factory=dict)
 
 
 def unrecorded(training: TrainingRecord) -> None:
@@ -179,6 +182,7 @@ def build_artifact(
     macs = count_macs(model, context.example_input)
     parameters, nonzero = count_parameters(model)
     lap("count")
+    layers = _layer_records(model, packing, graph, macs.by_layer)
     return ArtifactRecord(
         size_bytes=packing.size_bytes,
         runtime_size_bytes=graph.runtime_size_bytes,
@@ -186,7 +190,8 @@ def build_artifact(
         macs=macs.total,
         parameters=parameters,
         nonzero_parameters=nonzero,
-        layers=_layer_records(model, packing, graph, macs.by_layer),
+        layers=layers,
+        other_bytes=_other_bytes(model, packing, layers),
         notes=notes + list(packing.notes) + list(graph.notes),
         unchanged=unchanged,
         seconds=seconds,
@@ -229,19 +234,32 @@ def _layer_records(
     model: nn.Module, packing: PackReport, graph: GraphReport, macs: dict[str, int]
 ) -> list[dict[str, Any]]:
     records = []
-    for fqn, layer in weight_layers(model):
-        weight = layer.weight.detach()
-        names = [f"{fqn}.{name}" for name, _ in layer.named_parameters(recurse=False)]
+    for fqn, layer in (*weight_layers(model), *other_modules(model)):
+        weights = {name: p.detach() for name, p in layer.named_parameters(recurse=False) if p.ndim > 1}
+        main = max(weights, key=lambda name: weights[name].numel())
+        names = [f"{fqn}.{name}" if fqn else name for name, _ in layer.named_parameters(recurse=False)]
+        zeros, count = sum(int((w == 0).sum()) for w in weights.values()), sum(w.numel() for w in weights.values())
         record = LayerRecord(
             fqn=fqn,
             kind=type(layer).__name__,
-            shape=tuple(weight.shape),
+            shape=tuple(weights[main].shape),
             packed_bytes=sum(packing.bytes_by_tensor.get(name, 0) for name in names),
             macs=macs.get(fqn, 0),
-            sparsity=float((weight == 0).float().mean()) if weight.numel() else 0.0,
-            encoding=packing.encoding_by_tensor.get(f"{fqn}.weight", "shared"),
+            sparsity=zeros / count if count else 0.0,
+            encoding=packing.encoding_by_tensor.get(f"{fqn}.{main}" if fqn else main, "shared"),
             kernel=graph.kernels.get(fqn, "float32"),
             note=graph.reasons.get(fqn, ""),
         )
         records.append(asdict(record))
     return records
+
+
+def _other_bytes(model: nn.Module, packing: PackReport, layers: list[dict[str, Any]]) -> dict[str, int]:
+    """Packed bytes of what is no layer, by the class of the module that holds it."""
+    covered, found = {layer["fqn"] for layer in layers}, dict[str, int]()
+    for name, size in packing.bytes_by_tensor.items():
+        owner = name.rpartition(".")[0]
+        if owner not in covered:
+            kind = type(model.get_submodule(owner)).__name__
+            found[kind] = found.get(kind, 0) + size
+    return found

@@ -52,7 +52,7 @@ class Prober:
         self._context = task.context(self._original, 0, cache_dir, lambda fraction, message: None, bool)
         self._problem = task.problem
         split = task.probing_split(self._problem.sizes.probing)
-        self._inputs = task.prepare(split.inputs).split(self._problem.sizes.probing_batch)
+        self._inputs = task.prepare(split.inputs[:]).split(self._problem.sizes.probing_batch)
         self._targets = split.targets.flatten()
 
     def layers(self) -> list[str]:

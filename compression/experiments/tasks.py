@@ -183,7 +183,8 @@ class Task:
         """Samples of the training split to compare layers on, outside the calibration sample where it leaves any."""
         train, taken = self.dataset.train, self.problem.sizes.calibration
         if len(train) - taken < n_samples // 4:
-            return self._training_splits[0].subset(n_samples, seed=0)
+            held_out = self._training_splits[0]
+            return (held_out if len(held_out) >= n_samples // 4 else train).subset(n_samples, seed=0)
         return train.divided(taken, _CALIBRATION_SEED)[1].subset(n_samples, seed=0)
 
     @cached_property

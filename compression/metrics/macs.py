@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from compression.layers import weight_layers
+from compression.other_weights import other_modules
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class MacsReport:
 
     Attributes:
         total: Convolutions and matrix products, those of attention included.
-        by_layer: Those of each convolution and linear layer, by fqn.
+        by_layer: Those of each convolution, linear and recurrent layer, by fqn.
     """
 
     total: int
@@ -44,8 +45,12 @@ class _Counter(TorchDispatchMode):
 def _macs_of(operator: object, args: tuple[object, ...], output: object) -> int:
     aten = torch.ops.aten
     if operator is aten.convolution:
-        weight = args[1]
-        return output.numel() * math.prod(weight.shape[1:])  # type: ignore[attr-defined]
+        weight, transposed = args[1], args[6]
+        positions = args[0] if transposed else output
+        return positions.numel() * math.prod(weight.shape[1:])  # type: ignore[attr-defined]
+    if operator is aten.mkldnn_rnn_layer:
+        steps, weights = math.prod(args[0].shape[:2]), args[1:3]  # type: ignore[attr-defined]
+        return steps * sum(weight.numel() for weight in weights)  # type: ignore[attr-defined]
     if operator in (aten.mm, aten.bmm):
         return output.numel() * args[0].shape[-1]  # type: ignore[attr-defined]
     if operator is aten.addmm:
@@ -68,7 +73,7 @@ def count_macs(model: nn.Module, example_input: Tensor) -> MacsReport:
     by_layer: dict[str, int] = {}
     started: dict[str, int] = {}
     counter, handles = _Counter(), []
-    for fqn, layer in weight_layers(model):
+    for fqn, layer in (*weight_layers(model), *other_modules(model)):
 
         def before(module: nn.Module, inputs: object, fqn: str = fqn) -> None:
             del module, inputs

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from compression.layers import custom_layers, weight_layers
+from compression.other_weights import other_modules
 from compression.structure.dataflow import Dataflow, record_dataflow
 
 
@@ -39,7 +40,8 @@ def output_layers(model: nn.Module, example_input: Tensor) -> tuple[str, ...]:
 
 
 def _layers(model: nn.Module) -> set[str]:
-    return {fqn for fqn, _ in weight_layers(model)} | set(custom_layers(model))
+    plain = (fqn for found in (weight_layers(model), other_modules(model)) for fqn, _ in found)
+    return {*plain, *custom_layers(model)}
 
 
 def _executed(flow: Dataflow, layers: set[str]) -> Iterator[str]:

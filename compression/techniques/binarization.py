@@ -11,6 +11,7 @@ from compression.context import CompressionContext
 from compression.grids import decode_codebook, dequantize, quantize_to_grid
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
+from compression.other_weights import selected_weights, set_value
 from compression.solvers.codebooks import assign_with_feedback
 from compression.solvers.gptq import grouped
 from compression.solvers.grids import choose_grid
@@ -76,6 +77,10 @@ def binarize(model: nn.Module, config: BinarizationConfig, context: CompressionC
             layer.weight.data = decode_codebook(indices, codebook)
             state.encodings[name] = codebook
         context.report.changed.append(fqn)
+    for other, value, own in selected_weights(model, config, context):
+        codebook, indices = to_levels(value, own, state.masks.get(other.name), None)
+        set_value(model, other, decode_codebook(indices, codebook), context)
+        state.encodings[other.name] = codebook
     finish_step(model, context)
     return model
 

@@ -12,6 +12,7 @@ from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import config_for, matches
 from compression.metrics.macs import MacsReport, count_macs
+from compression.other_weights import report_others
 from compression.solvers.allocation import spread_budget
 from compression.solvers.reconstruction import reconstruct_inputs
 from compression.solvers.removal import RemovalOrder
@@ -83,6 +84,7 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     """
     groups, reasons = find_groups(model, context.example_input, context.model_key)
     context.report.skipped.update(reasons)
+    report_others(model, context, "units of a {kind} are not removed")
     chosen = [g for g in groups if _selected(g, config, context)]
     if not chosen:
         raise NotApplicableError("no channels, neurons or heads were found that can be removed on their own")

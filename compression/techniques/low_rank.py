@@ -11,6 +11,7 @@ from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import config_for, is_conv2d, selected_layers
+from compression.other_weights import report_others
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
 from compression.solvers.tucker import tucker2, tucker2_factors
 from compression.state import state_of
@@ -110,6 +111,7 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
             kept_whole += 1
         elif candidate := _candidate(fqn, layer, model, own, context):
             candidates.append(candidate)
+    report_others(model, context, "the weights of a {kind} are not split")
     if layers and kept_whole == len(layers):
         return model
     if not candidates:

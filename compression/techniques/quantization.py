@@ -14,6 +14,7 @@ from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, knobs_of, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers
 from compression.metrics.environment import int8_weight_bits
+from compression.other_weights import selected_weights, set_value
 from compression.solvers.adaround import fit_with_adaround
 from compression.solvers.grids import choose_grid, fit_with_feedback
 from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, spread_to_tied, state_of
@@ -127,6 +128,7 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
         _halve_rest(model, context)
     elif config.weight_bits < 16:
         _quantize_embeddings(model, context)
+    _quantize_others(model, config, context)
     if any(own.weight_bits < 16 for own in configs.values()):
         finish_step(model, context)
         if config.linear_kernel == "integer":
@@ -240,6 +242,17 @@ def _fit(
     if rounding == "adaround":
         return fit_with_adaround(weight, grid, hessian, fixed, tick)
     return fit_with_feedback(weight, grid, hessian, fixed)
+
+
+def _quantize_others(model: nn.Module, config: QuantizationConfig, context: CompressionContext) -> None:
+    """Recurrent layers and the like: each weight to its nearest value, computed with as a float."""
+    for weight, value, own in selected_weights(model, config, context):
+        if own.weight_bits == 16:
+            _halve(weight.name, model)
+        elif own.weight_bits < 16:
+            grid = choose_grid(value, own.weight_bits, own.granularity, own.group_size, own.range, own.symmetry)
+            set_value(model, weight, dequantize(quantize_to_grid(value, grid), grid), context)
+            state_of(model).encodings[weight.name] = grid
 
 
 def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:

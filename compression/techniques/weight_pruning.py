@@ -11,6 +11,7 @@ from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
+from compression.other_weights import selected_weights, set_value
 from compression.solvers.allocation import spread_budget
 from compression.solvers.factors import remembered, upper_factor
 from compression.solvers.gptq import grouped
@@ -84,6 +85,7 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
     for fqn, own in active.items():
         context.check_cancelled()
         _prune_layer(fqn, own, shares.get(fqn, own.sparsity), model, context)
+    _prune_others(model, config, context)
     if context.report.changed:
         finish_step(model, context)
     return model
@@ -173,6 +175,21 @@ def _prune_layer(
     state.masks[name] = mask
     state.encodings.pop(name, None)
     context.report.changed.append(fqn)
+
+
+def _prune_others(model: nn.Module, config: WeightPruningConfig, context: CompressionContext) -> None:
+    """Recurrent layers and the like, each by the size of its weights."""
+    state = state_of(model)
+    for weight, value, own in selected_weights(model, config, context):
+        if own.sparsity == 0 and own.pattern == "none":
+            continue
+        pattern, previous = _PATTERNS.get(own.pattern), state.masks.get(weight.name)
+        scores = value.abs()
+        mask = _pattern_mask(scores, pattern) if pattern is not None else _keep_largest(scores, own.sparsity)
+        mask = mask if previous is None else mask & previous
+        set_value(model, weight, value * mask, context)
+        state.masks[weight.name] = mask
+        state.encodings.pop(weight.name, None)
 
 
 def _keep_largest(scores: Tensor, sparsity: float) -> Tensor:

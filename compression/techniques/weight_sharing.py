@@ -11,6 +11,7 @@ from compression.context import CompressionContext
 from compression.grids import codebook_indices, decode_codebook
 from compression.knobs import knob, validate
 from compression.layers import config_for, selected_layers
+from compression.other_weights import selected_weights, set_value
 from compression.solvers.codebooks import assign_with_feedback, refit_entries
 from compression.solvers.gptq import grouped
 from compression.solvers.kmeans import weighted_kmeans
@@ -74,6 +75,10 @@ def share_weights(model: nn.Module, config: WeightSharingConfig, context: Compre
         layer.weight.data = decode_codebook(indices, codebook)
         state.encodings[name] = codebook
         context.report.changed.append(fqn)
+    for other, value, own in selected_weights(model, config, context):
+        codebook, indices = cluster(value, own.n_clusters, "uniform", state.masks.get(other.name), None)
+        set_value(model, other, decode_codebook(indices, codebook), context)
+        state.encodings[other.name] = codebook
     finish_step(model, context)
     return model
 

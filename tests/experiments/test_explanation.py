@@ -21,5 +21,13 @@ def test_shares_are_written_as_everywhere_else() -> None:
     said = " ".join(explain(PRUNED, own, BASE, (LAYER,), unchanged=False))
     assert "50 % of the file is one layer, conv1" in said
     assert "50 % of the file are float32 weights" in said
-    assert "50 % of the file are not layer weights" in said
+    assert "50 % of the file are not layer weights: tables and headers 50 %." in said
     assert "90 % of the weights are zero" in said
+
+
+def test_what_no_technique_can_shrink_is_named_with_its_share() -> None:
+    recurrent = replace(LAYER, fqn="rnn", kind="LSTM", packed_bytes=400)
+    own = replace(BASE, size_bytes=1000)
+    said = explain(PRUNED, own, BASE, (recurrent,), unchanged=False, other_bytes={"Embedding": 450, "LayerNorm": 50})
+    assert "40 % of the file is LSTM (rnn): only quantization, pruning and sharing of weights act on it." in said
+    assert "60 % of the file are not layer weights: Embedding 45 %, tables and headers 10 %, LayerNorm 5 %." in said

@@ -8,8 +8,10 @@ import pytest
 from compression.__main__ import main
 from compression.errors import CancelledError, InputError
 from compression.experiments import Recipe, commands
+from compression.experiments.probing import Prober
 from compression.experiments.scoring_data import ScoringData, dataset_for, listed, scoring_data, usual_data
 from compression.experiments.tasks import load_task
+from compression.techniques import get_technique
 from models.own.kept_data import add_data
 from tests.models.own_things import class_folders
 
@@ -68,3 +70,11 @@ def test_a_recipe_is_measured_on_another_data_set(
     assert main([name, str(path), *more, "--dataset", "python_source", "--json"]) == 2 and not asked
     assert main([name, str(path), *more, "--dataset", "ten", "--json"]) == 1
     assert [recipe.dataset for recipe in asked] == ["ten"]
+
+
+def test_layers_are_probed_on_images_that_lie_on_disk(tmp_path: Path) -> None:
+    prober = Prober(load_task(Recipe("digits_resnet", "ten")), tmp_path / "cache")
+    technique = get_technique("quantization")
+    fine, coarse = (prober.probe(prober.layers()[1], technique, "weight_bits", bits, bool) for bits in (8, 2))
+    assert coarse.size_bytes < fine.size_bytes
+    assert 0 <= fine.error < coarse.error
