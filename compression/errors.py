@@ -34,5 +34,22 @@ class NotApplicableError(ValueError):
     """A technique cannot act on this model; the message says why."""
 
 
+class GraphError(ValueError):
+    """A written graph does not compute what the model does; one line that names the first layer that differs.
+
+    Args:
+        graph: Which graph.
+        layer: fqn of the layer, or where else it differs.
+        reason: What is known of the cause.
+    """
+
+    def __init__(self, graph: str, layer: str, reason: str) -> None:
+        super().__init__(f"{graph} does not compute what the model does; first difference: {layer} ({reason})")
+        self.graph, self.layer, self.reason = graph, layer, reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.graph, self.layer, self.reason)
+
+
 class CancelledError(RuntimeError):
     """The user cancelled the running work."""

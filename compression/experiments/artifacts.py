@@ -215,7 +215,8 @@ def _write(
     packed = unpack_model(packed_path)
     load_packed(model, packed)
     graph = compile_graph(
-        model, context.example_input, graph_path, activation_grids=packed.activation_grids or None, cache_dir=cache_dir
+        model, context.example_input, graph_path, activation_grids=packed.activation_grids or None,
+        cache_dir=cache_dir, samples=context.calibration_inputs,
     )
     return packing, graph
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compression.artifact.graph.lowering import find_folds
+from compression.artifact.graph.lowering import plan_lowering
 from compression.artifact.graph.template import load_template, template_key, write_atomically
 from models import registry
 
@@ -33,7 +33,8 @@ def shipped_models() -> list[str]:
 
 def graph_name(model: str) -> str:
     """File name of a model's exported graph."""
-    return f"{template_key(registry.load_model(model), _example(model))}.onnx"
+    loaded, example = registry.load_model(model), _example(model)
+    return f"{template_key(loaded, example, plan_lowering(loaded, example))}.onnx"
 
 
 def _example(model: str) -> Tensor:
@@ -50,7 +51,7 @@ def export_graphs() -> dict[str, Path]:
     files = {}
     for name in shipped_models():
         model, example = registry.load_model(name), _example(name)
-        load_template(model, example, find_folds(model, example), SHIPPED.parent)
+        load_template(model, example, plan_lowering(model, example), SHIPPED.parent)
         files[name] = SHIPPED / graph_name(name)
     for path in SHIPPED.glob("*.onnx"):
         if path not in files.values():

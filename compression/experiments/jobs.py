@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compression.errors import CancelledError, InputError
+from compression.errors import CancelledError, GraphError, InputError
 
 if TYPE_CHECKING:
     from compression.experiments.results import TrainingRecord
@@ -79,7 +79,7 @@ def _guarded(store: "ResultStore", key: str, work: Callable[[_Watch], None]) -> 
         work(watch)
     except CancelledError:  # its state says so already, or it has been asked for again meanwhile
         return False
-    except (InputError, ModelError) as error:
+    except (InputError, ModelError, GraphError) as error:
         store.move_job(key, "failed", error=str(error))
         return False
     except Exception as error:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from compression.artifact.graph import GraphReport, calibrate_activations, compile_graph
 from compression.artifact.graph import compile as compiling
 from compression.artifact.graph.execution import open_session
-from compression.artifact.graph.lowering import find_folds
+from compression.artifact.graph.lowering import plan_lowering
 from compression.grids import codebook_indices, decode_codebook, dequantize, quantize_to_grid
 from compression.layers import weight_layers
 from compression.metrics.environment import int8_weight_bits
@@ -199,7 +199,7 @@ def test_batch_norm_behind_a_shared_output_is_not_folded() -> None:
             x = self.conv(x)
             return self.a(x) + self.b(x)
 
-    assert find_folds(Forked().eval(), torch.randn(1, 3, 4, 4)) == {}
+    assert plan_lowering(Forked().eval(), torch.randn(1, 3, 4, 4)).folds == {}
 
 
 def input_grid(method: str, cache: Path, outlier: float) -> tuple[np.ndarray, float, int]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from compression.artifact.graph import compile_graph, template
+from compression.artifact.graph.lowering import Lowering, plan_lowering
 from compression.experiments import graphs, tasks
 from compression.experiments.store import ResultStore
 from models import datasets, registry
@@ -56,7 +57,7 @@ def test_a_shipped_model_is_compiled_without_an_export(tmp_path: Path, monkeypat
 
 def test_another_architecture_has_another_name_and_other_widths_or_weights_have_not() -> None:
     def name(*layers: nn.Module, size: int = 5) -> str:
-        return template.template_key(nn.Sequential(*layers).eval(), torch.ones(1, 3, size, size))
+        return template.template_key(nn.Sequential(*layers).eval(), torch.ones(1, 3, size, size), Lowering())
 
     plain = name(nn.Conv2d(3, 4, 3), nn.ReLU())
     assert name(nn.Conv2d(3, 8, 3), nn.ReLU()) == plain
@@ -72,7 +73,9 @@ def test_the_name_is_that_of_the_example_that_is_scored(name: str) -> None:
     info = registry.model_info(name)
     inputs = torch.zeros(1, *info.input_shape, dtype=torch.int64 if not info.mean else torch.uint8)
     scored = prepare_inputs(info, inputs)
-    assert graphs.graph_name(name) == f"{template.template_key(registry.load_model(name), scored)}.onnx"
+    model = registry.load_model(name)
+    key = template.template_key(model, scored, plan_lowering(model, scored))
+    assert graphs.graph_name(name) == f"{key}.onnx"
 
 
 def test_names_need_no_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from compression.artifact.graph import calibrate_activations, compile, compile_graph
 from compression.artifact.graph.execution import open_session
+from compression.artifact.graph.lowering import Lowering
 from compression.artifact.packing import load_packed, model_tensors, pack_model, unpack_model
 from compression.context import StepReport
 from compression.errors import NotApplicableError
@@ -185,9 +186,9 @@ def test_a_parameter_that_was_folded_into_a_constant_is_noticed(tmp_path: Path) 
             return self.linear(x) + self.scale * 2.0
 
     model, example = Scaled().eval(), torch.randn(1, 4)
-    base = compile.load_template(model, example, {}, None)
-    assert compile._holds_parameters(base, model, {})
+    base = compile.load_template(model, example, Lowering(), None)
+    assert compile._holds_parameters(base, model, Lowering())
     for tensor in base.graph.initializer:
         if tensor.name == "scale":
             tensor.name = "folded"
-    assert not compile._holds_parameters(base, model, {})
+    assert not compile._holds_parameters(base, model, Lowering())

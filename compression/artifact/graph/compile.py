@@ -4,30 +4,33 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
-import torch
 from onnx import numpy_helper
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
 from compression.artifact.graph.blocks import block_weights, insert_block_products
+from compression.artifact.graph.checking import (
+    Reference,
+    check_block_graph,
+    check_half_graph,
+    check_integer_graph,
+    checked_samples,
+    first_difference,
+    reference,
+)
 from compression.artifact.graph.editing import GraphEditor
-from compression.artifact.graph.execution import open_session
-from compression.artifact.graph.exporting import INPUT, OUTPUT, export_model
+from compression.artifact.graph.exporting import export_model
 from compression.artifact.graph.integers import integer_weights
 from compression.artifact.graph.kernels import integer_layers
-from compression.artifact.graph.lowering import Fold, find_folds, lowered_copy
+from compression.artifact.graph.lowering import Lowering, lowered_copy, plan_lowering
 from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes, values_to_quantize
 from compression.artifact.graph.ranges import choose_grids
 from compression.artifact.graph.template import load_template, write_atomically
 from compression.artifact.graph.weights import fill_weights
+from compression.errors import GraphError
 from compression.layers import is_conv2d, weight_layers
 from compression.state import state_of
-
-_TOLERANCE = 2e-3
-OrtError = (Fail, InvalidArgument, InvalidGraph, RuntimeException)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class _Draft:
 
     base: onnx.ModelProto
     filled: onnx.ModelProto
-    folds: dict[str, Fold]
+    lowering: Lowering
 
 
 def calibrate_activations(
@@ -75,8 +78,9 @@ def calibrate_activations(
     settings = state_of(model).activations
     if settings is None:
         return {}
-    draft = _float_draft(model, example_input, cache_dir)
-    found, _ = integer_weights(model, draft.folds, settings)
+    wanted = reference(model, checked_samples(calibration_inputs))
+    draft = _float_draft(model, example_input, wanted, cache_dir)
+    found, _ = integer_weights(model, draft.lowering, settings)
     values = values_to_quantize(draft.filled.graph, list(found))
     return choose_grids(draft.filled, values, calibration_inputs.numpy(), settings)
 
@@ -88,8 +92,9 @@ def compile_graph(
     *,
     activation_grids: dict[str, Grid] | None = None,
     cache_dir: Path | None = None,
+    samples: Tensor | None = None,
 ) -> GraphReport:
-    """Write a model's ONNX graph: input "input", output "output", dynamic batch.
+    """Write a model's ONNX graph, input "input", output "output", dynamic batch, once it computes what the model does.
 
     Args:
         model: In eval mode; `state_of(model)` says how its weights are stored.
@@ -97,22 +102,30 @@ def compile_graph(
         path: File to write.
         activation_grids: Of `calibrate_activations`; None or empty for float activations.
         cache_dir: Where exported graphs and kernel choices are kept.
+        samples: Real inputs (N, ...) that model and graph are compared on; the example where there are none.
+
+    Raises:
+        GraphError: if the graph does not compute what the model does, within what its rounding explains.
     """
     state = state_of(model)
     reasons: dict[str, str] = {}
     notes: list[str] = []
-    draft = _float_draft(model, example_input, cache_dir)
+    wanted = reference(model, example_input if samples is None else checked_samples(samples))
+    draft = _float_draft(model, example_input, wanted, cache_dir)
     proto = draft.filled
     if activation_grids and state.activations is not None:
         proto, reasons = _integer_graph(draft, model, activation_grids)
+        check_integer_graph(proto, draft.filled, activation_grids, wanted)
         if state.compute_dtype == "int8":
             notes.append("Quantized activations take the place of integer kernels for float activations.")
     elif state.compute_dtype == "int8":
         proto, reasons = _block_graph(draft, model)
+        check_block_graph(proto, wanted)
     elif state.activations is not None:
-        _, reasons = integer_weights(model, draft.folds, state.activations)
+        _, reasons = integer_weights(model, draft.lowering, state.activations)
     elif state.compute_dtype == "float16":
         proto = convert_float_to_float16(proto, keep_io_types=True)
+        check_half_graph(proto, wanted)
         notes.append(
             "The graph computes in float16; where this CPU's runtime has no 16-bit kernel it converts to float32 "
             "and back around each operation."
@@ -134,21 +147,33 @@ def _kernel(fqn: str, on_integers: dict[str, str], compute_dtype: str | None) ->
     return "float16" if compute_dtype == "float16" else "float32"
 
 
-def _float_draft(model: nn.Module, example_input: Tensor, cache_dir: Path | None) -> _Draft:
-    """Fill the architecture's template; where that computes something else, export this very model."""
-    folds = find_folds(model, example_input)
-    base = load_template(model, example_input, folds, cache_dir)
-    filled = _fill(base, model, folds)
-    if not (_holds_parameters(base, model, folds) and _computes(filled, model, example_input)):
-        base = export_model(lowered_copy(model, folds), example_input)
-        filled = _fill(base, model, folds)
-        if not _computes(filled, model, example_input):
-            raise RuntimeError("the exported graph does not compute what the model does")
-    return _Draft(base, filled, folds)
+def _float_draft(model: nn.Module, example_input: Tensor, wanted: Reference, cache_dir: Path | None) -> _Draft:
+    """Fill the architecture's template; where that computes something else, export this very model.
+
+    Batch norms stay standing where neither shows that their folds are right.
+
+    Raises:
+        GraphError: if no graph computes what the model does, naming the first layer that differs.
+    """
+    planned = plan_lowering(model, example_input)
+    standing = planned.without_folds()
+    for lowering in dict.fromkeys([planned, standing]):
+        base = load_template(model, example_input, lowering, cache_dir)
+        filled = _fill(base, model, lowering)
+        if _holds_parameters(base, model, lowering) and wanted.agrees(filled):
+            return _Draft(base, filled, lowering)
+    tried = {}
+    for lowering in dict.fromkeys([planned, standing, Lowering()]):
+        base = export_model(lowered_copy(model, lowering), example_input)
+        tried[lowering] = filled = _fill(base, model, lowering)
+        if wanted.agrees(filled):
+            return _Draft(base, filled, lowering)
+    where = first_difference(tried[standing], wanted)
+    raise GraphError("the exported graph", where, "no export of it agrees with PyTorch")
 
 
 def _fill(
-    base: onnx.ModelProto, model: nn.Module, folds: dict[str, Fold], skip: frozenset[str] = frozenset()
+    base: onnx.ModelProto, model: nn.Module, lowering: Lowering, skip: frozenset[str] = frozenset()
 ) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     proto.CopyFrom(base)
@@ -159,28 +184,15 @@ def _fill(
                 if attribute.name == "group":
                     attribute.i = layer.groups
     editor = GraphEditor(proto)
-    fill_weights(editor, model, folds, skip)
+    fill_weights(editor, model, lowering, skip)
     return editor.finish()
 
 
-def _holds_parameters(base: onnx.ModelProto, model: nn.Module, folds: dict[str, Fold]) -> bool:
+def _holds_parameters(base: onnx.ModelProto, model: nn.Module, lowering: Lowering) -> bool:
     """Whether each parameter can be replaced; one that went into a constant would keep the template's random values."""
     names = {tensor.name for tensor in base.graph.initializer}
-    gone = {fold.norm for fold in folds.values()}
+    gone = {fold.norm for fold in lowering.folds.values()}
     return all(name in names for name, _ in model.named_parameters() if name.rpartition(".")[0] not in gone)
-
-
-def _computes(proto: onnx.ModelProto, model: nn.Module, example_input: Tensor) -> bool:
-    """Whether the graph's output is the model's, within float rounding."""
-    try:
-        found = open_session(proto).run([OUTPUT], {INPUT: example_input.numpy()})[0]
-    except OrtError:
-        return False
-    with torch.inference_mode():
-        wanted = model(example_input).numpy()
-    if found.shape != wanted.shape:
-        return False
-    return bool(np.abs(found - wanted).max() <= _TOLERANCE * max(1.0, float(np.abs(wanted).max())))
 
 
 def _integer_graph(
@@ -188,11 +200,11 @@ def _integer_graph(
 ) -> tuple[onnx.ModelProto, dict[str, str]]:
     settings = state_of(model).activations
     assert settings is not None
-    found, reasons = integer_weights(model, draft.folds, settings)
+    found, reasons = integer_weights(model, draft.lowering, settings)
     nodes = layer_nodes(draft.base.graph, list(found))
     reasons.update({fqn: "its weight is used more than once" for fqn in found if fqn not in nodes})
     found = {fqn: found[fqn] for fqn in nodes}
-    proto = _fill(draft.base, model, draft.folds, frozenset(f"{fqn}.weight" for fqn in found))
+    proto = _fill(draft.base, model, draft.lowering, frozenset(f"{fqn}.weight" for fqn in found))
     held = {t.name: t for t in proto.graph.initializer}
     biases = {
         fqn: numpy_helper.to_array(held[f"{fqn}.bias"])
@@ -208,7 +220,7 @@ def _block_graph(draft: _Draft, model: nn.Module) -> tuple[onnx.ModelProto, dict
     nodes = layer_nodes(draft.base.graph, list(found))
     reasons.update({fqn: "its weight is used more than once" for fqn in found if fqn not in nodes})
     found = {fqn: found[fqn] for fqn in nodes}
-    proto = _fill(draft.base, model, draft.folds, frozenset(f"{fqn}.weight" for fqn in found))
+    proto = _fill(draft.base, model, draft.lowering, frozenset(f"{fqn}.weight" for fqn in found))
     insert_block_products(proto, found)
     return proto, reasons
 

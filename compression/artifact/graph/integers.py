@@ -8,10 +8,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
-from compression.artifact.graph.lowering import Fold
+from compression.artifact.graph.lowering import Fold, Lowering
 from compression.artifact.graph.weights import centered_symbols
 from compression.grids import codebook_indices
-from compression.layers import is_linear, weight_layers
+from compression.layers import weight_layers
 from compression.metrics.environment import PAIR_LIMIT, int8_symbol_limit
 from compression.state import ActivationQuantization, Codebook, Encoding, UniformGrid, state_of
 
@@ -26,7 +26,7 @@ class IntegerWeight:
     """``scale * symbols`` is the weight with its batch norm folded in.
 
     Attributes:
-        symbols: int8, in the graph's orientation (linear weights (in, out)).
+        symbols: int8, as it lies in the graph.
         scale: float32 (C_out,), positive.
         axis: Axis of the output channels.
     """
@@ -37,7 +37,7 @@ class IntegerWeight:
 
 
 def integer_weights(
-    model: nn.Module, folds: dict[str, Fold], activations: ActivationQuantization
+    model: nn.Module, lowering: Lowering, activations: ActivationQuantization
 ) -> tuple[dict[str, IntegerWeight], dict[str, str]]:
     """Integer form of each layer that has one; for the others, why not.
 
@@ -55,7 +55,7 @@ def integer_weights(
         elif int(whole[0].abs().max()) > int8_symbol_limit():
             reasons[fqn] = _OVERFLOWING
         else:
-            found[fqn] = _folded(*whole, folds.get(fqn), transposed=is_linear(layer))
+            found[fqn] = _folded(*whole, lowering.folds.get(fqn), lowering.is_transposed(fqn))
     return found, reasons
 
 

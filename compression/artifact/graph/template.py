@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph.exporting import export_model
-from compression.artifact.graph.lowering import Fold, find_folds, lowered_copy
+from compression.artifact.graph.lowering import Lowering, lowered_copy, plan_lowering
 from compression.artifact.graph.splitting import split_layers
 from compression.structure.factorized import factorized_layers, merged_copy
 
@@ -28,10 +28,11 @@ _FLEXIBLE = {"in_channels", "out_channels", "groups", "in_features", "out_featur
 _cache: dict[str, bytes] = {}
 
 
-def template_key(model: nn.Module, example_input: Tensor) -> str:
+def template_key(model: nn.Module, example_input: Tensor, lowering: Lowering) -> str:
     """Hash of everything about a model but its widths and weights."""
     version = torch.__version__.split("+")[0]
-    digest = hashlib.sha256(f"{version}|{tuple(example_input.shape[1:])}|{example_input.dtype}".encode())
+    shape = tuple(example_input.shape[1:])
+    digest = hashlib.sha256(f"{version}|{shape}|{example_input.dtype}|{lowering.summary()}".encode())
     for fqn, module in model.named_modules():
         parts = [fqn, type(module).__qualname__, _source_of(type(module)), *_settings(module)]
         parts += [name for name, p in module.named_parameters(recurse=False) if p is not None]
@@ -41,12 +42,17 @@ def template_key(model: nn.Module, example_input: Tensor) -> str:
 
 @lru_cache(maxsize=512)
 def _source_of(kind: type) -> str:
-    if kind.__module__.startswith("torch."):
-        return kind.__module__
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
-        return kind.__module__
+    """Code of a class and of those it derives from, but for PyTorch's."""
+    found = []
+    for own in kind.__mro__[:-1]:
+        if own.__module__.startswith("torch."):
+            found.append(own.__module__)
+            break
+        try:
+            found.append(inspect.getsource(own))
+        except (OSError, TypeError):
+            found.append(own.__module__)
+    return "|".join(found)
 
 
 def _settings(module: nn.Module) -> list[str]:
@@ -56,7 +62,7 @@ def _settings(module: nn.Module) -> list[str]:
 
 
 def load_template(
-    model: nn.Module, example_input: Tensor, folds: dict[str, Fold], cache_dir: Path | None
+    model: nn.Module, example_input: Tensor, lowering: Lowering, cache_dir: Path | None
 ) -> onnx.ModelProto:
     """The architecture's graph with random weights, from memory, from disk, or freshly exported.
 
@@ -64,16 +70,16 @@ def load_template(
     """
     if factorized_layers(model):
         whole = merged_copy(model)
-        proto = load_template(whole, example_input, find_folds(whole, example_input), cache_dir)
+        proto = load_template(whole, example_input, plan_lowering(whole, example_input), cache_dir)
         split_layers(proto.graph, model)
         return proto
-    key = template_key(model, example_input)
+    key = template_key(model, example_input, lowering)
     if key not in _cache:
         path = None if cache_dir is None else cache_dir / "graphs" / f"{key}.onnx"
         if path is not None and path.is_file():
             _cache[key] = path.read_bytes()
         else:
-            _cache[key] = _export_template(model, example_input, folds)
+            _cache[key] = _export_template(model, example_input, lowering)
             if path is not None:
                 write_atomically(path, _cache[key])
     return _with_zeros(onnx.load_model_from_string(_cache[key]))
@@ -87,8 +93,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     draft.replace(path)
 
 
-def _export_template(model: nn.Module, example_input: Tensor, folds: dict[str, Fold]) -> bytes:
-    lowered = lowered_copy(model, folds)
+def _export_template(model: nn.Module, example_input: Tensor, lowering: Lowering) -> bytes:
+    lowered = lowered_copy(model, lowering)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in lowered.parameters():

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from compression.artifact.graph.editing import GraphEditor
-from compression.artifact.graph.lowering import Fold, lowered_tensors
+from compression.artifact.graph.lowering import Lowering, lowered_tensors
 from compression.grids import codebook_indices, expand_scale, quantize_to_grid
-from compression.layers import is_linear
 from compression.state import Codebook, Encoding, HalfPrecision, UniformGrid, state_of
 
 SYMBOLS = ".symbols"
@@ -28,29 +27,29 @@ class Layout:
     multiplier: Tensor | None = None
 
 
-def layouts_of(model: nn.Module, folds: dict[str, Fold]) -> dict[str, Layout]:
-    """Layouts of those weights that do not lie in the graph as they do in the model."""
-    layouts = {f"{fqn}.weight": Layout(multiplier=fold.multiplier) for fqn, fold in folds.items()}
-    for fqn, module in model.named_modules(remove_duplicate=False):
-        if is_linear(module):
-            layouts[f"{fqn}.weight"] = Layout(transposed=True)
-    return layouts
+def layouts_of(lowering: Lowering) -> dict[str, Layout]:
+    """Layouts, by name, of those weights that do not lie in the graph as they do in the model."""
+    folded = {fqn: fold.multiplier for fqn, fold in lowering.folds.items()}
+    return {
+        f"{fqn}.weight": Layout(lowering.is_transposed(fqn), folded.get(fqn))
+        for fqn in folded.keys() | lowering.transposed
+    }
 
 
 def fill_weights(
-    editor: GraphEditor, model: nn.Module, folds: dict[str, Fold], skip: frozenset[str] = frozenset()
+    editor: GraphEditor, model: nn.Module, lowering: Lowering, skip: frozenset[str] = frozenset()
 ) -> None:
     """Replace every initializer that carries the name of a parameter or buffer.
 
     Args:
         editor: Of a template.
         model: The compressed model.
-        folds: Its folded batch norms.
+        lowering: How its layers lie in the graph.
         skip: Parameters that the caller writes itself (integer weights of quantized layers).
     """
-    state, tensors, layouts = state_of(model), lowered_tensors(model, folds), layouts_of(model, folds)
+    state, tensors, layouts = state_of(model), lowered_tensors(model, lowering), layouts_of(lowering)
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    computed = {f"{fqn}.bias" for fqn in folds}
+    computed = {f"{fqn}.bias" for fqn in lowering.folds}
     for name in editor.initializer_names():
         if name not in tensors:
             continue
