@@ -12,14 +12,15 @@ from typing import Any
 
 from torch import nn
 
-from models.architectures.attention_blocks import separate_roles
-from models.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, weight_files
+from models.checkpoints import Checkpoint, MismatchError, load_checkpoint, read_checkpoint, weight_files
 from models.downloads import Download
 from models.errors import ModelError
 from models.info import ModelInfo
 from models.onnx_import.files import SUFFIX as ONNX
 from models.onnx_import.files import onnx_files
 from models.origins import WeightsOrigin, find_origin
+from models.parametrizations import has_parametrizations
+from models.preparing import bake, prepare
 from models.source_code import architecture_code
 
 _TEXTS = (
@@ -46,19 +47,19 @@ def register_model(info: ModelInfo, **students: Factory) -> Callable[[Factory], 
     """
 
     def decorate(factory: Factory) -> Factory:
-        _MODELS[info.name] = (info, _with_separate_roles(factory))
-        _STUDENTS[info.name] = {name: _with_separate_roles(student) for name, student in students.items()}
+        _MODELS[info.name] = (info, _prepared(factory))
+        _STUDENTS[info.name] = {name: _prepared(student) for name, student in students.items()}
         return factory
 
     return decorate
 
 
-def _with_separate_roles(factory: Factory) -> Factory:
-    """A factory whose attention modules have one layer per role, as users' weights files load into them as well."""
+def _prepared(factory: Factory) -> Factory:
+    """A factory of prepared networks; users' weights files load into them as well."""
 
     @wraps(factory)
     def build() -> nn.Module:
-        return separate_roles(factory())
+        return prepare(factory())
 
     return build
 
@@ -326,5 +327,15 @@ def load_model(name: str) -> nn.Module:
         if not weights_hash(name).startswith(info.release.sha256):
             raise ModelError(f"the weights of {name!r} are damaged: {path.name} has not the published SHA-256")
         checkpoint = Checkpoint(info.release.in_our_names(checkpoint.tensors), checkpoint.versions, checkpoint.report)
-    load_checkpoint(model, checkpoint, name)
-    return model.eval()
+    _load(model, checkpoint, name)
+    return bake(model).eval()
+
+
+def _load(model: nn.Module, checkpoint: Checkpoint, name: str) -> None:
+    """Put weights into a network; where it computes its weights from others, the file may hold either."""
+    try:
+        load_checkpoint(model, checkpoint, name)
+    except MismatchError:
+        if not has_parametrizations(model):
+            raise
+        load_checkpoint(bake(model), checkpoint, name)

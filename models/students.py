@@ -7,6 +7,7 @@ from types import MappingProxyType
 from models import registry
 from models.info import ModelInfo
 from models.parameters import count_of
+from models.preparing import bake
 
 
 def students_of(name: str) -> Mapping[str, registry.Factory]:
@@ -29,7 +30,13 @@ def _students_of(name: str, own_models: tuple[tuple[str, int], ...]) -> Mapping[
     info, factory = registry.entry(name)
     own, size = _variants(info), count_of(info, factory)
     others = {i.name: (i, f) for i, f in registry.entries().values() if _sees_the_same(i, info) and i.name != name}
-    return MappingProxyType(own | {n: f for n, (i, f) in others.items() if n not in own and count_of(i, f) < size})
+    found = own | {n: f for n, (i, f) in others.items() if n not in own and count_of(i, f) < size}
+    return MappingProxyType({n: _baked(f) for n, f in found.items()})
+
+
+def _baked(factory: registry.Factory) -> registry.Factory:
+    """A factory of networks whose weights are all plain."""
+    return lambda: bake(factory())
 
 
 def _variants(info: ModelInfo) -> dict[str, registry.Factory]:

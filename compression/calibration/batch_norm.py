@@ -24,6 +24,7 @@ _ROWS_AT_ONCE = 16_384
 _FLOOR = 1e-5
 _LEAST_RATIO = 0.25  # a channel whose variance collapses would be scaled up to noise
 _originals: "OrderedDict[tuple[str, str], tuple[dict[str, Moments], Tensor]]" = OrderedDict()
+_channels_last: "OrderedDict[tuple[str, str], bool]" = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,30 @@ def original_pass(context: CompressionContext) -> tuple[dict[str, Moments], Tens
 
 
 def calibration_sample(context: CompressionContext) -> Tensor:
-    """At most 128 calibration inputs, fewer large ones, evenly spread; images channels-last: faster on a CPU."""
+    """At most 128 calibration inputs, fewer large ones, evenly spread.
+
+    Images are channels-last, which is faster on a CPU, but for networks whose code needs contiguous ones (``view``).
+    """
     most = max(_FEWEST, min(_SAMPLES, _VALUES // max(1, context.calibration_inputs[0].numel())))
     step = -(-len(context.calibration_inputs) // most)
     sample = context.calibration_inputs[::step]
-    return sample.contiguous(memory_format=torch.channels_last) if sample.ndim == 4 else sample
+    if sample.ndim != 4:
+        return sample
+    key = (context.model_key, context.data_key)
+    if key not in _channels_last:
+        _channels_last[key] = _takes_channels_last(context.original, sample[:2])
+        while len(_channels_last) > _KEPT:
+            _channels_last.popitem(last=False)
+    return sample.contiguous(memory_format=torch.channels_last) if _channels_last[key] else sample.contiguous()
+
+
+@torch.no_grad()
+def _takes_channels_last(model: nn.Module, images: Tensor) -> bool:
+    try:
+        model(images.contiguous(memory_format=torch.channels_last))
+    except RuntimeError:
+        return False
+    return True
 
 
 def correct_batch_norm(model: nn.Module, context: CompressionContext) -> Tensor | None:

@@ -24,6 +24,7 @@ from compression.other_weights import other_modules
 from compression.recipe import Recipe, Step
 from compression.state import spread_to_tied, state_of
 from compression.techniques import get_technique
+from models.preparing import preparation_notes
 
 Progress = Callable[[float, str], None]
 Evaluated = Callable[[TrainingRecord], None]
@@ -175,6 +176,7 @@ def build_artifact(
     lap("compress")
     progress(0.55, "writing")
     packing, graph = _write(model, context, folder, cache_dir)
+    notes += preparation_notes(model)
     lap("write")
     unchanged = bool(recipe.steps) and _same(model, original)
     if unchanged:

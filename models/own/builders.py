@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
-from models.architectures.attention_blocks import separate_roles
 from models.info import ModelInfo
 from models.own.foreign_names import explained, plain_name
 from models.own.keeping import FieldError
 from models.own.metadata import family_of, timm_states, torchvision_states
+from models.preparing import prepare
 from models.tasks import outputs_of
 
 _TORCHVISION = """
@@ -152,7 +152,7 @@ def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
         return with_classes(registry.build_model(kind.name), registered, num_classes)
     if in_torchvision(kind.name):
         return _from_torchvision(kind.name.removeprefix(TORCHVISION_PREFIX), num_classes, size)
-    return separate_roles(_from_timm(kind, num_classes, size))
+    return prepare(_from_timm(kind, num_classes, size))
 
 
 def _from_timm(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
@@ -176,7 +176,7 @@ def _from_torchvision(name: str, num_classes: int, size: int | None) -> nn.Modul
         more = {"aux_logits": False, "init_weights": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        model = separate_roles(models.get_model(name, weights=None, num_classes=num_classes, **more))
+        model = prepare(models.get_model(name, weights=None, num_classes=num_classes, **more))
     if name in _WITH_HELPERS:
         model.adapt_state = _without_helpers
     return model

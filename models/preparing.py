@@ -1,0 +1,30 @@
+"""What is done to a network before anything is measured on it, and what a user is told of that."""
+
+from torch import nn
+
+from models.architectures.attention_blocks import separate_roles
+from models.inputs import guard_input
+from models.outputs import chosen_output, give_primary_output
+from models.parametrizations import bake_parametrizations
+
+_NOTES = "_preparation_notes"
+
+
+def prepare(model: nn.Module) -> nn.Module:
+    """One layer per role in attention modules, an input left as it is and one tensor as output; returns the model."""
+    model = separate_roles(model)
+    guard_input(model)
+    give_primary_output(model)
+    return model
+
+
+def bake(model: nn.Module) -> nn.Module:
+    """Make computed weights plain, in place, and remember which; returns the model."""
+    object.__setattr__(model, _NOTES, [*getattr(model, _NOTES, []), *bake_parametrizations(model)])
+    return model
+
+
+def preparation_notes(model: nn.Module) -> list[str]:
+    """What was baked into plain weights, and which of several outputs is the prediction (once it has run)."""
+    chosen = chosen_output(model)
+    return [*getattr(model, _NOTES, []), *([chosen] if chosen else [])]

@@ -1,0 +1,123 @@
+"""Networks made ready on import: plain weights, one tensor as output, the caller's data left alone."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
+
+from models import registry
+from models.checkpoints import read_checkpoint
+from models.outputs import chosen_output
+from models.parametrizations import bake_parametrizations, has_parametrizations
+from models.preparing import bake, preparation_notes, prepare
+from tests.zoo.odd_networks import DataclassOutput, DictOutput, NamedTupleOutput
+
+
+class Doubled(nn.Module):
+    """A parametrization of a user."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+def _doubled(layer: nn.Module) -> nn.Module:
+    parametrize.register_parametrization(layer, "weight", Doubled())
+    return layer
+
+
+KINDS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "weightnorm": parametrizations.weight_norm, "spectralnorm": parametrizations.spectral_norm,
+    "orthogonal": parametrizations.orthogonal, "doubled": _doubled,
+    "weight norm": nn.utils.weight_norm, "spectral norm": nn.utils.spectral_norm,
+    "pruning mask": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_computed_weights_become_plain_ones(kind: str, frozen: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), KINDS[kind](nn.Linear(6, 6)))
+    x = torch.randn(4, 6)
+    with torch.no_grad():
+        model(x)  # a training pass moves the estimate of spectral norm
+    model.eval().requires_grad_(not frozen)
+    with torch.no_grad():
+        wanted = model(x)
+    assert has_parametrizations(model)
+    assert bake_parametrizations(model) == [f"Baked into plain weights, {kind}: 1.weight."]
+    assert not has_parametrizations(model) and type(model[1]) is nn.Linear
+    assert set(model.state_dict()) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), wanted)
+        torch.testing.assert_close(copy.deepcopy(model)(x), wanted)
+
+
+@pytest.mark.parametrize("baked", [False, True], ids=["as trained", "baked"])
+def test_both_forms_of_a_weights_file_are_loaded(baked: bool, tmp_path: Path) -> None:
+    def build() -> nn.Module:
+        return prepare(nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 4)), nn.ReLU(), nn.Linear(4, 3)))
+
+    torch.manual_seed(1)
+    trained, x = build().eval(), torch.randn(4, 6)
+    wanted = trained(x).detach()
+    source = bake(copy.deepcopy(trained)) if baked else trained
+    save_file({key: value.clone() for key, value in source.state_dict().items()}, tmp_path / "w.safetensors")
+    model = build()
+    registry._load(model, read_checkpoint(tmp_path / "w.safetensors"), "w")
+    model = bake(model).eval()
+    torch.testing.assert_close(model(x).detach(), wanted)
+    assert preparation_notes(model) == ["Baked into plain weights, weightnorm: 0.weight."]
+
+
+@pytest.mark.parametrize(
+    ("network", "chosen"),
+    [
+        (NamedTupleOutput, "Of 2 outputs the prediction is features: features, scores."),
+        (DictOutput, "Of 2 outputs the prediction is logits: features, logits."),
+        (DataclassOutput, "Of 2 outputs the prediction is logits: logits, hidden."),
+    ],
+)
+def test_the_prediction_among_several_outputs_is_taken_and_reported(network: type[nn.Module], chosen: str) -> None:
+    model = copy.deepcopy(prepare(network().eval()))
+    output = model(torch.randn(3, 1, 32, 32))
+    assert output.shape == (3, 10) and chosen_output(model) == chosen
+    assert preparation_notes(model) == [chosen]
+
+
+def test_an_output_without_a_tensor_is_refused_in_a_line() -> None:
+    class Wrong(nn.Module):
+        def forward(self, x: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(x=x)
+
+    with pytest.raises(TypeError, match="returns SimpleNamespace without a tensor"):
+        prepare(Wrong())(torch.ones(1, 3))
+
+
+def test_one_sample_that_was_squeezed_gets_its_batch_dimension_back() -> None:
+    class Squeezed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.squeeze()
+
+    model = prepare(Squeezed())
+    assert model(torch.ones(1, 5, 1)).shape == (1, 5) and model(torch.ones(2, 5, 1)).shape == (2, 5)
+
+
+def test_a_network_that_changes_its_input_gets_a_copy() -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sub_(1.0)
+
+    model, x = prepare(InPlace()), torch.ones(2, 3)
+    with torch.inference_mode():
+        assert [float(model(x).sum()) for _ in range(3)] == [0.0, 0.0, 0.0] and bool((x == 1).all())
+    harmless, x = prepare(nn.Identity()), torch.ones(2, 3)
+    harmless(x)
+    assert harmless(x) is x, "no copy once it is known to be harmless"
