@@ -23,7 +23,8 @@ class InputGuard:
         """Replace the input by a copy where that may be needed."""
         if self.copies is False or not args or not isinstance(args[0], Tensor):
             return None
-        self._given = args[0] if type(args[0]) is Tensor else None  # a tracer's stand-in has no values
+        has_values = type(args[0]) is Tensor and not args[0].is_meta  # a tracer's stand-in has none
+        self._given = args[0] if has_values else None
         return (args[0].clone(), *args[1:])
 
     def after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

@@ -164,7 +164,7 @@ def parametrized() -> nn.Module:
     return nn.Sequential(
         weight_norm(nn.Conv2d(1, 16, 3, 2, 1)), nn.BatchNorm2d(16), nn.ReLU(), spectral(nn.Conv2d(16, 16, 3, 2, 1)),
         nn.ReLU(), pruned, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), orthogonal(nn.Linear(64, 64)), nn.ReLU(),
-        weight_norm(spectral(nn.Linear(64, 10))),
+        spectral(weight_norm(nn.Linear(64, 10))),
     )
 
 
@@ -187,7 +187,7 @@ def norms_without_affine_part() -> nn.Module:
 
 @odd
 class Functional(nn.Module):
-    """Functions with parameters of the network's own; a layer's weight that is read elsewhere as well."""
+    """Functions with parameters of the network's own; a layer whose weight is read elsewhere, one called directly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,12 +195,13 @@ class Functional(nn.Module):
         self.scale, self.shift = nn.Parameter(torch.rand(8) + 0.5), nn.Parameter(torch.randn(8))
         self.register_buffer("mean", torch.randn(8) * 0.3)
         self.register_buffer("var", torch.rand(8) + 0.5)
-        self.code, self.head = nn.Linear(8, 8, bias=False), nn.Linear(8, 10)
+        self.mix, self.direct, self.head = nn.Linear(8, 8, bias=False), nn.Linear(8, 8), nn.Linear(8, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.conv2d(x, self.kernel, stride=2, padding=1)
         x = F.relu(F.batch_norm(x, self.mean, self.var, self.scale, self.shift)).mean((2, 3))
-        return self.head(F.linear(torch.tanh(self.code(x)), self.code.weight.t()) + x)
+        mixed = F.linear(torch.tanh(self.mix(x)), self.mix.weight.t())
+        return self.head(torch.tanh(self.direct.forward(mixed)) + x)
 
 
 @odd

@@ -13,6 +13,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from compression.artifact.graph.static_batch import BATCHES, has_static_batch, with_free_batch
+from compression.errors import GraphError
+
 INPUT, OUTPUT = "input", "output"
 Shape = list[int | str]
 Shapes = dict[str, Shape | None]
@@ -25,24 +28,39 @@ def export_model(lowered: nn.Module, example_input: Tensor, free: bool = False) 
         lowered: Of `lowered_copy`.
         example_input: (1, ...).
         free: Make the graph independent of layer widths where that is possible.
+
+    Raises:
+        GraphError: if PyTorch cannot export it.
     """
-    example = torch.cat([example_input[:1]] * 2)
-    with _quiet("torch.onnx", "onnx_ir"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            lowered, (example,), dynamo=True, verbose=False, optimize=False,
-            dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=[INPUT], output_names=[OUTPUT],
-        )
-        _optimize(program, {name for name, _ in lowered.named_parameters()})
-    buffer = io.BytesIO()
-    program.save(buffer)
-    proto = onnx.load_model_from_string(buffer.getvalue())
-    _strip(proto)
+    proto = _exported(lowered, example_input, BATCHES[0])
+    if has_static_batch(proto):
+        proto = with_free_batch(proto, _exported(lowered, example_input, BATCHES[1]))
     shapes = {v.name: _shape(v) for v in (*proto.graph.input, *proto.graph.value_info, *proto.graph.output)}
     join_gemm(proto.graph, shapes)
     if free:
         _free_reshapes(proto.graph, shapes)
     del proto.graph.value_info[:]
+    return proto
+
+
+def _exported(lowered: nn.Module, example_input: Tensor, batch: int) -> onnx.ModelProto:
+    """PyTorch's export of a model, traced with so many samples."""
+    example = torch.cat([example_input[:1]] * batch)
+    with _quiet("torch.onnx", "onnx_ir"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                lowered, (example,), dynamo=True, verbose=False, optimize=False,
+                dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=[INPUT], output_names=[OUTPUT],
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            cause = error.__cause__ or error
+            raise GraphError("the graph", "the export itself", " ".join(str(cause).split())[:200]) from None
+        _optimize(program, {name for name, _ in lowered.named_parameters()})
+    buffer = io.BytesIO()
+    program.save(buffer)
+    proto = onnx.load_model_from_string(buffer.getvalue())
+    _strip(proto)
     return proto
 
 
