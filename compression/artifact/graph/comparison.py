@@ -1,79 +1,135 @@
-"""Whether a graph holds the weights of a packed file."""
+"""Whether a written graph holds the weights of a model, each in the layout in which it lies there."""
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from torch import Tensor, nn
 
-from compression.artifact.graph.blocks import BlockWeight, held_blocks, unpacked_blocks
-from compression.artifact.graph.weights import SYMBOLS, centered_symbols
-from compression.artifact.packing import PackedModel
-from compression.grids import codebook_indices
-from compression.state import Codebook, UniformGrid
+from compression.artifact.graph.blocks import held_blocks, unpacked_blocks
+from compression.artifact.graph.lowering import Lowering, lowered_tensors, plan_lowering
+from compression.artifact.graph.quantize import Grid
+from compression.artifact.graph.weights import SYMBOLS
+from compression.layers import weight_layers
 
-_TOLERANCE = 1e-5
-_HALF_TOLERANCE = 2e-3
+_TOLERANCE, _HALF_TOLERANCE = 1e-5, 2e-3
+_DAMAGED = (ValueError, TypeError, ArithmeticError, IndexError)  # shapes that do not fit together
+Held = dict[str, onnx.TensorProto]
 
 
-def differing_weights(packed: PackedModel, proto: onnx.ModelProto) -> tuple[int, list[str]]:
-    """Compare every weight that both files hold.
+def differing_weights(
+    model: nn.Module, proto: onnx.ModelProto, example_input: Tensor, grids: dict[str, Grid] | None = None
+) -> tuple[int, list[str]]:
+    """Compare every parameter and buffer that the graph holds with the model's, and its grids of activations.
 
-    Symbols must be equal up to the sign per channel that a folded batch norm brings; weights in blocks must have equal
-    values; float weights must be equal, or multiples of one another per output channel where a batch norm was folded
-    in.
+    The layout is known, not guessed: batch norms that the graph does not hold are folded into the layers that the
+    model's dataflow gives, and the second operand of a matrix product is (in, out).
+
+    Args:
+        model: With the weights that the graph should hold, in eval mode.
+        proto: The graph.
+        example_input: (1, ...).
+        grids: ``value -> (scale, zero point, bits)`` of quantized activations.
 
     Returns:
-        Number of compared weights, and the names of those that differ.
+        Number of compared tensors and grids, and the names of those that differ.
     """
+    held = {tensor.name: tensor for tensor in proto.graph.initializer}
+    lowering = _as_written(plan_lowering(model, example_input), proto)
     compared, wrong = 0, []
-    for tensor in proto.graph.initializer:
-        name = tensor.name.removesuffix(SYMBOLS).removesuffix(".half")
-        if name not in packed.tensors or packed.tensors[name].ndim < 2:
-            continue
-        held = numpy_helper.to_array(tensor)
+    for name, wanted in lowered_tensors(model, lowering).items():
+        same = _holds(name, wanted.numpy(), held, lowering)
+        compared += same is not None
+        wrong += [name] if same is False else []
+    layers = dict(weight_layers(model))
+    for name, block in held_blocks(proto).items():
+        layer = layers.get(name.removesuffix(".weight"))
         compared += 1
-        same = _same_symbols if tensor.name.endswith(SYMBOLS) else _same_floats
-        if not same(held, name, packed):
-            wrong.append(name)
-    for name, weight in held_blocks(proto).items():
-        if name in packed.tensors:
-            compared += 1
-            if not _same_blocks(weight, packed.tensors[name].numpy()):
-                wrong.append(name)
+        try:
+            same = layer is not None and np.array_equal(unpacked_blocks(block), layer.weight.detach().numpy())
+        except _DAMAGED:
+            same = False
+        wrong += [] if same else [name]
+    for name, grid in (grids or {}).items():
+        compared += 1
+        wrong += [] if _holds_grid(name, grid, held) else [name]
     return compared, wrong
 
 
-def _same_blocks(weight: BlockWeight, own: np.ndarray) -> bool:
+def _as_written(planned: Lowering, proto: onnx.ModelProto) -> Lowering:
+    """The part of a plan that a graph follows."""
+    names = [tensor.name for tensor in proto.graph.initializer]
+    folds = {
+        fqn: fold for fqn, fold in planned.folds.items()
+        if not any(name.startswith(f"{fold.norm}.") for name in names)
+    }
+    products = {node.input[1] for node in proto.graph.node if _reads_transposed(node)}
+    return Lowering(folds, frozenset(fqn for fqn in planned.transposed if f"{fqn}.weight" in products))
+
+
+def _reads_transposed(node: onnx.NodeProto) -> bool:
+    """Whether a node's second operand is (in, out)."""
+    flipped = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    return node.op_type == "MatMul" or (node.op_type == "Gemm" and not flipped)
+
+
+def _holds(name: str, wanted: np.ndarray, held: Held, lowering: Lowering) -> bool | None:
+    """Whether the graph holds a tensor's values; None where it holds nothing of that name."""
+    fqn, _, last = name.rpartition(".")
+    transposed = last == "weight" and lowering.is_transposed(fqn)
     try:
-        return np.array_equal(unpacked_blocks(weight), own)
-    except (ValueError, TypeError, ArithmeticError):  # a graph from elsewhere, whose shapes do not fit together
+        if name in held:
+            return _close(numpy_helper.to_array(held[name]), wanted, held[name])
+        if f"{name}.half" in held:
+            half = held[f"{name}.half"]
+            return _close(numpy_helper.to_array(half).astype(np.float32) * _scale(name, held, wanted), wanted, half)
+        if f"{name}{SYMBOLS}" not in held:
+            return None
+        if last == "bias":
+            step = numpy_helper.to_array(held[f"{name}.scale"])
+            rounded = numpy_helper.to_array(held[f"{name}{SYMBOLS}"]).astype(np.float64) * step
+            return bool((np.abs(rounded - wanted) <= 0.51 * step + _TOLERANCE * np.abs(wanted)).all())
+        found = _decoded(name, wanted, held, transposed)
+        return _close(found, wanted, held.get(f"{name}.scale"))
+    except _DAMAGED:
         return False
 
 
-def _same_symbols(held: np.ndarray, name: str, packed: PackedModel) -> bool:
-    value, encoding = packed.tensors[name], packed.encodings.get(name)
-    found = held.astype(np.int32)
-    if isinstance(encoding, UniformGrid):
-        wanted = centered_symbols(value, encoding)
-    elif isinstance(encoding, Codebook):
-        wanted = codebook_indices(value, encoding)
-        if held.dtype == np.int8:  # entries of an integer codebook, for integer kernels
-            wanted = encoding.values[wanted].round()
-    else:
-        return False
-    symbols = wanted.numpy().astype(np.int32)
-    layouts = [symbols, symbols.T] if symbols.ndim == 2 else [symbols]
-    return any(np.array_equal(np.abs(layout.reshape(-1)), np.abs(found.reshape(-1))) for layout in layouts)
+def _decoded(name: str, wanted: np.ndarray, held: Held, transposed: bool) -> np.ndarray:
+    """Values of symbols or codebook indices in the graph's layout."""
+    symbols = numpy_helper.to_array(held[f"{name}{SYMBOLS}"])
+    if f"{name}.codebook" in held:
+        entries = numpy_helper.to_array(held[f"{name}.codebook"])[symbols.astype(np.int64)]
+        return entries * _scale(name, held, wanted)
+    if f"{name}.shape" not in held:
+        scale = _scale(name, held, wanted, axis=1 if transposed else 0)
+        return symbols.astype(np.float32) * scale
+    whole = symbols.astype(np.float32) * numpy_helper.to_array(held[f"{name}.scale"])
+    return whole.reshape(len(whole), -1).T if transposed else whole.reshape(wanted.shape)
 
 
-def _same_floats(held: np.ndarray, name: str, packed: PackedModel) -> bool:
-    own = packed.tensors[name].numpy()
-    found, tolerance = held.astype(np.float32), _HALF_TOLERANCE if held.dtype == np.float16 else _TOLERANCE
-    candidates = [own, own.T] if own.ndim == 2 else [own]
-    for candidate in candidates:
-        if candidate.shape == found.shape and np.allclose(candidate, found, rtol=tolerance, atol=tolerance):
-            return True
-    if own.shape != found.shape:
+def _scale(name: str, held: Held, wanted: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The scale of a weight, broadcastable to it; one per channel where it is a list of them."""
+    if f"{name}.scale" not in held:
+        return np.float32(1.0)  # type: ignore[return-value]
+    scale = numpy_helper.to_array(held[f"{name}.scale"])
+    if scale.ndim == 1 and scale.size > 1:
+        return scale.reshape([-1 if dim == axis else 1 for dim in range(wanted.ndim)])
+    return scale
+
+
+def _close(found: np.ndarray, wanted: np.ndarray, stored: onnx.TensorProto | None) -> bool:
+    half = stored is not None and stored.data_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    tolerance = _HALF_TOLERANCE if half else _TOLERANCE
+    if found.shape != wanted.shape:
         return False
-    ours, theirs = own.reshape(len(own), -1), found.reshape(len(found), -1)
-    factor = (ours * theirs).sum(1) / np.maximum((ours * ours).sum(1), 1e-30)
-    return bool(np.allclose(ours * factor[:, None], theirs, rtol=tolerance, atol=tolerance * np.abs(theirs).max()))
+    found, wanted = found.astype(np.float64), wanted.astype(np.float64)
+    largest = float(np.abs(wanted).max(initial=0))
+    return bool(np.allclose(found, wanted, rtol=0, atol=tolerance * largest + 1e-12, equal_nan=True))
+
+
+def _holds_grid(name: str, grid: Grid, held: Held) -> bool:
+    scale, zero = held.get(f"{name}.scale"), held.get(f"{name}.zero")
+    if scale is None or zero is None:
+        return False
+    stated = (float(numpy_helper.to_array(scale).reshape(-1)[0]), int(numpy_helper.to_array(zero).reshape(-1)[0]))
+    return stated == (float(np.float32(grid[0])), grid[1])
