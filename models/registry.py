@@ -282,6 +282,8 @@ def code_of(name: str) -> str:
         return architecture_code("models.own.python_file")
     if info.architecture is None:
         return architecture_code(factory.__module__)
+    if info.architecture == "onnx":
+        return architecture_code("models.onnx_import")
     usual = _MODELS.get(info.architecture)
     known = usual is not None and info.architecture not in _OF_FILE
     return architecture_code(usual[1].__module__ if usual is not None and known else "models.own.builders")

@@ -13,6 +13,7 @@ from compression.__main__ import main
 from models import registry
 from models.own import kept_models, onnx_models
 from models.own.keeping import FieldError, own_folder
+from models.source_code import PROJECT, architecture_code, imported_files
 from tests.models.onnx_import.graphs import model, named, weights
 from tests.models.onnx_import.test_refusals import external
 
@@ -63,6 +64,9 @@ def test_the_identity_covers_the_file_and_the_preprocessing(tmp_path: Path) -> N
         identities.append(registry.model_identity(f"mine{number}"))
     onnx_models.add_onnx_model("again", {}, first, "digits", WHEN)
     assert len(set(identities)) == 3 and registry.model_identity("again") == identities[0]
+    assert registry.code_of("again") == architecture_code("models.onnx_import")
+    read = imported_files(PROJECT, ("models.onnx_import",), ("models.onnx_import",))
+    assert set((PROJECT / "models" / "onnx_import").rglob("*.py")) <= set(read)
 
 
 def test_a_recipe_names_a_file_with_data_beside_it_and_both_are_covered(tmp_path: Path) -> None:
