@@ -11,10 +11,11 @@ from typing import Any
 from compression.errors import InputError
 
 _MEMBERS = ("recipe.yaml", "model.onnx", "weights.packed", "result.json", "input_spec.json", "run.py", "README.md")
+_OPTIONAL = ("probe.npz", "tokenizer.json", "text_input.py")  # not in bundles of earlier versions
 _TIME = (1980, 1, 1, 0, 0, 0)
 _LARGEST_MEMBER = 2**31
 _LARGEST_RATIO = 200
-_RUN = Path(__file__).with_name("run_template.py")
+_RUN, _TEXT = (Path(__file__).with_name(name) for name in ("run_template.py", "text_template.py"))
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,20 @@ def write_bundle(
     result_json: str,
     input_spec: dict[str, Any],
     readme: str,
+    extra: dict[str, bytes] | None = None,
 ) -> Path:
-    """Write a bundle atomically; equal contents give equal bytes. Returns the path."""
+    """Write a bundle atomically; equal contents give equal bytes. Returns the path.
+
+    Args:
+        path: File to write.
+        recipe_yaml: The recipe's text.
+        onnx_path: The graph.
+        packed_path: The packed weights.
+        result_json: The result's text.
+        input_spec: All that run.py has to know.
+        readme: For people.
+        extra: Optional members: "probe.npz" and "tokenizer.json".
+    """
     members = {
         "recipe.yaml": recipe_yaml.encode(),
         "model.onnx": onnx_path.read_bytes(),
@@ -55,7 +68,10 @@ def write_bundle(
         "input_spec.json": json.dumps(input_spec, indent=1).encode(),
         "run.py": _RUN.read_bytes(),
         "README.md": readme.encode(),
+        **(extra or {}),
     }
+    if "text" in input_spec:
+        members["text_input.py"] = _TEXT.read_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -81,7 +97,7 @@ def read_bundle(path: Path, into: Path) -> BundleContents:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path.name)
-            for name in _MEMBERS:
+            for name in archive.namelist():
                 (into / name).write_bytes(archive.read(name))
     except OSError as error:
         raise InputError("bundle", path.name, f"a readable file is needed ({error.strerror or error})") from None
@@ -102,7 +118,7 @@ def _check_members(archive: zipfile.ZipFile, name: str) -> None:
     missing = [member for member in _MEMBERS if member not in entries]
     if missing:
         raise InputError("bundle", name, f"an exported bundle is needed; it lacks {missing[0]}")
-    strange = sorted(set(entries) - set(_MEMBERS))
+    strange = sorted(set(entries) - set(_MEMBERS) - set(_OPTIONAL))
     if strange:
         raise InputError("bundle", name, f"an exported bundle is needed; {strange[0]!r} does not belong into one")
     for entry in entries.values():

@@ -9,6 +9,7 @@ from compression.artifact.bundle import write_bundle
 from compression.artifact.graph.integers import wide_layers
 from compression.errors import InputError
 from compression.experiments.artifacts import GRAPH_NAME, PACKED_NAME
+from compression.experiments.bundle_inputs import extra_members, input_spec
 from compression.experiments.report import bundle_readme
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
@@ -31,19 +32,16 @@ def export_bundle(store: ResultStore, key: str, path: Path | None = None) -> Pat
         raise InputError("result", key, "the key of a stored result is needed")
     folder = store.artifact_dir(key)
     recipe = recipe_from_dict(result.recipe)
-    info, wide = load_task(recipe).info, wide_layers(onnx.load(folder / GRAPH_NAME))
-    input_spec = {
-        "task": info.task, "shape": list(info.input_shape), "dtype": info.input_dtype,
-        "mean": list(info.mean), "std": list(info.std), "scale": info.scale, "channel_order": info.channel_order,
-        "num_classes": info.num_classes,
-        "wide_integer_weights": bool(wide),
-    }
+    task, proto = load_task(recipe), onnx.load(folder / GRAPH_NAME)
+    wide = wide_layers(proto)
+    spec = input_spec(task, result, proto, wide_weights=bool(wide))
     return write_bundle(
         path or folder / "bundle.zip",
         recipe_yaml=recipe_to_yaml(recipe),
         onnx_path=folder / GRAPH_NAME,
         packed_path=folder / PACKED_NAME,
         result_json=json.dumps({**result.to_dict(), "wide_integer_weights": wide}, indent=1),
-        input_spec=input_spec,
-        readme=bundle_readme(result, info.title, wide_weights=bool(wide)),
+        input_spec=spec,
+        readme=bundle_readme(result, task.info.title, spec),
+        extra=extra_members(task, result, proto),
     )

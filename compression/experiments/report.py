@@ -102,17 +102,21 @@ def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def bundle_readme(result: ExperimentResult, title: str, *, wide_weights: bool = False) -> str:
+def bundle_readme(result: ExperimentResult, title: str, spec: dict[str, Any]) -> str:
     """README of an exported bundle.
 
     Args:
         result: What was measured.
         title: Of the model.
-        wide_weights: Whether integer weights have the whole range of 8 bits beside 8-bit activations.
+        spec: The content of its input_spec.json.
     """
     table = markdown_table(("figure", "this model", "uncompressed", "badge"), figure_rows(result))
     told = "\n".join(f"- {line}" for line in (*result.explanation, *result.notes)) or "- nothing to remark"
-    elsewhere = f"\n## On other processors\n{_WIDE_WEIGHTS}\n" if wide_weights else ""
+    elsewhere = f"\n## On other processors\n{_WIDE_WEIGHTS}\n" if spec["wide_integer_weights"] else ""
+    needs, env = spec["requires"], result.environment
+    tested = f"{env.get('system')} {env.get('architecture')}, {env.get('cpu')}, ONNX Runtime {env.get('onnxruntime')}"
+    shape_in, shape_out = (", ".join(map(str, dims)) for dims in (spec["shape"], spec["output"]["shape"][1:]))
+    takes = "a text" if "text" in spec else "PNG or JPEG files (with Pillow)" if "image" in spec else "token ids"
     environment = ", ".join(f"{name}: {value}" for name, value in result.environment.items())
     return f"""# {title}, compressed
 
@@ -126,11 +130,24 @@ Measured on {environment}.
 ## Remarks
 {told}
 {elsewhere}
+## Run it
+`pip install "onnxruntime>={needs['onnxruntime']}" numpy`{" pillow" if "image" in spec else ""}, then:
+- `python run.py`: classifies the stored samples and times the model on {spec['runtime']['threads']} thread(s)
+- `python run.py INPUT ...`: takes {takes}, or a `.npy` file
+- `python run.py --check`: compares predictions on the stored samples with the exported ones
+- `python run.py --benchmark`: prints the latency as JSON
+
+The graph has opset {needs['opset']} and IR version {needs['ir_version']}; the first ONNX Runtime that loads them is
+{needs['onnxruntime']}. It was tested on {tested}, and not on other systems.
+Input "input": {spec['dtype']}, (batch, {shape_in}); output "output": {spec['output']['values']}, (batch, {shape_out}).
+
 ## Files
 - `model.onnx`: the graph that was scored and timed
 - `weights.packed`: the same weights, bit-packed and entropy-coded
 - `recipe.yaml`: how they were made; `result.json`: every number
-- `run.py`: runs the model with onnxruntime and numpy alone: `python run.py [input.npy]`
+- `input_spec.json`: shapes, preprocessing, and the name of each class in the order of the outputs
+- `probe.npz`: some scored samples before the preprocessing, their labels, and this graph's predictions
+- `run.py`: runs the model with onnxruntime and numpy alone
 
 `python -m compression verify BUNDLE` replays the measurement and compares.
 """

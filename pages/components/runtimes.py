@@ -97,7 +97,7 @@ def _show_job(service: "Service", key: str, info: RuntimeInfo, every: float | No
 
 
 def _show_file(service: "Service", subject: Subject, info: RuntimeInfo) -> None:
-    st.code(runtime_snippet(subject.model, info.key), "python")
+    st.code(runtime_snippet(subject.model, info.key, subject.threads), "python")
     try:
         path = service.exports.file(subject.result.key, info.key)
     except InputError as error:

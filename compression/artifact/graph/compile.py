@@ -24,6 +24,7 @@ from compression.artifact.graph.exporting import export_model
 from compression.artifact.graph.integers import integer_weights
 from compression.artifact.graph.kernels import integer_layers
 from compression.artifact.graph.lowering import Lowering, lowered_copy, plan_lowering
+from compression.artifact.graph.opset import lower_opset
 from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes, values_to_quantize
 from compression.artifact.graph.ranges import choose_grids
 from compression.artifact.graph.template import load_template, write_atomically
@@ -131,6 +132,7 @@ def compile_graph(
             "and back around each operation."
         )
     key = structure_key(proto)
+    lower_opset(proto)
     write_atomically(path, proto.SerializeToString())
     on_integers = integer_layers(proto, key, cache_dir)
     kernels = {fqn: _kernel(fqn, on_integers, state.compute_dtype) for fqn, _ in weight_layers(model)}

@@ -44,15 +44,21 @@ def command_lines(result: ExperimentResult) -> list[str]:
 
 _OPENED = {
     "onnxruntime": ("onnxruntime as ort", '''
-session = ort.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-outputs = session.run(["output"], {"input": batch})[0]
+options = ort.SessionOptions()
+options.intra_op_num_threads = {threads}
+options.inter_op_num_threads = 1
+options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+session = ort.InferenceSession("model.onnx", options, providers=["CPUExecutionProvider"])
+outputs = session.run(["output"], {{"input": batch}})[0]
 '''),
     "openvino": ("openvino as ov", '''
-settings = {"INFERENCE_PRECISION_HINT": "f32"}  # else floats become bfloat16 where the processor has it
+settings = {{"INFERENCE_PRECISION_HINT": "f32",  # else floats become bfloat16 where the processor has it
+            "INFERENCE_NUM_THREADS": {threads}, "PERFORMANCE_HINT": "LATENCY"}}
 model = ov.Core().compile_model("model.xml", "CPU", settings)
 outputs = model(batch)[0]
 '''),
     "torch": ("torch", '''
+torch.set_num_threads({threads})
 program = torch.export.load("model.pt2").module()
 outputs = program(torch.from_numpy(batch)).detach().numpy()
 '''),
@@ -66,9 +72,16 @@ _PRINTED = {
 }
 
 
-def runtime_snippet(info: ModelInfo, runtime: str) -> str:
-    """A script that loads a runtime's file, gives it a batch and prints what it predicts."""
+def runtime_snippet(info: ModelInfo, runtime: str, threads: int = 1) -> str:
+    """A script that loads a runtime's file, gives it a batch and prints what it predicts.
+
+    Args:
+        info: The model.
+        runtime: "onnxruntime", "openvino" or "torch".
+        threads: Those of the measured latency.
+    """
     package, opened = _OPENED[runtime]
+    opened = opened.format(threads=threads)
     return f'''import numpy as np
 import {package}
 

@@ -10,6 +10,7 @@ from compression.experiments.results import ExperimentResult, plain_model
 from compression.experiments.runtime_records import RuntimeRecord, read_records
 from compression.experiments.tasks import model_name
 from compression.experiments.wording import file_stem
+from compression.recipe import recipe_from_dict
 from models import datasets, registry
 from models.errors import ModelError
 
@@ -38,6 +39,11 @@ class Subject:
     model: registry.ModelInfo
     dataset: datasets.DatasetInfo
     weights_hash: str
+
+    @property
+    def threads(self) -> int:
+        """Threads that its latency was measured with."""
+        return recipe_from_dict(self.result.recipe).runtime.threads
 
     @property
     def file_stem(self) -> str:
