@@ -45,7 +45,10 @@ def input_spec(task: Task, result: ExperimentResult, proto: onnx.ModelProto, *, 
         "scale": info.scale, "mean": list(info.mean), "std": list(info.std), "channel_order": info.channel_order,
         "num_classes": info.num_classes,
         "classes": list(class_names(task.dataset.info)),
-        "output": {"name": "output", "shape": ["batch", *outputs.shape[1:]], "values": "values" if info.task == REGRESSION else "logits"},
+        "output": {
+            "name": "output", "shape": ["batch", *outputs.shape[1:]],
+            "values": "values" if info.task == REGRESSION else "logits",
+        },
         "runtime": {"threads": runtime.threads, "batch_size": runtime.batch_size},
         "requires": {
             "onnxruntime": least_runtime(proto), "opset": model_opset(proto), "ir_version": proto.ir_version,
