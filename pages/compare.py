@@ -1,6 +1,6 @@
 """Compare: all runs, and two to four of them side by side: figures, behaviour, weights and provenance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,18 +9,12 @@ import streamlit as st
 from compression.experiments import ExperimentResult, InputError, recipe_from_dict
 from pages.components import backend
 from pages.components.bound import bound, put_for_widget
-from pages.components.cards import show_cards
-from pages.components.comparison import (
-    against,
-    baseline_of,
-    dataset_name,
-    newest,
-    recipe_difference,
-    short_names,
-)
+from pages.components.comparison import baseline_of, newest, recipe_difference
 from pages.components.current import opens_with, settle_history
 from pages.components.exchange import address_values
 from pages.components.failures import fragment
+from pages.components.figures_table import UNCOMPRESSED, Reference, figures_table
+from pages.components.formats import recipe_label
 from pages.components.palette import Theme
 from pages.components.pins import MOST_PINS, PINS, pin, pins, set_pins, toggle_clicked, unpin
 from pages.components.runs import MODELS, show_runs
@@ -29,7 +23,7 @@ from pages.components.state import POINT, RESULT, widget_values
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-_FIRST, _UNCOMPRESSED = "first", "uncompressed"
+_REFERENCE = "reference"
 _BEHAVIOUR, _WEIGHTS, _TREE = "Behaviour", "Weights", "Provenance"
 
 
@@ -82,13 +76,13 @@ def _side_by_side(
     service: "Service", pinned: Sequence[ExperimentResult], results: Sequence[ExperimentResult], theme: Theme
 ) -> None:
     baseline = baseline_of(results, pinned[0])
-    reference = _reference(pinned, baseline)
-    names = short_names(pinned)
-    several = len({dataset_name(own) for own in pinned}) > 1
-    for place, column in enumerate(st.columns(len(pinned))):
-        with column:
-            first = None if reference == _UNCOMPRESSED else pinned[0]
-            _column(service, pinned[place], names[place], first, name_data=several)
+    variants = {chr(65 + place): own for place, own in enumerate(pinned)}
+    for letter, own in variants.items():
+        _show_links(service, letter, own)
+    reference = _reference(variants, baseline)
+    st.table(figures_table(variants, reference))
+    if reference.name == UNCOMPRESSED and len({own.model_name for own in pinned}) > 1:
+        st.caption("Each variant is held against its model, uncompressed.")
     if len(pinned) > 1:
         difference = recipe_difference(pinned)
         st.markdown("**Where the recipes differ**")
@@ -101,7 +95,7 @@ def _side_by_side(
         label_visibility="collapsed",
     )
     if view == _BEHAVIOUR:
-        _behaviour(service, pinned, baseline if reference == _UNCOMPRESSED else None, theme)
+        _behaviour(service, variants, reference, theme)
     elif view == _WEIGHTS:
         from pages.components.weights_view import show_weights
 
@@ -110,40 +104,31 @@ def _side_by_side(
         _provenance(pinned, results, theme)
 
 
-def _reference(pinned: Sequence[ExperimentResult], baseline: ExperimentResult | None) -> str:
-    """What the pinned are compared with; a baseline that is not pinned can be pinned here."""
-    with st.container(horizontal=True, vertical_alignment="center", key="against-what"):
-        chosen = st.segmented_control(
-            "Compared with", [_FIRST, _UNCOMPRESSED], default=_FIRST if len(pinned) > 1 else _UNCOMPRESSED,
-            format_func=lambda own: "A, the first" if own == _FIRST else "the uncompressed model",
-            **bound(f"against-{'several' if len(pinned) > 1 else 'one'}"), required=True, label_visibility="collapsed",
-        )
-        if baseline is not None and baseline not in pinned and len(pinned) < MOST_PINS:
+def _reference(variants: Mapping[str, ExperimentResult], baseline: ExperimentResult | None) -> Reference:
+    """What the pinned are held against; a baseline that is not pinned can be pinned here."""
+    if st.session_state.get(_REFERENCE, UNCOMPRESSED) not in (UNCOMPRESSED, *variants):
+        st.session_state[_REFERENCE] = UNCOMPRESSED  # the one that was chosen has been unpinned
+    with st.container(horizontal=True, vertical_alignment="bottom", key="reference-row"):
+        chosen = str(st.selectbox(
+            "Reference", [UNCOMPRESSED, *variants], **bound(_REFERENCE), width=260,
+            help="What every change in the table and among the predictions is held against",
+        ))
+        if baseline is not None and baseline not in variants.values() and len(variants) < MOST_PINS:
             st.button(
                 "Pin the uncompressed model", key="pin-baseline", icon=":material/push_pin:",
                 on_click=partial(pin, baseline.key),
             )
         st.button("Unpin all", key="unpin-all", icon=":material/clear_all:", on_click=partial(set_pins, ()))
-    return str(chosen)
+    return Reference(chosen, baseline if chosen == UNCOMPRESSED else variants[chosen])
 
 
-def _column(
-    service: "Service", result: ExperimentResult, name: str, first: ExperimentResult | None, *, name_data: bool
-) -> None:
-    st.markdown(f"**{name}**")
-    st.caption(f"{result.model_name}, scored on {dataset_name(result)}" if name_data else result.model_name)
+def _show_links(service: "Service", letter: str, result: ExperimentResult) -> None:
+    """A variant's name and the ways on from it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"links-{result.key}"):
+        st.markdown(f"**{letter}**: {result.model_name}, {recipe_label(result.recipe)}", width="content")
         st.button("Unpin", key=f"unpin-{result.key}", type="tertiary", on_click=partial(unpin, result.key))
         st.page_link("pages/export.py", label="Export", query_params={RESULT: result.key})
         _explore_link(service, result)
-    if first is None:
-        show_cards(result, key=f"cards-{result.key}", even=False)
-    else:
-        said = "" if result.key == first.key else "A"
-        same = dataset_name(result) == dataset_name(first)
-        show_cards(against(result, first), key=f"cards-{result.key}", even=False, against=said, same_data=same)
-        if not same:
-            st.caption("Scored on other data than A: their accuracies cannot be compared.")
 
 
 def _explore_link(service: "Service", result: ExperimentResult) -> None:
@@ -159,15 +144,16 @@ def _explore_link(service: "Service", result: ExperimentResult) -> None:
 
 
 def _behaviour(
-    service: "Service", pinned: Sequence[ExperimentResult], baseline: ExperimentResult | None, theme: Theme
+    service: "Service", variants: Mapping[str, ExperimentResult], reference: Reference, theme: Theme
 ) -> None:
-    named = [(chr(65 + place), result) for place, result in enumerate(pinned)]
-    first, *others = named
-    if baseline is not None:
-        first, others = ("uncompressed", baseline), [own for own in named if own[1].key != baseline.key]
+    base, name = reference.result, "uncompressed" if reference.name == UNCOMPRESSED else reference.name
+    others = [own for own in variants.items() if base is None or own[1].key != base.key]
+    if base is None:
+        (name, base), *others = others
     if not others:
         st.caption("Pin another one to see which predictions change.")
         return
+    first = name, base
     from pages.components.behaviour_view import show_behaviour
 
     show_behaviour(service, first, others, theme)

@@ -123,12 +123,12 @@ def pareto_figure(
         figure.update_yaxes(percent_axis(_known(y.read(mark.figures)).low for mark in shown))
     for axis, bound, direction in ((x, bounds[0], "x"), (y, bounds[1], "y")):
         if bound is not None:
-            _shade(figure, shown, axis, bound, direction, theme)
+            _shade(figure, shown, axis, bound, direction, theme, log_x)
     return legible(figure, theme)
 
 
 def _shade(
-    figure: go.Figure, marks: Sequence[Mark], axis: Axis, bound: float, direction: str, theme: Theme
+    figure: go.Figure, marks: Sequence[Mark], axis: Axis, bound: float, direction: str, theme: Theme, log_x: bool
 ) -> None:
     """Shade what lies beyond a limit and draw its edge: above a ceiling, below a floor, as far as there are points."""
     other = "y" if direction == "x" else "x"
@@ -145,9 +145,16 @@ def _shade(
     figure.add_shape(
         type="line", layer="below", line={"color": ink(theme), "width": 1.5, "dash": "dash"}, **span,
         **{f"{direction}0": bound, f"{direction}1": bound},
-        label={"text": f"at {'most' if axis.less_is_better else 'least'} {bound:.4g}{unit}", "textposition": "end",
-               "font": {"size": 11, "color": ink(theme)}},
     )
+    text = f"at {'most' if axis.less_is_better else 'least'} {bound:.4g}{unit}"
+    place: dict[str, object] = {"x": 1, "xref": "paper", "xanchor": "right", "y": bound, "yanchor": "bottom"}
+    if direction == "x":  # beside the line, on the side that has room for it
+        edge = bound if not log_x else math.log10(bound) if bound > 0 else None
+        if edge is None:
+            return
+        side = "right" if bound > low + (high - low) / 2 else "left"
+        place = {"x": edge, "xanchor": side, "y": 1, "yref": "paper", "yanchor": "top"}
+    figure.add_annotation(text=text, showarrow=False, font={"size": 11, "color": ink(theme)}, name="limit", **place)
 
 
 def _add_frontier(figure: go.Figure, shown: Sequence[Mark], x: Axis, y: Axis, log_x: bool, theme: Theme) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from compression.experiments import ExperimentResult, Figures
+from compression.experiments import ExperimentResult, Figures, default_of, get_technique, knobs_of
 from compression.experiments.pace import at_pace_of
 from pages.components.formats import knob_value, recipe_label
 
@@ -63,18 +63,25 @@ def techniques_of(result: ExperimentResult) -> set[str]:
     return {str(step["technique"]) for step in result.recipe["steps"]}
 
 
-def short_names(results: Sequence[ExperimentResult]) -> list[str]:
-    """A letter and the recipe for each, so that tables have short headings."""
-    return [f"{chr(65 + i)}: {recipe_label(r.recipe)}" for i, r in enumerate(results)]
-
-
 def recipe_difference(results: Sequence[ExperimentResult]) -> pd.DataFrame:
-    """Knobs in which the recipes differ, one column per result; "-" where a step is missing."""
+    """Knobs in which the recipes differ, one column per result; "-" where a step is missing.
+
+    Of a step that some have and others lack, its main knob is shown and what is not at its default.
+    """
     flat = [_flat(r) for r in results]
     names = list(dict.fromkeys(name for own in flat for name in own))
-    different = [n for n in names if len({own.get(n, "-") for own in flat}) > 1]
+    different = [n for n in names if _differs([own[n] for own in flat if n in own], n, len(flat))]
     columns = [chr(65 + i) for i in range(len(results))]
     return pd.DataFrame([[own.get(n, "-") for own in flat] for n in different], index=different, columns=columns)
+
+
+def _differs(values: Sequence[str], name: str, columns: int) -> bool:
+    if len(set(values)) > 1 or len(values) == columns:
+        return len(set(values)) > 1
+    technique, _, knob = name.partition(".")
+    found = get_technique(technique)
+    known = knob in knobs_of(found.config_type)
+    return not known or knob == found.main_knob or values[0] != knob_value(default_of(found.config_type, knob))
 
 
 def _flat(result: ExperimentResult) -> dict[str, str]:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from compression.experiments import InputError, Knob, Technique, default_of, knobs_of
 from pages.components.bound import bound
+from pages.components.formats import knob_label
 from pages.components.state import knob_key
 from pages.components.technique_help import help_button
 
@@ -43,12 +44,6 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
         st.error(str(error))
         return None
     return values
-
-
-def knob_label(name: str, knob: Knob) -> str:
-    """A knob's name for people, with its unit."""
-    label = name.replace("_", " ").capitalize()
-    return f"{label} ({knob.unit})" if knob.unit and knob.unit not in name else label
 
 
 def _widget(technique: Technique, name: str, knob: Knob, further: Further) -> Any:

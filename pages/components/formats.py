@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from compression.experiments import ExperimentResult, Figures, format_bytes
+from compression.experiments import ExperimentResult, Figures, Knob, format_bytes
 from compression.experiments.wording import file_stem, knob_value, percent, recipe_label, recipe_lines, step_label
 
 __all__ = [
-    "PERCENT_COLUMN", "baseline_line", "change", "count", "file_stem", "interval_ms", "interval_percent", "knob_value",
-    "milliseconds", "percent", "quality_ends", "quality_text", "recipe_label", "recipe_lines", "run_name", "signed",
-    "step_label", "told_apart",
+    "PERCENT_COLUMN", "baseline_line", "change", "count", "file_stem", "interval_ms", "interval_percent", "knob_label",
+    "knob_value", "milliseconds", "percent", "quality_ends", "quality_text", "recipe_label", "recipe_lines", "run_name",
+    "signed", "step_label", "told_apart",
 ]
 PERCENT_COLUMN = "%.1f %%"  # of a table; Streamlit's own "percent" leaves the space out
 
@@ -97,3 +97,9 @@ def told_apart(names: Mapping[str, str]) -> dict[str, str]:
         counts[name] = counts.get(name, 0) + 1
         apart[key] = name if counts[name] == 1 else f"{name} #{counts[name]}"
     return apart
+
+
+def knob_label(name: str, knob: Knob) -> str:
+    """A knob's name for people, with its unit."""
+    label = name.replace("_", " ").capitalize()
+    return f"{label} ({knob.unit})" if knob.unit and knob.unit not in name else label

@@ -15,7 +15,7 @@ from pages.components.state import DATA, MODEL, TEXTS, recipe_widgets
 _HISTORY = "history"
 _LONGEST = 100
 _ONE_GESTURE_SECONDS = 1.0
-_VIEW = ("left-axis", "right-axis", "log", *(limit.key for limit in LIMITS))
+_VIEW = ("left-axis", "right-axis", "log", "objective", *(limit.key for limit in LIMITS))
 Values = Mapping[str, Any]
 
 
@@ -53,7 +53,7 @@ class History:
 
         A knob that moves on within a second (an arrow key held down) is one change.
         """
-        if self.entries and values == self.current:
+        if self.entries and not altered(values, self.current):  # an empty field is as good as none
             return self
         kept = self.entries[: self.place + 1]
         if self.can_undo and not self.can_redo and now - self.recorded < _ONE_GESTURE_SECONDS:

@@ -105,10 +105,10 @@ def progress_of(statuses: Mapping[str, JobStatus], total: int) -> Progress:
 
 
 def curve_progress(curve: Curve, tracker: Tracker, statuses: Mapping[str, JobStatus]) -> str:
-    """Progress of a sweep, e.g. "Quantization: 7 of 10 points"."""
+    """Progress of a sweep, e.g. "Quantization 7 of 10"."""
     found = [statuses.get(tracker.id_of(recipe) or "") for recipe in curve.recipes]
     measured = sum(status is not None and status.result is not None for status in found)
-    return f"{curve.title}: {measured} of {len(curve.recipes)} points"
+    return f"{curve.title} {measured} of {len(curve.recipes)}"
 
 
 def result_of(recipe: Recipe, tracker: Tracker, statuses: Mapping[str, JobStatus]) -> ExperimentResult | None:

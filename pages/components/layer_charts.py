@@ -10,6 +10,7 @@ from compression.experiments import LayerRecord, SensitivityMap, format_bytes, g
 from pages.components.figure_style import legible
 from pages.components.formats import count, knob_value, percent
 from pages.components.palette import VARIANTS, Theme, faint, ink, pale, technique_color
+from pages.components.sensitivity_scale import color_range, color_ticks, log_error, ranked, varied_knob
 
 if TYPE_CHECKING:
     from compression.experiments.distribution import Distribution
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
 BYTES, MACS, WEIGHTS = "bytes", "MACs", "weights"
 QUANTITIES = (BYTES, MACS, WEIGHTS)
 REST, ROOT = "(rest)", "(whole)"
-_FLOOR = 1e-6
 _SCALE = "Cividis"
-_ROW, _TOP, _BOTTOM = 17, 64, 66
+_ROW, _TOP, _BOTTOM, _KNOB = 17, 64, 66, 42
 _CLEAR = "rgba(0,0,0,0)"
 
 
@@ -28,35 +28,39 @@ def map_columns(maps: Sequence[SensitivityMap]) -> list[tuple[str, Any]]:
     return [(own.technique, value) for own in maps for value in own.strengths]
 
 
-def map_layers(maps: Sequence[SensitivityMap], layers: Sequence[str]) -> list[str]:
-    """Its rows: the layers that were measured, or those of the model while none was."""
-    return list(next((own.layers for own in maps if own.layers), layers))
+def map_layers(maps: Sequence[SensitivityMap], layers: Sequence[str], *, by_rank: bool = False) -> list[str]:
+    """Its rows: the layers that were measured, or those of the model while none was; by rank what has none is last."""
+    found = list(next((own.layers for own in maps if own.layers), layers))
+    return list(dict.fromkeys([*ranked(maps), *found])) if by_rank else found
 
 
 def sensitivity_figure(
-    maps: Sequence[SensitivityMap], layers: Sequence[str], selected: str | None = None, theme: Theme = "light"
+    maps: Sequence[SensitivityMap], layers: Sequence[str], selected: str | None = None, theme: Theme = "light",
+    *, by_rank: bool = False,
 ) -> go.Figure:
     """Error of the network when one layer alone is compressed, layer by technique and strength.
 
-    Colours go by the logarithm of the error. What is not measured yet is left blank; crosses are layers on which a
-    technique cannot act. Over each cell lies an invisible point, its layer as `customdata`; a click takes the nearest.
+    Colours go by the logarithm of the error, over the range that most of this map has: see `color_range`. What is
+    not measured yet is left blank; crosses are layers on which a technique cannot act. Over each cell lies an invisible
+    point, its layer as `customdata`; a click takes the nearest.
 
     Args:
         maps: One per technique.
         layers: The model's layers, for maps that have not been begun.
         selected: Layer whose row is framed.
         theme: Light or dark.
+        by_rank: Whether the most sensitive layer comes first; else they are in the model's order.
     """
-    rows, columns = map_layers(maps, layers), map_columns(maps)
+    rows, columns = map_layers(maps, layers, by_rank=by_rank), map_columns(maps)
     row_of, column_of = {fqn: i for i, fqn in enumerate(rows)}, {own: i for i, own in enumerate(columns)}
     errors: list[list[float | None]] = [[None] * len(columns) for _ in rows]
     points, gaps, blanks = _Points(), _Points(), _Points()
     for own in maps:
         for row in own.rows:
             y, x = row_of[row.fqn], column_of[row.technique, row.value]
-            errors[y][x] = math.log10(max(row.error, _FLOOR))
+            errors[y][x] = log_error(row.error)
             points.add(
-                x, y, row.fqn, f"<b>{row.fqn}</b><br>{row.knob} {knob_value(row.value)}<br>"
+                x, y, row.fqn, f"<b>{row.fqn}</b><br>{varied_knob(own.technique)}: {knob_value(row.value)}<br>"
                 f"error {row.error:.2g} nats<br>accuracy {-100 * row.accuracy_drop:+.1f} points<br>"
                 f"{format_bytes(row.size_bytes)}, {count(row.macs)} MACs in this layer",
             )
@@ -119,19 +123,24 @@ def _dress(
             x=(start + end - 1) / 2, y=1, yref="paper", yanchor="bottom", showarrow=False, yshift=4,
             text=get_technique(own.technique).title.replace(" ", "<br>"), font={"color": ink(theme), "size": 12},
         )
+        figure.add_annotation(
+            x=(start + end - 1) / 2, y=0, yref="paper", yanchor="top", showarrow=False, yshift=-_KNOB,
+            text=varied_knob(own.technique), font={"color": ink(theme), "size": 11},
+        )
         if start:
             figure.add_vline(x=start - 0.5, line={"color": ink(theme), "width": 1})
         start = end
-    exponents = range(round(math.log10(_FLOOR)), 2)
+    low, high = color_range(maps)
+    ticks = color_ticks(low, high)
     figure.update_layout(
         height=_TOP + _BOTTOM + _ROW * max(len(rows), 4), margin={"l": 8, "r": 8, "t": _TOP, "b": _BOTTOM},
         showlegend=False, plot_bgcolor=_CLEAR, hovermode="closest",
         hoverdistance=-1, coloraxis={
-            "colorscale": _SCALE, "cmin": -5, "cmax": 1,
+            "colorscale": _SCALE, "cmin": low, "cmax": high,
             "colorbar": {
-                "title": {"text": "nats", "side": "top", "font": {"color": ink(theme)}},
-                "tickfont": {"color": ink(theme)}, "tickvals": list(exponents), "thickness": 10, "xpad": 4,
-                "ticktext": [f"{10.0**e:g}" for e in exponents],
+                "title": {"text": "nats, log", "side": "top", "font": {"color": ink(theme)}},
+                "tickfont": {"color": ink(theme)}, "thickness": 10, "xpad": 4,
+                "tickvals": [place for place, _ in ticks], "ticktext": [text for _, text in ticks],
             },
         },
     )

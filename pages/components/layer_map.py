@@ -8,17 +8,20 @@ import pandas as pd
 import streamlit as st
 
 from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
+from pages.components.bound import bound
 from pages.components.failures import fragment
 from pages.components.formats import knob_value
-from pages.components.layer_charts import sensitivity_figure
+from pages.components.layer_charts import map_layers, sensitivity_figure
 from pages.components.layer_choice import select_layer
 from pages.components.palette import Theme
+from pages.components.sensitivity_scale import color_range, ranked, varied_knob
 
 if TYPE_CHECKING:
     from compression.experiments import Service
 
 _MAP, _TECHNIQUES, _FIRST = "map", "map-techniques", ("quantization", "weight_pruning")
 _POLL = 1.0
+_IN_MODEL, _BY_RANK, _NAMED = "as in the model", "most sensitive first", 3
 _UNFINISHED = ("queued", "running")
 
 
@@ -113,17 +116,37 @@ def _show_map(
     if not any(own.layers for own in maps) and not layers:
         st.caption("The layers appear once the uncompressed model has been measured.")
         return
+    by_rank = st.segmented_control(
+        "Order of layers", (_IN_MODEL, _BY_RANK), default=_IN_MODEL, **bound("rank"), required=True,
+    ) == _BY_RANK
     st.plotly_chart(
-        sensitivity_figure(maps, layers, selected, theme()), key="sensitivity", selection_mode="points",
+        sensitivity_figure(maps, layers, selected, theme(), by_rank=by_rank), key="sensitivity",
+        selection_mode="points",
         on_select=partial(take_click, "sensitivity", lambda point: point.get("customdata")),
         config={"displayModeBar": False},
         alt="Error of the network when one layer alone is compressed; the table below has the numbers",
     )
+    _say_scale(maps)
     with st.expander("The map as a table", key="map-table"):
-        st.dataframe(map_table(maps), alt="Error in nats per layer, technique and strength")
+        table = map_table(maps)
+        rows = map_layers(maps, layers, by_rank=by_rank)
+        st.dataframe(table.reindex([fqn for fqn in rows if fqn in table.index]), alt="Error in nats, layer by knob")
     reasons = sorted({reason for own in maps for reason in own.gaps.values()})
     if reasons:
         st.caption("A cross: the technique cannot act on this layer alone. " + "; ".join(reasons[:4]) + ".")
+
+
+def _say_scale(maps: Sequence[SensitivityMap]) -> None:
+    """What the colours span, and which layers come first."""
+    order = ranked(maps)
+    if not order:
+        return
+    low, high = (10**end for end in color_range(maps))
+    st.caption(
+        f"Colours are logarithmic from {low:.1g} to {high:.1g} nats, the 5th to the 95th percentile of this map; cells "
+        "beyond have the colour of the end. Most sensitive by the geometric mean of their errors: "
+        + ", ".join(order[:_NAMED]) + "."
+    )
 
 
 def _show_jobs(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap]) -> None:
@@ -164,6 +187,6 @@ def map_table(maps: Sequence[SensitivityMap]) -> pd.DataFrame:
         cells = {(row.fqn, row.value): row.error for row in own.rows}
         for value in own.strengths:
             column = {fqn: cells[fqn, value] for fqn in own.layers if (fqn, value) in cells}
-            columns[f"{title} {knob_value(value)}"] = column
+            columns[f"{title}: {varied_knob(own.technique).lower()} {knob_value(value)}"] = column
     order = list(dict.fromkeys(fqn for own in maps for fqn in own.layers))
     return pd.DataFrame(columns).reindex(order)

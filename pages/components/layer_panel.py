@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, LayerRecord, Recipe, Technique, knobs_of
-from pages.components.controls import knob_label, knob_widget
-from pages.components.formats import count, knob_value, milliseconds, percent, quality_ends, signed
+from pages.components.controls import knob_widget
+from pages.components.formats import count, knob_label, knob_value, milliseconds, percent, quality_ends, signed
 from pages.components.layer_charts import WEIGHTS, quantity_of
 from pages.components.layer_choice import show
 from pages.components.layer_recipe import (

@@ -6,13 +6,24 @@ from functools import partial
 
 import streamlit as st
 
+from compression.experiments import Figures
 from pages.components import exchange
 from pages.components.axes import COSTS, QUALITIES, Axis, qualities_of
 from pages.components.bound import bound
 from pages.components.charts import Mark, described, frontier_ids, pareto_figure
 from pages.components.details import show_explanation, show_figures, show_layers, show_marks
 from pages.components.formats import recipe_lines
-from pages.components.limits import Limits, best_within, bound_of, limits_of, within
+from pages.components.limits import (
+    ABSOLUTE,
+    OBJECTIVES,
+    RELATIVE,
+    SMALLEST,
+    Limits,
+    best_within,
+    bound_of,
+    limits_of,
+    within,
+)
 from pages.components.palette import Theme
 from pages.components.pins import show_pin
 from pages.components.redraw import then_redraw
@@ -20,17 +31,19 @@ from pages.components.state import RESULT
 from pages.components.training import show_trainings
 from pages.components.view import View, select, selection
 
+OBJECTIVE = "objective"
 _DEFAULTS = {"Left": "size_bytes", "Right": "latency_ms_p50"}
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What is drawn: two costs against one quality, and the limits set."""
+    """What is drawn: two costs against one quality; the limits set, and what the best point within them is."""
 
     costs: tuple[Axis, ...]
     quality: Axis
     logarithmic: bool
     limits: Limits
+    objective: str = SMALLEST
 
 
 def axes_choice(task: str) -> Axes:
@@ -53,19 +66,23 @@ def axes_choice(task: str) -> Axes:
                 "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, **bound(key)
             )
         logarithmic = st.toggle("Logarithmic costs", **bound("log"))
-    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, _limits_choice(task))
+    return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, *_limits_choice(task))
 
 
-def _limits_choice(task: str) -> Limits:
-    """Ask for limits; an empty field sets none."""
+def _limits_choice(task: str) -> tuple[Limits, str]:
+    """Ask for limits, an empty field setting none, and for the objective."""
+    given = {}
     with st.popover("Limits", icon=":material/rule:"):
-        given = {
-            limit.key: st.number_input(
-                limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key), placeholder="none",
-            )
-            for limit in limits_of(task)
-        }
-    return {key: value for key, value in given.items() if value is not None}
+        for title, limits in (("Against the uncompressed model", RELATIVE), ("Absolute", ABSOLUTE)):
+            st.markdown(f"**{title}**")
+            for limit in (own for own in limits if own in limits_of(task)):
+                given[limit.key] = st.number_input(
+                    limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key), placeholder="none",
+                )
+        objective = st.selectbox(
+            "Objective", OBJECTIVES, **bound(OBJECTIVE), help="Which point within the limits is the best",
+        )
+    return {key: value for key, value in given.items() if value is not None}, str(objective)
 
 
 def show_plots(view: View, axes: Axes) -> None:
@@ -101,33 +118,37 @@ def show_plots(view: View, axes: Axes) -> None:
 
 
 def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
-    """Say how many points stay within the limits, and offer the cheapest of them."""
-    inside = sum(within(mark, axes.limits) for mark in marks)
-    best = best_within(marks, axes.limits, axes.costs[0], axes.quality)
+    """Say how many points stay within the limits, and offer the best of them."""
+    points, baseline = {mark.id: mark for mark in marks}, _baseline(marks)
+    inside = sum(within(mark, axes.limits, baseline) for mark in points.values())
+    best = best_within(marks, axes.limits, axes.objective, baseline, axes.quality)
     with st.container(horizontal=True, vertical_alignment="center", key="within"):
         if best is None:
-            st.caption(f"None of {len(marks)} points is within the limits.")
+            st.caption(f"None of {len(points)} points is within the limits.")
             return
-        st.button("Select the best", key="best", icon=":material/target:", on_click=then_redraw(select, best.id))
-        cost = axes.costs[0]
-        name = best.label if best.kind != "baseline" else "the uncompressed model"
-        least = "least" if cost.less_is_better else "most"
-        st.caption(
-            f"{inside} of {len(marks)} points are within the limits. {least.capitalize()} {cost.title.lower()}: {name}",
-            width="content",
+        st.button(
+            f"Select the {axes.objective}", key="best", icon=":material/target:", on_click=then_redraw(select, best.id)
         )
+        name = best.label if best.kind != "baseline" else "the uncompressed model"
+        st.caption(
+            f"{inside} of {len(points)} points are within the limits. The {axes.objective}: {name}", width="content",
+        )
+
+
+def _baseline(marks: Sequence[Mark]) -> Figures | None:
+    return next((mark.figures for mark in marks if mark.kind == "baseline"), None)
 
 
 def _draw(view: View, marks: Sequence[Mark], axes: Axes) -> None:
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
     chosen = selection() or None
-    baseline = next((mark.figures for mark in marks if mark.kind == "baseline"), None)
-    inside = {mark.id for mark in marks if within(mark, axes.limits)} if axes.limits else None
+    baseline = _baseline(marks)
+    inside = {mark.id for mark in marks if within(mark, axes.limits, baseline)} if axes.limits else None
     asides = {curve.technique for curve in view.plan.curves if curve.aside}
     for place, (column, x) in enumerate(zip(st.columns(2), axes.costs, strict=True)):
         figure = pareto_figure(
             marks, x, axes.quality, selected=chosen, log_x=axes.logarithmic, theme=theme,
-            bounds=(bound_of(x, axes.limits, baseline), bound_of(axes.quality, axes.limits)), inside=inside,
+            bounds=(bound_of(x, axes.limits, baseline), bound_of(axes.quality, axes.limits, baseline)), inside=inside,
             asides=asides,
         )
         key = f"plot-{place}"

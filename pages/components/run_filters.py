@@ -1,10 +1,12 @@
 """Which runs are listed, in which order, and where they lie. Results in, lists and figures out; no Streamlit here."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from compression.experiments import ExperimentResult, Figures
 from pages.components.axes import ACCURACY, Axis, percent_axis
@@ -14,6 +16,7 @@ from pages.components.formats import recipe_label
 from pages.components.palette import VARIANTS, Theme, ink, technique_color, technique_symbol
 
 _LETTER_PLACES = ("bottom center", "middle right", "middle left", "bottom right")  # close pins stay legible; none above
+MOST_FACETS = 6
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,17 @@ def listed(results: Sequence[ExperimentResult], condition: RunFilter, order: str
     return sorted(newest, key=ORDERS[order])
 
 
+def facets_of(results: Sequence[ExperimentResult]) -> list[tuple[str, str]]:
+    """Models with their data sets among runs, those with most runs first: their accuracies share no axis."""
+    return [facet for facet, _ in Counter((r.model_name, dataset_name(r)) for r in results).most_common()]
+
+
 def runs_figure(
     results: Sequence[ExperimentResult], pinned: Mapping[str, str], cost: Axis, theme: Theme = "light"
 ) -> go.Figure:
     """Accuracy against a cost, a point per run coloured by its first technique; pinned ones have their letters.
+
+    Runs of each model on each data set have a plot for themselves, the six with most runs: see `facets_of`.
 
     Args:
         results: The runs.
@@ -106,15 +116,49 @@ def runs_figure(
         cost: What goes across.
         theme: Light or dark.
     """
+    facets = facets_of(results)[:MOST_FACETS]
+    columns = min(2, max(1, len(facets)))
+    rows = max(1, -(-len(facets) // columns))
+    titles = [f"{model} on {dataset}" for model, dataset in facets] if len(facets) > 1 else None
+    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=0.34 / rows)
+    for number, facet in enumerate(facets):
+        place = {"row": number // columns + 1, "col": number % columns + 1}
+        own = [r for r in results if (r.model_name, dataset_name(r)) == facet]
+        drawn = [*_groups(own, cost, theme), *_rings(own, pinned, cost, theme)]
+        for trace in drawn:
+            figure.add_trace(trace, **place)
+        title = cost.label if number + columns >= len(facets) else ""
+        figure.update_xaxes(title=title, zeroline=False, type="log", tickformat="~g", **place)
+        figure.update_yaxes(title=_quality_label(own) if number % columns == 0 else "", zeroline=False, **place)
+        figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in own), **place)
+    space_log_numbers(figure, [x for trace in figure.data for x in trace.x])
+    figure.update_layout(
+        height=340 if rows == 1 else 270 * rows, margin={"l": 8, "r": 8, "t": 28 if titles else 8, "b": 8},
+        showlegend=False, plot_bgcolor="rgba(0,0,0,0)", hovermode="closest", clickmode="event+select", dragmode=False,
+    )
+    return legible(figure, theme)
+
+
+def _groups(results: Sequence[ExperimentResult], cost: Axis, theme: Theme) -> list[go.Scatter]:
+    """A trace per first technique."""
     groups: dict[str, list[ExperimentResult]] = {}
     for result in results:
         steps = result.recipe["steps"]
         groups.setdefault(str(steps[0]["technique"]) if steps else "", []).append(result)
-    figure = go.Figure()
-    for technique, own in groups.items():
-        color = technique_color(technique, theme) if technique else ink(theme)
-        symbol = technique_symbol(technique) if technique else "star"
-        figure.add_trace(_points(own, cost, {"color": color, "symbol": symbol, "size": 8, "opacity": 0.75}, technique))
+    return [
+        _points(own, cost, {
+            "color": technique_color(technique, theme) if technique else ink(theme),
+            "symbol": technique_symbol(technique) if technique else "star", "size": 8, "opacity": 0.75,
+        }, technique)
+        for technique, own in groups.items()
+    ]
+
+
+def _rings(
+    results: Sequence[ExperimentResult], pinned: Mapping[str, str], cost: Axis, theme: Theme
+) -> list[go.Scatter]:
+    """A trace per pinned run: a ring and its letter."""
+    traces = []
     for number, (key, letter) in enumerate(pinned.items()):
         own = [result for result in results if result.key == key]
         ring = {"color": VARIANTS[number % len(VARIANTS)], "symbol": "circle-open", "size": 18, "line": {"width": 2.5}}
@@ -124,24 +168,15 @@ def runs_figure(
             textposition=_LETTER_PLACES[number % len(_LETTER_PLACES)],
             textfont={"color": ink(theme)}, cliponaxis=False,  # a letter at the edge is written whole
         )
-        figure.add_trace(points)
-    figure.update_layout(
-        height=340, margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False, plot_bgcolor="rgba(0,0,0,0)",
-        hovermode="closest", clickmode="event+select", dragmode=False,
-    )
-    figure.update_xaxes(title=cost.label, zeroline=False, type="log", tickformat="~g")
-    space_log_numbers(figure, [x for trace in figure.data for x in trace.x])
-    figure.update_yaxes(title=_quality_label(results), zeroline=False)
-    figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in results))
-    return legible(figure, theme)
+        if own:
+            traces.append(points)
+    return traces
 
 
 def _quality_label(results: Sequence[ExperimentResult]) -> str:
-    """What goes up: accuracy in percent; R2 times 100 where regressions are among the runs."""
+    """What goes up: accuracy in percent, or R2 times 100 for a regression."""
     kinds = {result.figures.quality for result in results}
-    if kinds <= {ACCURACY.key}:
-        return ACCURACY.label
-    return "R2 (times 100), more is better" if ACCURACY.key not in kinds else "Accuracy (%) or R2 (times 100)"
+    return ACCURACY.label if kinds <= {ACCURACY.key} else "R2 (times 100), more is better"
 
 
 def _points(results: Sequence[ExperimentResult], cost: Axis, marker: Mapping[str, object], name: str) -> go.Scatter:

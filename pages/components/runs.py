@@ -14,7 +14,7 @@ from pages.components.comparison import dataset_name, differ_in_data, run_table,
 from pages.components.palette import Theme
 from pages.components.pin_picker import pick_pin
 from pages.components.pins import MOST_PINS, pins, set_pins, toggle_clicked
-from pages.components.run_filters import ORDERS, RANGES, RunFilter, listed, runs_figure
+from pages.components.run_filters import MOST_FACETS, ORDERS, RANGES, RunFilter, facets_of, listed, runs_figure
 
 _CHANGED, _KNOWN, _TIMES = "pins-changed", "pins-of-table", "table-times"
 MODELS = "models"
@@ -87,6 +87,9 @@ def _plot(shown: Sequence[ExperimentResult], letters: dict[str, str], theme: The
         selection_mode="points", config={"displayModeBar": False},
         alt=f"Accuracy of {len(shown)} runs against {COSTS[str(cost)].title}; the table below has the numbers",
     )
+    left_out = len(facets_of(shown)) - MOST_FACETS
+    if left_out > 0:
+        st.caption(f"The {MOST_FACETS} models with most runs are drawn; choose Models above for the other {left_out}.")
     st.caption("A click on a point pins it, another one unpins it. Colours are those of a recipe's first technique.")
 
 

@@ -39,29 +39,32 @@ def show_summary(view: View, every: float | None) -> None:
         _show_focus(view, view.focus(statuses))
 
 
-def _counts(view: View, statuses: Mapping[str, JobStatus]) -> str:
-    return " \u00b7 ".join(curve_progress(curve, view.tracker, statuses) for curve in view.plan.curves)
+def _counts(view: View, statuses: Mapping[str, JobStatus], progress: Progress) -> str:
+    """All points that the plots show, as the limits count them; each curve's where there are several."""
+    counts = f"{progress.measured} of {progress.total} points"
+    curves = [curve_progress(curve, view.tracker, statuses) for curve in view.plan.curves]
+    return f"{counts} ({', '.join(curves)})" if len(curves) > 1 else counts
 
 
 def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Progress) -> None:
     """Draw the progress, its button first: a button that is going away would push one behind it from under a click."""
     for message, times in progress.errors.items():
         st.error(f"{message} ({times} points)" if times > 1 else message)
-    counts = _counts(view, statuses)
+    counts = _counts(view, statuses, progress)
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         if progress.active:
             stop = partial(view.tracker.cancel, view.service)
             st.button("Cancel", key="cancel", icon=":material/stop:", on_click=stop)
             doing = f" \u2014 {progress.message}" if progress.message else ""
-            st.progress(progress.fraction, text=(counts or "Measuring") + doing)
+            st.progress(progress.fraction, text=counts + doing)
         elif progress.cancelled or progress.errors:
             label = "Go on" if progress.cancelled else "Try again"
             st.button(label, key="resume", icon=":material/play_arrow:", on_click=partial(_resume, view))
             st.caption(("Cancelled. " if progress.cancelled else "") + counts, width="stretch")
         elif progress.refining:
-            st.caption(f"{counts or 'Measured'}; the intervals of {progress.refining} points are being tightened.")
+            st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
         else:
-            st.caption(f"{counts}, all measured." if counts else "All measured.")
+            st.caption(f"{counts}, all measured.")
 
 
 def _resume(view: View) -> None:

@@ -130,7 +130,7 @@ def test_a_limit_shades_what_lies_beyond_it_and_stands_in_the_address(visit: Vis
     page = visit(PRUNED)
     wait_for_curve(page, 2)
     page.get_by_test_id("stPopoverButton").filter(has_text="Limits").click()
-    page.get_by_label("Packed size at most").fill("60")
+    page.get_by_label("Packed size at most (kB)").fill("60")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("max-size=60"))
     shapes = "(document.querySelector('.js-plotly-plot')?.layout.shapes ?? [])"

@@ -19,14 +19,17 @@ def test_the_focus_is_seen_and_popovers_are_walked_through(visit: Visit) -> None
     limits = page.get_by_test_id("stPopoverButton").filter(has_text="Limits")
     limits.focus()
     page.keyboard.press("Enter")
-    first = page.get_by_label("Accuracy at least (%)")
+    first = page.get_by_label("Accuracy lost at most (points)")
     expect(first).to_be_visible()
     page.keyboard.press("Tab")
     expect(first).to_be_focused()
     ringed(first.locator(".."))
     page.keyboard.press("Shift+Tab")
     expect(limits).to_be_focused()
-    for name in ("Accuracy at least", "Packed size at most", "Latency at most", "Speed-up at least"):
+    for name in (
+        "Accuracy lost at most", "Speed-up at least", "Packed size at most (%", "Accuracy at least", "Latency at most",
+        "Packed size at most (kB)", "Objective",
+    ):
         page.keyboard.press("Tab")
         expect(page.get_by_label(name)).to_be_focused()
     page.keyboard.press("Tab")

@@ -95,7 +95,7 @@ def test_the_table_has_every_plotted_point(marks: list[Mark]) -> None:
 
 def test_no_two_techniques_share_a_color() -> None:
     keys = ["weight_pruning", "channel_pruning", "quantization", "low_rank", "weight_sharing", "block_sharing",
-            "entropy_quantization", "binarization", "distillation", "recovery"]
+            "binarization", "distillation", "recovery"]
     for theme in ("light", "dark"):
         assert len({technique_color(k, theme) for k in keys}) == len(keys)
 

@@ -20,6 +20,7 @@ from pages.components.axes import COSTS
 from pages.components.cards import cards_of
 from pages.components.comparison import against, baseline_of, layer_sizes, newest, recipe_difference, run_table
 from pages.components.difference_plots import change_line, class_change_table, confusion_figure, gallery, kinds_of
+from pages.components.figures_table import UNCOMPRESSED, Reference, figures_table
 from pages.components.pins import MOST_PINS, unique
 from pages.components.provenance import MOST_NODES, provenance, tree_figure, tree_lines
 from pages.components.run_filters import ORDERS, RunFilter, listed, runs_figure
@@ -41,6 +42,56 @@ def test_only_what_differs_is_in_the_recipe_difference(make_result: Maker) -> No
     assert list(difference.index) == ["weight_pruning.sparsity"]
     assert list(difference.iloc[0]) == ["0.3", "0.5"]
     assert "-" in list(recipe_difference([make_result(recipe_from_dict(BASE)), a]).loc["weight_pruning.sparsity"])
+
+
+def test_a_pinned_baseline_does_not_make_every_default_a_difference(make_result: Maker) -> None:
+    step = {"technique": "quantization", "weight_bits": 4, "activation_bits": 8}
+    quantized = make_result(recipe_from_dict({**BASE, "steps": [step]}))
+    difference = recipe_difference([make_result(recipe_from_dict(BASE)), quantized])
+    assert difference.to_dict("index") == {
+        "quantization.weight_bits": {"A": "-", "B": "4"}, "quantization.activation_bits": {"A": "-", "B": "8"},
+    }
+
+
+def test_figures_stand_side_by_side_with_their_changes_in_words(make_result: Maker) -> None:
+    base, a, b = make_result(recipe_from_dict(BASE)), pruned(make_result, 0.3), pruned(make_result, 0.5)
+    table = figures_table({"A": a, "B": b}, Reference(UNCOMPRESSED, base))
+    assert list(table.columns) == ["Uncompressed", "A", "B"]
+    assert table.loc["Packed size", "Uncompressed"] == "**1.00 MB**"
+    size = next(card for card in cards_of(b) if card.title == "Packed size")
+    assert table.loc["Packed size", "B"] == f"**{size.value}**  \n:green[{size.delta}, better]"
+    assert "simulated" in table.loc["Latency", "B"] and ":green[" in table.loc["Latency", "B"]
+    first = figures_table({"A": a, "B": b}, Reference("A", a))
+    assert list(first.columns) == ["A", "B"]
+    assert first.loc["Note", "A"] == "reference" and ":" not in first.loc["Packed size", "A"]
+    larger = figures_table({"A": a, "B": b}, Reference("B", b)).loc["Packed size", "A"]
+    assert larger.endswith("%, worse]") and ":red[" in larger
+    assert list(figures_table({"A": base, "B": b}, Reference(UNCOMPRESSED, base)).columns) == ["A", "B"]
+
+
+def test_models_share_no_axis_of_accuracies(thousand: list[ExperimentResult]) -> None:
+    figure = runs_figure(thousand[:40], {thousand[1].key: "A"}, COSTS["size_bytes"])
+    assert {note.text for note in figure.layout.annotations} == {"digits_resnet on digits", "digits_vit on digits"}
+    axes = {}
+    for trace in figure.data:
+        for text in trace.hovertext:
+            axes.setdefault(text.split("<br>")[0], set()).add(trace.yaxis)
+    assert len(axes) == 2 and all(len(own) == 1 for own in axes.values())
+    assert axes["digits_resnet on digits"] != axes["digits_vit on digits"]
+    (alone,) = {trace.yaxis for trace in runs_figure(thousand[:40:2], {}, COSTS["size_bytes"]).data}
+    assert alone == "y"
+
+
+def test_the_reference_is_chosen_by_its_name(app: AppTest, fake: Any) -> None:
+    keys = with_two(app, fake)
+    app.query_params["pins"] = ",".join(keys)
+    app.switch_page("pages/compare.py").run()
+    assert app.selectbox(key="reference").value == UNCOMPRESSED
+    app.selectbox(key="reference").set_value("B").run()
+    assert app.table[0].value.loc["Note", "B"] == "reference"
+    app.button(key=f"unpin-{keys[1]}").click().run()
+    assert app.selectbox(key="reference").value == UNCOMPRESSED
+    assert not app.exception
 
 
 def test_tables_have_a_row_per_run_and_layer(make_result: Maker) -> None:
@@ -173,7 +224,7 @@ def test_a_thousand_runs_are_filtered_sorted_and_drawn_fast(thousand: list[Exper
     assert len(run_table(listed(thousand, RunFilter(), "newest first"))) == 1000
     figure = runs_figure(thousand, {thousand[7].key: "A"}, COSTS["size_bytes"])
     assert sum(len(trace.x) for trace in figure.data) == 1001
-    assert list(figure.data[-1].text) == ["<b>A</b>"]
+    assert [list(trace.text) for trace in figure.data if trace.text] == [["<b>A</b>"]]
     assert time.process_time() - begin < 1.5
 
 
@@ -209,7 +260,7 @@ def test_pinned_runs_stand_side_by_side(app: AppTest, fake: Any) -> None:
     app.switch_page("pages/compare.py").run()
     assert not app.exception
     assert any("unknown" in own.value for own in app.warning)
-    assert [m.label for m in app.metric].count("Accuracy") == 2
+    assert list(app.table[0].value.columns) == ["A", "B"]
     assert any("Where the recipes differ" in m.value for m in app.markdown)
     job = fake.comparisons.difference_job(*keys)
     assert fake.states[job] == "running"
@@ -219,7 +270,7 @@ def test_pinned_runs_stand_side_by_side(app: AppTest, fake: Any) -> None:
     assert any("3 were lost, 1 won" in m.value for m in app.markdown)
     app.button(key=f"unpin-{keys[1]}").click().run()
     assert app.query_params["pins"] == keys[0]
-    assert [m.label for m in app.metric].count("Accuracy") == 1
+    assert list(app.table[0].value.columns)[-1] == "A"
 
 
 def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake: Any) -> None:
@@ -233,7 +284,7 @@ def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake
     app.switch_page("pages/compare.py").run()
     assert not app.exception
     assert app.query_params["pins"] == key
-    assert [m.label for m in app.metric].count("Accuracy") == 1
+    assert list(app.table[0].value.columns)[-1] == "A"
 
 
 def test_a_run_is_pinned_by_its_picker(app: AppTest, fake: Any) -> None:
@@ -247,7 +298,7 @@ def test_a_run_is_pinned_by_its_picker(app: AppTest, fake: Any) -> None:
     assert not app.exception
     assert app.query_params["pins"] == f"{first},{second}"
     assert app.selectbox(key="pin-one").value is None, "ready for another one"
-    assert [m.label for m in app.metric].count("Accuracy") == 2
+    assert list(app.table[0].value.columns)[-2:] == ["A", "B"]
 
 
 def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any) -> None:

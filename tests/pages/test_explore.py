@@ -72,7 +72,7 @@ def test_the_sweep_tells_how_far_it_is(app: AppTest, fake: Any) -> None:
     fake.finish(4)
     app.run()
     shown = texts(app) + "".join(str(p.proto.text) for p in app.get("progress"))
-    assert "Weight pruning: 3 of 10 points" in shown
+    assert "4 of 11 points" in shown
 
 
 def test_a_view_is_its_address(app: AppTest, fake: Any) -> None:

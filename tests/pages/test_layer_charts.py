@@ -27,6 +27,7 @@ from pages.components.layer_recipe import (
     without_name,
     without_override,
 )
+from pages.components.sensitivity_scale import color_range, ranked
 
 ROWS = tuple(
     Sensitivity(fqn, "quantization", "weight_bits", bits, error, 0.02, 300, 5000)
@@ -64,6 +65,29 @@ def test_the_map_has_a_row_per_layer_and_a_column_per_strength() -> None:
     assert (frame.y0, frame.y1) == (under.y0, under.y1) == (0.5, 1.5)
     assert under.line.width > frame.line.width and under.line.color != frame.line.color, "seen on dark cells too"
     assert "-2.0 points" in points.text[0]
+
+
+def test_colours_span_what_is_there() -> None:
+    errors = [10.0, *(0.001 * 1.05**n for n in range(98)), 1e-9]
+    rows = tuple(Sensitivity(f"l{n}", "quantization", "weight_bits", 4, e, 0.0, 1, 1) for n, e in enumerate(errors))
+    own = SensitivityMap("quantization", tuple(row.fqn for row in rows), (4,), rows, {})
+    low, high = color_range([own])
+    assert 0.0010 < 10**low < 0.0015 and 0.08 < 10**high < 0.12, "one cell of 10 nats does not flatten the others"
+    axis = sensitivity_figure([own], ()).layout.coloraxis
+    assert (axis.cmin, axis.cmax) == (low, high)
+    assert list(axis.colorbar.ticktext)[1:-1] == ["0.01"]
+    same = SensitivityMap("quantization", ("a",), (8,), ROWS[1:2], {})
+    assert color_range([same]) == pytest.approx((math.log10(0.5) - 0.25, math.log10(0.5) + 0.25))
+    assert color_range([RANKS]) == (-3.0, 0.0)
+
+
+def test_layers_are_ranked_and_knobs_named_with_their_units() -> None:
+    assert ranked([BITS]) == ["b", "a"], "0.01 against the geometric mean of 0.5 and 1e-6"
+    figure = sensitivity_figure([BITS, RANKS], (), by_rank=True)
+    assert list(figure.layout.yaxis.ticktext) == ["b", "a", "c"]
+    texts = [note.text for note in figure.layout.annotations]
+    assert texts == ["Quantization", "Weight bits", "Low-rank<br>factorization", "Rank ratio (fraction)"]
+    assert "Weight bits: 8" in figure.data[1].text[0]
 
 
 def test_a_map_that_has_not_been_begun_shows_the_models_layers() -> None:

@@ -118,7 +118,7 @@ def test_a_partly_measured_map_is_drawn_and_goes_on(app: AppTest, fake: Any, ext
     page = layers_page(app)
     assert page.get("plotly_chart")
     table = page.dataframe[0].value
-    assert list(table.index) == list(LAYERS) and table["Quantization 2"]["conv1"] == 0.1
+    assert list(table.index) == list(LAYERS) and table["Quantization: weight bits 2"]["conv1"] == 0.1
     looked(page.button(key="start-map").click().run())
     assert extras.begun == ["weight_pruning"]
     extras.gaps["weight_pruning"] = dict.fromkeys(LAYERS, "no weights")

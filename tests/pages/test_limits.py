@@ -10,7 +10,7 @@ from compression.experiments import ExperimentResult, recipe_from_dict
 from compression.experiments.pareto import knee
 from pages.components.axes import ACCURACY, COSTS
 from pages.components.charts import Mark, mark_of, pareto_figure
-from pages.components.limits import LIMITS, best_within, bound_of, within
+from pages.components.limits import FASTEST, LIMITS, MOST_ACCURATE, best_within, bound_of, within
 
 SIZE, LATENCY = COSTS["size_bytes"], COSTS["latency_ms_p50"]
 
@@ -40,18 +40,40 @@ def test_a_point_must_keep_every_limit(mark: Callable[..., Mark]) -> None:
     assert not within(mark(0.98, 100_000, None), {"max-latency": 9.0}), "what is not measured yet keeps no limit"
 
 
-def test_the_best_is_the_cheapest_within_the_limits(mark: Callable[..., Mark]) -> None:
-    small, middle, large = mark(0.90, 10_000, 0.3, 0.9), mark(0.97, 50_000, 0.4, 0.7), mark(0.99, 90_000, 0.5, 0.3)
+def test_the_best_is_that_of_the_objective_within_the_limits(mark: Callable[..., Mark]) -> None:
+    small, middle, large = mark(0.90, 10_000, 0.3, 0.9), mark(0.97, 50_000, 0.4, 0.7), mark(0.99, 90_000, 0.2, 0.3)
     marks = [large, small, middle]
-    assert best_within(marks, {"min-accuracy": 95.0}, SIZE, ACCURACY) == middle
-    assert best_within(marks, {}, SIZE, ACCURACY) == small
-    assert best_within(marks, {"min-accuracy": 99.5}, SIZE, ACCURACY) is None
+    assert best_within(marks, {"min-accuracy": 95.0}) == middle
+    assert best_within(marks, {}) == small
+    assert best_within(marks, {}, FASTEST) == best_within(marks, {}, MOST_ACCURATE) == large
+    assert best_within(marks, {"max-size": 60.0}, FASTEST) == small
+    assert best_within(marks, {"max-size": 60.0}, MOST_ACCURATE) == middle
+    assert best_within(marks, {"min-accuracy": 99.5}) is None
     better = mark(0.98, 50_000, 0.4, 0.71)
-    assert best_within([*marks, better], {"min-accuracy": 95.0}, SIZE, ACCURACY) == better
+    assert best_within([*marks, better], {"min-accuracy": 95.0}) == better, "of one size the more accurate one"
+    baseline = replace(mark(0.995, 100_000, 0.1), kind="baseline")
+    assert best_within([*marks, baseline], {}, MOST_ACCURATE) == large, "the uncompressed model is no compression"
+    assert best_within([*marks, baseline], {"min-accuracy": 99.4}) == baseline
+
+
+def test_limits_may_be_relative_to_the_uncompressed_model(mark: Callable[..., Mark]) -> None:
+    baseline = mark(0.933, 200_000, 2.0).figures
+    assert baseline.n_samples == 719
+    point = mark(0.923, 100_000, 1.0)
+    for kept, broken in (({"max-drop": 1.0}, {"max-drop": 0.9}), ({"max-share": 50.0}, {"max-share": 49.9})):
+        assert within(point, kept, baseline) and not within(point, broken, baseline)
+        assert not within(point, kept), "without the uncompressed model nothing can be said"
+    few = replace(point, figures=replace(point.figures, n_samples=160))
+    assert not within(few, {"max-drop": 1.0}, baseline), "160 samples are no match for 719"
+    assert bound_of(ACCURACY, {"max-drop": 1.0}, baseline) == pytest.approx(92.3)
+    assert bound_of(ACCURACY, {"max-drop": 1.0, "min-accuracy": 93.0}, baseline) == 93.0
+    assert bound_of(SIZE, {"max-share": 50.0}, baseline) == 100.0
+    assert bound_of(SIZE, {"max-share": 50.0}) is None
 
 
 def test_bounds_are_those_of_the_axis() -> None:
-    assert {bound_of(limit.axis, {limit.key: 3.0}) for limit in LIMITS} == {3.0}
+    absolute = [limit for limit in LIMITS if limit.relative is None]
+    assert {bound_of(limit.axis, {limit.key: 3.0}) for limit in absolute} == {3.0}
     assert bound_of(COSTS["macs"], {"max-size": 3.0}) is None
 
 
@@ -80,8 +102,13 @@ def test_what_lies_beyond_a_limit_is_shaded(mark: Callable[..., Mark]) -> None:
     assert 90 <= ceiling.x1 <= 110
     assert (floor.y0, floor.xref) == (95.0, "paper")
     assert 85 <= floor.y1 <= 90
-    texts = [shape.label.text for shape in figure.layout.shapes if shape.type == "line"]
-    assert texts == ["at most 50 kB", "at least 95 %"]
+    notes = [note for note in figure.layout.annotations if note.name == "limit"]
+    assert [note.text for note in notes] == ["at most 50 kB", "at least 95 %"]
+    assert (notes[0].x, notes[0].xanchor) == (50.0, "left"), "where there is room: an annotation is not cut off"
+    (far, _) = pareto_figure(marks, SIZE, ACCURACY, bounds=(89.0, 95.0)).layout.annotations
+    assert far.xanchor == "right"
+    (scaled,) = pareto_figure(marks, SIZE, ACCURACY, bounds=(50.0, None), log_x=True).layout.annotations
+    assert scaled.x == pytest.approx(1.69897)
     assert not pareto_figure(marks, SIZE, ACCURACY).layout.shapes
 
 
@@ -107,12 +134,14 @@ def test_the_knee_is_named_on_the_plot(mark: Callable[..., Mark]) -> None:
 def test_the_page_offers_the_best_point_and_reads_limits_from_the_address(app: AppTest, fake: object) -> None:
     fake.automatic = False  # type: ignore[attr-defined]
     app.query_params["weight_pruning"] = "true"
-    app.query_params["max-size"] = "100000"
+    app.query_params.update({"max-size": "100000", "objective": "most accurate"})
     app.run()
     fake.finish()  # type: ignore[attr-defined]
     app.run()
     assert app.number_input(key="max-size").value == 100_000
-    assert any("points are within the limits" in caption.value for caption in app.caption)
+    total = next(own.value for own in app.caption if "all measured" in own.value).split()[2]
+    assert any(f"{total} of {total} points are within the limits" in own.value for own in app.caption), "one count"
+    assert app.button(key="best").label == "Select the most accurate"
     app.button(key="best").click().run()
     assert app.query_params["point"]
     app.number_input(key="max-size").set_value(0.0).run()
