@@ -7,11 +7,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph import GraphReport, calibrate_activations, compile_graph
 from compression.artifact.graph import compile as compiling
+from compression.artifact.graph.compile import structure_key
 from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.lowering import plan_lowering
 from compression.grids import codebook_indices, decode_codebook, dequantize, quantize_to_grid
@@ -161,6 +162,30 @@ def test_structure_key_follows_structure_and_not_values(tmp_path: Path, cache: P
             put_on_grids(model, bits)
         keys[name] = compile_graph(model, inputs[:1], tmp_path / "m.onnx", cache_dir=cache).structure_key
     assert keys["a"] == keys["b"] != keys["c"]
+
+
+def test_structure_key_follows_the_size_of_the_input(tmp_path: Path, cache: Path) -> None:
+    model, inputs = residual()
+    keys = {
+        side: compile_graph(model, inputs[:1, :, :side, :side], tmp_path / "m.onnx", cache_dir=cache).structure_key
+        for side in (inputs.shape[-1], inputs.shape[-1] - 2)
+    }
+    assert len(set(keys.values())) == 2
+
+
+def test_structure_key_follows_attributes_and_the_values_of_shapes() -> None:
+    def graph(stride: int, rows: int) -> onnx.ModelProto:
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", None, None, None]) for n in ("x", "y")]
+        kernel = numpy_helper.from_array(np.zeros((1, 1, 1, 1), np.float32), "w")
+        shape = numpy_helper.from_array(np.array([0, 1, rows, -1]), "shape")
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"], strides=[stride, stride]),
+            helper.make_node("Reshape", ["c", "shape"], ["y"]),
+        ]
+        return helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [kernel, shape]))
+
+    keys = {structure_key(graph(*own)) for own in ((1, 2), (2, 2), (1, 4), (1, 2))}
+    assert len(keys) == 3
 
 
 def test_other_widths_need_no_new_export(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
@@ -33,6 +33,8 @@ from compression.errors import GraphError
 from compression.layers import is_conv2d, weight_layers
 from compression.state import state_of
 
+_STRUCTURE_VERSION = b"2"
+
 
 @dataclass(frozen=True)
 class GraphReport:
@@ -42,7 +44,7 @@ class GraphReport:
         runtime_size_bytes: Bytes of the ONNX file.
         kernels: "int8", "int4", "float16" or "float32" per weight layer, as ONNX Runtime chose here.
         reasons: Why a layer stayed in float where integer kernels were asked for.
-        structure_key: Equal for graphs of equal structure, shapes and types; these run equally fast.
+        structure_key: Equal for graphs that run equally fast; see `structure_key`.
         notes: Remarks for the user.
     """
 
@@ -228,12 +230,23 @@ def _block_graph(draft: _Draft, model: nn.Module) -> tuple[onnx.ModelProto, dict
 
 
 def structure_key(proto: onnx.ModelProto) -> str:
-    """Hash of nodes, types and shapes, but not of weight values; 16 hexadecimal digits."""
-    digest = hashlib.sha256()
+    """Hash of all in a graph that decides how long it takes; 16 hexadecimal digits.
+
+    That is nodes with their attributes, shapes and types of inputs, outputs and weights, operator versions, and those
+    weights whose values decide what is executed: shapes, axes, and whether a zero point is zero. Other values count
+    for nothing, so that artifacts that differ in weights alone share a latency.
+    """
+    digest = hashlib.sha256(_STRUCTURE_VERSION)
+    for opset in proto.opset_import:
+        digest.update(f"{opset.domain}:{opset.version}".encode())
+    for value in (*proto.graph.input, *proto.graph.output):
+        digest.update(value.SerializeToString(deterministic=True))
     for node in proto.graph.node:
         digest.update(node.SerializeToString(deterministic=True))
     for tensor in proto.graph.initializer:
         digest.update(f"{tensor.name}:{tensor.data_type}:{list(tensor.dims)}".encode())
         if tensor.name.endswith(".zero") and not tensor.dims:
             digest.update(b"0" if not numpy_helper.to_array(tensor).any() else b"1")
+        elif tensor.data_type == TensorProto.INT64:
+            digest.update(numpy_helper.to_array(tensor).tobytes())
     return digest.hexdigest()[:16]
