@@ -80,7 +80,8 @@ def _side_by_side(
     for letter, own in variants.items():
         _show_links(service, letter, own)
     reference = _reference(variants, baseline)
-    st.table(figures_table(variants, reference))
+    compared = [own.key for own in (*variants.values(), reference.result) if own is not None]
+    st.table(figures_table(variants, reference, service.scores(compared)))
     if reference.name == UNCOMPRESSED and len({own.model_name for own in pinned}) > 1:
         st.caption("Each variant is held against its model, uncompressed.")
     if len(pinned) > 1:

@@ -1,34 +1,71 @@
 """Measured parts of an artifact and of its baseline put together to one result."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
+from compression.experiments.clock import PRICE_PER_CORE_HOUR, Clock
 from compression.experiments.explanation import explain
+from compression.experiments.pairing import AccuracyChange
 from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, training_from_dict
 from compression.experiments.store import now
-from compression.metrics.energy import cost_per_million, estimate_energy
+from compression.experiments.wording import samples_text
+from compression.metrics.energy import estimate_energy
 from compression.metrics.environment import environment_record
 from compression.recipe import Recipe, recipe_to_dict
 
-PRICE_PER_CORE_HOUR = 0.04
 _LATENCY_FIELDS = ("latency_ms_p50", "latency_ms_p95", "latency_low", "latency_high", "speedup")
 
 
-def assemble(key: str, recipe: Recipe, own: dict[str, Any], baseline: dict[str, Any]) -> ExperimentResult:
-    """Build a result from the stored parts ("artifact", "accuracy", "latency", "memory") of both.
+@dataclass(frozen=True)
+class Parts:
+    """What is stored of one artifact.
+
+    Attributes:
+        artifact: See `compression.experiments.artifacts.ArtifactRecord`.
+        accuracy: What the scored samples gave.
+        task: Of the model.
+        memory: Peak memory and counted energy; empty while not measured.
+        clock: Names the timings that its latency is read from.
+        structure: Which of them is its own.
+        timing: Its stored timing; None while there is none.
+    """
+
+    artifact: dict[str, Any]
+    accuracy: dict[str, Any]
+    task: str
+    memory: dict[str, Any]
+    clock: str
+    structure: str
+    timing: dict[str, Any] | None
+
+
+def assemble(
+    key: str, recipe: Recipe, own: Parts, baseline: Parts, clock: Clock, change: AccuracyChange | None
+) -> ExperimentResult:
+    """Build a result from the stored parts of both artifacts.
 
     Args:
         key: Key of the result.
         recipe: Its recipe.
-        own: Parts of the artifact; "latency" and "memory" may be None.
+        own: Parts of the artifact.
         baseline: Parts of the uncompressed artifact.
+        clock: Their timings.
+        change: Of the accuracy against the baseline's.
     """
-    artifact = own["artifact"]
-    figures, energy_note = _figures(own, recipe)
-    base_figures, _ = _figures({**baseline, "latency": _paired(own["latency"])}, recipe)
+    artifact = own.artifact
+    figures, energy_note = _figures(own)
+    base_figures, _ = _figures(baseline)
+    coarse = baseline.accuracy["coarse"]
+    if not own.accuracy["complete"] and coarse is not None:
+        base_figures = replace(
+            base_figures, accuracy=coarse["accuracy"], accuracy_low=coarse["low"], accuracy_high=coarse["high"],
+            n_samples=coarse["n_samples"], **coarse["extras"],
+        )
     layers = tuple(LayerRecord(**{**layer, "shape": tuple(layer["shape"])}) for layer in artifact["layers"])
     badges, badge_notes = _badges(layers, energy_note)
-    complete = own["accuracy"]["complete"] and own["latency"] is not None and own["latency"]["tier"] == "full"
-    return ExperimentResult(
+    _mark_preliminary(own, badges, badge_notes)
+    settled = own.accuracy["complete"] and own.timing is not None and own.timing["tier"] == "full"
+    result = clock.resolve(ExperimentResult(
         key=key,
         recipe=recipe_to_dict(recipe),
         figures=figures,
@@ -37,43 +74,30 @@ def assemble(key: str, recipe: Recipe, own: dict[str, Any], baseline: dict[str, 
         badge_notes=badge_notes,
         layers=layers,
         notes=tuple(artifact["notes"]),
-        explanation=explain(
-            recipe, figures, base_figures, layers, unchanged=artifact["unchanged"],
-            other_bytes=artifact.get("other_bytes", {}),
-        ),
         environment=environment_record(),
-        stage="full" if complete else "quick",
+        stage="full" if settled else "quick",
         seconds=artifact["seconds"],
         trainings=tuple(training_from_dict(own) for own in artifact["trainings"]),
         created=now(),
+        change=change,
+        task=own.task,
+        samples=_samples(own),
+        clock=own.clock,
+        structure=own.structure,
+    ))
+    sentences = explain(
+        recipe, result.figures, result.baseline, layers, unchanged=artifact["unchanged"],
+        other_bytes=artifact.get("other_bytes", {}),
     )
+    return replace(result, explanation=sentences)
 
 
-def _paired(latency: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The baseline's latency from the same interleaved blocks, so that both belong to one moment of the machine."""
-    if latency is None:
-        return None
-    names = ("p50_ms", "p95_ms", "low_ms", "high_ms")
-    return {**{n: latency[f"baseline_{n}"] for n in names}, "speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0}
-
-
-def _figures(parts: dict[str, Any], recipe: Recipe) -> tuple[Figures, str]:
-    artifact, accuracy, latency = parts["artifact"], parts["accuracy"], parts["latency"]
-    timing: dict[str, Any] = {}
-    cost = None
-    if latency is not None:
-        timing = {
-            "latency_ms_p50": latency["p50_ms"], "latency_ms_p95": latency["p95_ms"],
-            "latency_low": latency["low_ms"], "latency_high": latency["high_ms"],
-            "speedup": latency["speedup"], "speedup_low": latency["speedup_low"],
-            "speedup_high": latency["speedup_high"],
-        }
-        per_sample = latency["p50_ms"] / recipe.runtime.batch_size
-        cost = cost_per_million(per_sample * recipe.runtime.threads, PRICE_PER_CORE_HOUR)
+def _figures(parts: Parts) -> tuple[Figures, str]:
+    """Figures without latency, which is the clock's to tell."""
+    artifact, accuracy, memory = parts.artifact, parts.accuracy, parts.memory
     energy = estimate_energy(
         macs_by_kernel=_macs_by_kernel(artifact), bytes_moved=artifact["runtime_size_bytes"]
     )
-    memory = parts["memory"] or {}
     figures = Figures(
         accuracy=accuracy["accuracy"], accuracy_low=accuracy["low"], accuracy_high=accuracy["high"],
         n_samples=accuracy["n_samples"], quality=accuracy["quality"], **accuracy["extras"],
@@ -81,9 +105,28 @@ def _figures(parts: dict[str, Any], recipe: Recipe) -> tuple[Figures, str]:
         macs=artifact["macs"], parameters=artifact["parameters"],
         nonzero_parameters=artifact["nonzero_parameters"],
         peak_memory_bytes=memory.get("peak_memory_bytes"), energy_measured_mj=memory.get("energy_measured_mj"),
-        energy_mj=energy.energy_mj, cost_per_million=cost, **timing,
+        energy_mj=energy.energy_mj,
     )
     return figures, energy.note
+
+
+def _samples(own: Parts) -> str:
+    rows, n = own.accuracy["rows"], own.accuracy["n_samples"]
+    return samples_text(own.task, rows, n // max(rows, 1))
+
+
+def _mark_preliminary(own: Parts, badges: dict[str, Badge], notes: dict[str, str]) -> None:
+    """Say of coarse figures that they are, and how coarse; a simulated latency stays simulated."""
+    accuracy = own.accuracy
+    if not accuracy["complete"]:
+        for name in ("accuracy", "bits_per_character", "mean_absolute_error"):
+            badges[name] = "preliminary"
+            notes[name] = f"From {_samples(own)} so far, of {accuracy['of_rows']:,}."
+    if own.timing is not None and own.timing["tier"] == "quick":
+        for name in _LATENCY_FIELDS:
+            if badges[name] == "measured":
+                badges[name] = "preliminary"
+                notes[name] = f"From a short timing of {own.timing['samples']:,} runs so far."
 
 
 def _macs_by_kernel(artifact: dict[str, Any]) -> dict[str, int]:
@@ -98,8 +141,8 @@ def _macs_by_kernel(artifact: dict[str, Any]) -> dict[str, int]:
 
 def _badges(layers: tuple[LayerRecord, ...], energy_note: str) -> tuple[dict[str, Badge], dict[str, str]]:
     badges: dict[str, Badge] = dict.fromkeys(
-        ("accuracy", "mean_absolute_error", "size_bytes", "runtime_size_bytes", "macs", "parameters",
-         "nonzero_parameters", "peak_memory_bytes", "energy_measured_mj", *_LATENCY_FIELDS), "measured",
+        ("accuracy", "mean_absolute_error", "bits_per_character", "size_bytes", "runtime_size_bytes", "macs",
+         "parameters", "nonzero_parameters", "peak_memory_bytes", "energy_measured_mj", *_LATENCY_FIELDS), "measured",
     )
     badges["energy_mj"] = badges["cost_per_million"] = "estimated"
     notes = {

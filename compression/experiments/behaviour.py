@@ -1,18 +1,17 @@
 """How an artifact behaves: its accuracy per class, and which predictions differ between two artifacts."""
 
-import math
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
 
+from compression.experiments.pairing import AccuracyChange
 from compression.experiments.results import ExperimentResult
 from compression.experiments.samples import class_names
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
+from compression.metrics.intervals import paired_interval
 from compression.recipe import recipe_from_dict
-
-_Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -57,29 +56,24 @@ class Flips:
         won: Wrong before, right now.
         other: Wrong both times, in different ways.
         total: Samples compared.
+        kept: Right both times.
     """
 
     lost: int
     won: int
     other: int
     total: int
+    kept: int
 
-    def change(self) -> tuple[float, float, float]:
+    def change(self) -> AccuracyChange:
         """Change of the accuracy with its 95 % interval, as fractions.
 
-        Both artifacts saw the same samples, so only those that were lost or won count (Newcombe 1998, the paired
-        difference); that is narrower than two intervals side by side.
+        Both artifacts saw the same samples, so only those that were lost or won count; that is narrower than two
+        intervals side by side.
         """
-        share = (self.won - self.lost) / self.total
-        spread = (self.won + self.lost) / self.total - share**2
-        half = _Z * math.sqrt(max(spread, 0.0) / self.total)
-        return share, share - half, share + half
-
-    @property
-    def tied(self) -> bool:
-        """Whether the change may be none at all."""
-        _, low, high = self.change()
-        return low <= 0.0 <= high
+        before, after = self.kept + self.lost, self.kept + self.won
+        ends = paired_interval(*(np.array(float(own)) for own in (before, after, self.kept)), self.total)
+        return AccuracyChange(*(float(own) for own in ends), self.total)
 
 
 def read_behaviour(store: ResultStore, result: ExperimentResult) -> Behaviour | None:
@@ -103,7 +97,8 @@ def read_behaviour(store: ResultStore, result: ExperimentResult) -> Behaviour | 
 def flips(before: Behaviour, after: Behaviour) -> Flips:
     """Count the samples whose prediction changed; both must be of the same data."""
     lost, won, other = flipped(before, after)
-    return Flips(len(lost), len(won), len(other), len(before.targets))
+    kept = int(((before.predictions == before.targets) & (after.predictions == after.targets)).sum())
+    return Flips(len(lost), len(won), len(other), len(before.targets), kept)
 
 
 def flipped(before: Behaviour, after: Behaviour) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

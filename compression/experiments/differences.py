@@ -91,7 +91,7 @@ class Difference:
 
 def difference_key(first: str, second: str) -> str:
     """Key of a difference in the store, and of the job that finds it."""
-    return hashlib.sha256("|".join((_PART, "1", first, second)).encode()).hexdigest()[:20]
+    return hashlib.sha256("|".join((_PART, "2", first, second)).encode()).hexdigest()[:20]
 
 
 def read_difference(store: ResultStore, first: str, second: str) -> Difference | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compression.metrics.accuracy import wilson_interval
+from compression.metrics.intervals import wilson_interval
 from models.datasets.imagenet_classes import COUNT
 from models.tasks import BINARY, REGRESSION, data_task, is_of_images
 

@@ -1,9 +1,11 @@
-"""Pareto fronts of measured points, where overlapping intervals are ties and no wins."""
+"""Pareto fronts of measured points, where what cannot be told apart is a tie and no win."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from compression.experiments.pairing import Differences
 
 
 @dataclass(frozen=True)
@@ -46,24 +48,35 @@ def dominates(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
     )
 
 
-def frontier(points: Sequence[Sequence[Measured]]) -> list[int]:
+def frontier(
+    points: Sequence[Sequence[Measured]], paired: Mapping[int, Differences] | None = None
+) -> list[int]:
     """Indices of the points that no other beats, by the first objective and then the others.
 
     Args:
         points: One row of objectives per point, all to be minimised.
+        paired: By the place of an objective the differences between all points, where they were measured on the same
+            samples; these then decide, and not whether two intervals overlap.
     """
     if not points:
         return []
     numbers = np.array([[(o.value, o.low, o.high) for o in row] for row in points])
-    value, low, high = numbers[..., 0], numbers[..., 1], numbers[..., 2]
-    kept = [i for i in range(len(points)) if not _beaten(value, low, high, i)]
+    count, objectives = numbers.shape[:2]
+    no_worse, clear = np.ones((count, count), dtype=bool), np.zeros((count, count), dtype=bool)
+    for place in range(objectives):
+        value, low, high = numbers[:, place].T
+        at_most = value[:, None] <= value[None, :]
+        below = (value[:, None] < value[None, :]) & (high[:, None] < low[None, :])
+        own = None if paired is None else paired.get(place)
+        if own is not None:
+            known = ~np.isnan(own.value)
+            at_most = np.where(known, own.value <= 0, at_most)
+            below = np.where(known, own.high < 0, below)
+        no_worse &= at_most
+        clear |= below
+    beaten = (no_worse & clear).any(axis=0)
+    kept = np.flatnonzero(~beaten).tolist()
     return sorted(kept, key=lambda i: tuple(objective.value for objective in points[i]))
-
-
-def _beaten(value: np.ndarray, low: np.ndarray, high: np.ndarray, i: int) -> bool:
-    """Whether any row dominates row i; `dominates` for all rows at once."""
-    clear = (value < value[i]) & ~((low <= high[i]) & (low[i] <= high))
-    return bool(((value <= value[i]).all(axis=1) & clear.any(axis=1)).any())
 
 
 def knee(points: Sequence[Sequence[float]]) -> int | None:

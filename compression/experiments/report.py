@@ -3,6 +3,7 @@
 from typing import Any
 
 from compression.experiments.results import ExperimentResult, Figures
+from compression.experiments.wording import accuracy_meaning, milliseconds, times
 
 _KILO = 1000
 _WIDE_WEIGHTS = """Weights have the whole range of 8 bits beside 8-bit activations. The integer kernels of x86
@@ -40,8 +41,8 @@ def format_latency(figures: Figures) -> str:
     if figures.latency_ms_p50 is None:
         return "not timed"
     return (
-        f"{figures.latency_ms_p50:.3f} ms ({figures.latency_low:.3f} to {figures.latency_high:.3f}), "
-        f"p95 {figures.latency_ms_p95:.3f} ms"
+        f"{milliseconds(figures.latency_ms_p50)} ({figures.latency_low:#.3g} to {figures.latency_high:#.3g}), "
+        f"p95 {milliseconds(figures.latency_ms_p95 or figures.latency_ms_p50)}"
     )
 
 
@@ -54,6 +55,7 @@ def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
 
     rows = [
         row(own.kind.title, "accuracy", format_accuracy),
+        *_change_rows(result),
         row("Packed weights", "size_bytes", lambda f: format_bytes(f.size_bytes)),
         row("ONNX file", "runtime_size_bytes", lambda f: format_bytes(f.runtime_size_bytes)),
         row("Latency", "latency_ms_p50", format_latency),
@@ -69,15 +71,32 @@ def figure_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
     if own.mean_absolute_error is not None:
         rows.insert(1, row("Mean absolute error", "mean_absolute_error", format_error))
     if own.bits_per_character is not None:
-        bits = row("Bits per character", "accuracy", lambda f: _optional(f.bits_per_character, lambda v: f"{v:.3f}"))
+        bits = row("Bits per character", "bits_per_character", lambda f: _optional(f.bits_per_character, _bits))
         rows.insert(1, bits)
     return rows
+
+
+def _change_rows(result: ExperimentResult) -> list[tuple[str, str, str, str]]:
+    """The difference of accuracies on the same samples; none for the baseline itself or where it is not known."""
+    change = result.change
+    if change is None:
+        return []
+    kind = result.figures.kind
+    digits, ends = kind.digits + 1, (change.value, change.low, change.high)
+    value, low, high = (f"{kind.shown(number):+.{digits}f}" for number in ends)
+    tie = ", a tie" if change.tied else ""
+    shown = f"{value} {kind.difference_unit} ({low} to {high}, on the same {change.n_samples:,}){tie}"
+    return [(f"Change of {kind.word}", shown, "-", result.badges.get("accuracy", ""))]
 
 
 def _speedup(figures: Figures) -> str:
     if figures.speedup is None:
         return "not timed"
-    return f"{figures.speedup:.2f}x ({figures.speedup_low:.2f} to {figures.speedup_high:.2f})"
+    return times(figures.speedup, figures.speedup_low or figures.speedup, figures.speedup_high or figures.speedup)
+
+
+def _bits(bits: float) -> str:
+    return f"{bits:.3f}"
 
 
 def _millijoule(energy: float) -> str:
@@ -111,6 +130,8 @@ def bundle_readme(result: ExperimentResult, title: str, spec: dict[str, Any]) ->
         spec: The content of its input_spec.json.
     """
     table = markdown_table(("figure", "this model", "uncompressed", "badge"), figure_rows(result))
+    meaning = accuracy_meaning(result.task, result.samples)
+    counted = f"Accuracy: {meaning}.\n" if meaning else ""
     told = "\n".join(f"- {line}" for line in (*result.explanation, *result.notes)) or "- nothing to remark"
     elsewhere = f"\n## On other processors\n{_WIDE_WEIGHTS}\n" if spec["wide_integer_weights"] else ""
     needs, env = spec["requires"], result.environment
@@ -124,6 +145,8 @@ def bundle_readme(result: ExperimentResult, title: str, spec: dict[str, Any]) ->
 
 `measured`: this artifact was executed or weighed. `simulated`: the numerics are exact, but no kernel of this CPU
 runs them natively; the latency is that of the kernel that really ran. `estimated`: computed from a model.
+`preliminary`: from a few samples or a short timing. {counted}Latencies are on one clock: the uncompressed model's
+median, pooled from all its timings, divided by the speed-up.
 
 Measured on {environment}.
 

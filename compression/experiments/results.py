@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from compression.experiments.pairing import AccuracyChange
 from compression.problems.quality import ACCURACY, R2, Quality, quality
 
-Badge = Literal["measured", "simulated", "estimated"]
+Badge = Literal["measured", "simulated", "estimated", "preliminary"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class Figures:
         mean_absolute_error_high: Upper end.
         size_bytes: The packed weights file.
         runtime_size_bytes: The ONNX file.
-        latency_ms_p50: Median latency of one inference of the ONNX artifact, or None while not yet timed.
+        latency_ms_p50: Latency of one inference of the ONNX artifact on the clock of its baseline, see
+            `compression.experiments.clock`, or None while not yet timed.
         latency_ms_p95: 95th percentile.
-        latency_low: Lower end of the 95 % interval of the median, ms.
+        latency_low: Lower end of its 95 % interval, ms: of an artifact that of the speed-up, of a baseline that of its
+            pooled median.
         latency_high: Upper end.
-        speedup: Baseline's median over this artifact's, from interleaved blocks (1.0 for the baseline).
+        speedup: Baseline's latency over this artifact's, from interleaved blocks (1.0 for the baseline).
         speedup_low: Lower end of its 95 % bootstrap interval.
         speedup_high: Upper end.
         macs: Multiply-accumulates of one inference.
@@ -143,8 +146,9 @@ class ExperimentResult:
         recipe: Mapping form of the recipe.
         figures: This artifact's numbers.
         baseline: The uncompressed model's, measured the same way on the same samples.
-        badges: Badge per field of `figures`.
-        badge_notes: Why a field is simulated or which model an estimate comes from.
+        change: Accuracy minus the baseline's on the same samples, with its paired interval; None where it is not known.
+        badges: Badge per field of `figures`; "preliminary" while it comes from a few samples or a short timing.
+        badge_notes: Why a field is simulated or preliminary, or which model an estimate comes from.
         layers: Per-layer record.
         notes: Sentences of the steps (what was skipped and why, what changed nothing).
         explanation: Short answers to "why isn't it smaller / faster?".
@@ -153,6 +157,10 @@ class ExperimentResult:
         seconds: Wall time per stage of the run.
         trainings: One record per step that trained.
         created: ISO date and time.
+        task: Of the model.
+        samples: What accuracy was scored on, in words: "160 images".
+        clock: Names the timings that its latency is read from; empty where its figures hold the latency.
+        structure: Which of them is this artifact's.
     """
 
     key: str
@@ -169,6 +177,11 @@ class ExperimentResult:
     seconds: dict[str, float] = field(default_factory=dict)
     trainings: tuple[TrainingRecord, ...] = ()
     created: str = ""
+    change: AccuracyChange | None = None
+    task: str = ""
+    samples: str = ""
+    clock: str = ""
+    structure: str = ""
 
     @property
     def model_name(self) -> str:
@@ -214,6 +227,8 @@ def result_from_dict(data: dict[str, Any]) -> ExperimentResult:
     layers = (LayerRecord(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.get("layers", ()))
     values["layers"] = tuple(layers)
     values["trainings"] = tuple(training_from_dict(own) for own in values.get("trainings", ()))
+    change = values.get("change")
+    values["change"] = None if change is None else AccuracyChange(**change)
     values["notes"] = tuple(values.get("notes", ()))
     values["explanation"] = tuple(values.get("explanation", ()))
     return ExperimentResult(**values)

@@ -120,6 +120,7 @@ def time_in_openvino(store: ResultStore, key: str, progress: Progress, cancelled
         progress(0.8, "timing in OpenVINO")
         example = own.task.example_input(own.recipe.runtime.batch_size).numpy()
         timed = runtime.timer.time_pair(graph, baseline, example, threads=threads, cancelled=cancelled)
+        timed = timed.of_baseline() if graph == baseline else timed
         record = RuntimeRecord(
             runtime="openvino", version=runtime.version, machine=machine_key(), created=now(), **scored,
             latency_ms_p50=timed.p50_ms, latency_ms_p95=timed.p95_ms, latency_low=timed.low_ms,

@@ -17,6 +17,7 @@ from compression.experiments.jobs import CURVE, ENOUGH, measure_sensitivity
 from compression.experiments.library import Library
 from compression.experiments.locations import home
 from compression.experiments.own import Own
+from compression.experiments.pairing import Scores
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.scoring_data import ScoringData, scoring_data
 from compression.experiments.search.laboratory import ServiceLaboratory
@@ -57,7 +58,8 @@ class Service:
         self._lock = threading.Lock()
         self._coarse: set[str] = set()
         self._known: dict[str, ExperimentResult] = {}
-        self._listed: tuple[tuple[int, str], list[ExperimentResult]] | None = None
+        self._listed: tuple[tuple[int, str, int], list[ExperimentResult]] | None = None
+        self._scores: dict[str, Scores] = {}
         self._bundles: dict[str, tuple[Path, ExperimentResult | None]] = {}
         self.exports = Exports(self.store, self._engine, self._lost)
         self.distributions = Distributions(self.store, self._engine, self._lost)
@@ -185,8 +187,9 @@ class Service:
         keys = list(dict.fromkeys(ids))
         rows = self.store.jobs(keys)
         found: dict[str, JobStatus] = {}
+        results = self.known_results(keys)
         for key in keys:
-            result = self.result(key)
+            result = results.get(key)
             if result is not None and result.stage == "full":
                 found[key] = JobStatus(key, "done", 1.0, "", None, result)
             elif key in rows:
@@ -225,16 +228,28 @@ class Service:
         if stages.key_of(recipe) == key:
             self.store.remove(key)
             self._known.pop(key, None)
+            self._scores.pop(key, None)
         self.submit(recipe)
 
     def result(self, key: str) -> ExperimentResult | None:
         """The stored result of a key, or None."""
-        known = self._known.get(key)
-        if known is None:
-            known = self.store.get_result(key)
-            if known is not None and known.stage == "full":
-                self._known[key] = known
-        return known
+        return self.known_results([key]).get(key)
+
+    def known_results(self, keys: Iterable[str]) -> dict[str, ExperimentResult]:
+        """The stored results of those keys that have one, with their latencies on their clocks as of now."""
+        wanted = list(dict.fromkeys(keys))
+        read = {own.key: own for own in self.store.unresolved([key for key in wanted if key not in self._known])}
+        self._known.update({key: own for key, own in read.items() if own.stage == "full"})
+        found = [own for key in wanted if (own := read.get(key) or self._known.get(key)) is not None]
+        return {own.key: own for own in self.store.timings.resolve(found)}
+
+    def scores(self, keys: Iterable[str]) -> dict[str, Scores]:
+        """Which predictions of results were right, by key, as far as it is stored; final ones are kept in memory."""
+        wanted = list(dict.fromkeys(keys))
+        found = self.store.scores([key for key in wanted if key not in self._scores])
+        self._scores.update({key: own for key, own in found.items() if own.whole is not None})
+        found.update({key: self._scores[key] for key in wanted if key in self._scores})
+        return found
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
         """All stored results, oldest first; read anew when there are others than before."""
@@ -281,6 +296,7 @@ class Service:
     def _forget(self) -> None:
         """Results have been cleared."""
         self._known.clear()
+        self._scores.clear()
         self._bundles.clear()
         self._coarse.clear()
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from compression.experiments.graphs import seed_graphs
+from compression.experiments.pairing import CORRECT, Scores, scores_from_dict
 from compression.experiments.results import ExperimentResult, plain_model, result_from_dict
+from compression.experiments.timings import Timings
 
 
 class _Base(DeclarativeBase):
@@ -59,8 +61,13 @@ class ResultStore:
 
     Several processes may use the same folder at once.
 
+    Results are read with their latencies on one clock, see `compression.experiments.clock`.
+
     Args:
         root: The folder; made if missing.
+
+    Attributes:
+        timings: The stored timings.
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,6 +76,7 @@ class ResultStore:
         self._engine: Engine = create_engine(f"sqlite:///{root / 'results.db'}")
         event.listen(self._engine, "connect", _configure)
         _Base.metadata.create_all(self._engine)
+        self.timings = Timings(self._engine)
         self._read: dict[str, tuple[str, ExperimentResult]] = {}
 
     def artifact_dir(self, key: str) -> Path:
@@ -94,9 +102,16 @@ class ResultStore:
 
     def get_result(self, key: str) -> ExperimentResult | None:
         """The stored result, or None."""
+        found = self.unresolved([key])
+        return self.timings.resolve(found)[0] if found else None
+
+    def unresolved(self, keys: Sequence[str]) -> list[ExperimentResult]:
+        """Those stored results that there are, with the latencies that they were stored with; see `timings`."""
+        if not keys:
+            return []
+        query = select(_ResultRow.key, type_coerce(_ResultRow.data, String)).where(_ResultRow.key.in_(keys))
         with Session(self._engine) as session:
-            row = session.get(_ResultRow, key)
-            return None if row is None else result_from_dict(row.data)
+            return [self._result_of(key, own) for key, own in session.execute(query)]
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
         """All stored results, oldest first, optionally of one model or data set."""
@@ -107,7 +122,8 @@ class ResultStore:
         if dataset is not None:
             query = query.where(_ResultRow.dataset == dataset)
         with Session(self._engine) as session:
-            return [self._result_of(key, own) for key, own in session.execute(query)]
+            found = [self._result_of(key, own) for key, own in session.execute(query)]
+        return self.timings.resolve(found)
 
     def _result_of(self, key: str, text: str) -> ExperimentResult:
         """A stored result, made anew only if its row has changed: pages ask for all of them at each drawing."""
@@ -122,13 +138,20 @@ class ResultStore:
         query = select(_ResultRow).where(steps == "[]", samples.is_(None)).order_by(_ResultRow.created, _ResultRow.key)
         with Session(self._engine) as session:
             newest = {(row.model, row.dataset): row for row in session.scalars(query)}
-            return [result_from_dict(row.data) for row in newest.values()]
+            found = [result_from_dict(row.data) for row in newest.values()]
+        return self.timings.resolve(found)
 
-    def stamp(self) -> tuple[int, str]:
-        """Number of results and time of the last one; it changes with every result that is put or removed."""
+    def stamp(self) -> tuple[int, str, int]:
+        """Number of results, time of the last one and number of the last timing: it changes with every one of them."""
         with Session(self._engine) as session:
             count, last = session.execute(select(func.count(), func.max(_ResultRow.created))).one()
-            return int(count), str(last)
+        return int(count), str(last), max(self.timings.revisions().values(), default=0)
+
+    def scores(self, keys: Iterable[str]) -> dict[str, Scores]:
+        """Which predictions of artifacts were right, by key, as far as it is stored."""
+        query = select(_PartRow.key, _PartRow.data).where(_PartRow.kind == CORRECT, _PartRow.key.in_(list(keys)))
+        with Session(self._engine) as session:
+            return {key: scores_from_dict(data) for key, data in session.execute(query)}
 
     def put_part(self, key: str, kind: str, data: dict[str, Any]) -> None:
         """Insert or replace one measured part ("artifact", "accuracy", "latency", ...)."""
@@ -207,6 +230,7 @@ class ResultStore:
             session.execute(delete(_JobRow).where(_JobRow.state.not_in(("queued", "running"))))
             for table in (_ResultRow, _PartRow):
                 session.execute(delete(table))
+        self.timings.clear()
 
     def close(self) -> None:
         """Release the database."""

@@ -121,6 +121,10 @@ class Task:
         test = self.dataset.test
         return test if n_samples is None or n_samples >= len(test) else test.subset(n_samples, seed=0)
 
+    def coarse_rows(self, split: datasets.Split) -> Tensor:
+        """Indices of the samples of a split on which a first, coarse score is taken: a fixed subset."""
+        return split.rows(min(len(split), self.quick_samples), seed=0)
+
     def scoring_batches(self, split: datasets.Split) -> Iterator[np.ndarray]:
         """Prepared inputs of a split in batches."""
         size = self._sized(self.problem.sizes.scoring_batch)

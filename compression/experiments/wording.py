@@ -16,6 +16,46 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{100 * fraction:.{digits}f} %"
 
 
+def milliseconds(value: float) -> str:
+    """A latency with three significant digits."""
+    return f"{value:#.3g} ms" if value < 100 else f"{value:.0f} ms"
+
+
+def times(ratio: float, low: float, high: float) -> str:
+    """A speed-up with its interval, "2.21x (2.18 to 2.24)": with digits that tell the ends from the middle."""
+    ends = [abs(end - ratio) for end in (low, high) if end != ratio]
+    digits = next((n for n in (2, 3, 4) if all(end >= 10**-n for end in ends)), 5)
+    return f"{ratio:.2f}x ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def samples_text(task: str, rows: int, length: int) -> str:
+    """A number of scored samples in words.
+
+    Args:
+        task: Of the model.
+        rows: Samples.
+        length: Predictions per sample, of text.
+    """
+    if task == "language_modeling":
+        return f"{rows:,} windows of {length} characters"
+    return f"{rows:,} {'sentences' if task == 'text_classification' else 'images'}"
+
+
+_RIGHT = {
+    "image_classification": "classified correctly (top-1)",
+    "binary_classification": "classified correctly",
+    "regression": "share of the values' variance that is predicted",
+    "text_classification": "classified correctly",
+    "language_modeling": "next character predicted correctly",
+}
+
+
+def accuracy_meaning(task: str, samples: str) -> str:
+    """What an accuracy counts: "next character predicted correctly, of 24 windows of 128 characters"."""
+    meaning = _RIGHT.get(task, "")
+    return f"{meaning}, of {samples}" if meaning and samples else meaning
+
+
 def knob_value(value: Any) -> str:
     """A knob's value: short floats, words as they are."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """Latency of an artifact against its baseline, interleaved in a process of its own.
 
-One runtime, fixed threads, no spinning, warm-ups, shuffled short blocks; the speed-up is a ratio of medians with a
-bootstrap interval over blocks.
+One runtime, fixed threads, no spinning, warm-ups, shuffled short blocks; the speed-up is the median ratio of
+neighbouring blocks with a bootstrap interval over them.
 """
 
 import json
@@ -20,10 +20,10 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from compression.errors import CancelledError
+from compression.metrics.intervals import median_interval
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _TIMEOUT_S = 120.0
-_BOOTSTRAP = 1000
 _QUICK_SECONDS, _ROUND_SECONDS = 0.06, 0.25
 _FULL_SECONDS, _FULL_SAMPLES, _LONGEST_SECONDS = 2.0, 200, 60.0
 Rounds = list[list[list[int]]]
@@ -31,21 +31,24 @@ Rounds = list[list[list[int]]]
 
 @dataclass(frozen=True)
 class LatencyRecord:
-    """Milliseconds of one inference, and the ratio to the baseline's.
+    """Milliseconds of one inference, and the ratio to the baseline's, both of the same interleaved blocks.
+
+    The artifact's milliseconds are on the baseline's clock: the baseline's divided by the ratio.
 
     Attributes:
         p50_ms: Median.
         p95_ms: 95th percentile.
         low_ms: Lower end of the median's 95 % interval.
         high_ms: Upper end.
-        baseline_p50_ms: The same four of the baseline, from the same interleaved blocks.
+        baseline_p50_ms: The same four of the baseline.
         baseline_p95_ms: See there.
         baseline_low_ms: See there.
         baseline_high_ms: See there.
-        speedup: Baseline's median over this median.
-        speedup_low: Lower end of its 95 % bootstrap interval.
+        speedup: Median over the rounds of the baseline's median over the artifact's.
+        speedup_low: Lower end of its 95 % interval.
         speedup_high: Upper end.
         samples: Timed runs of the artifact.
+        rounds: Pairs of blocks.
     """
 
     p50_ms: float
@@ -60,6 +63,21 @@ class LatencyRecord:
     speedup_low: float
     speedup_high: float
     samples: int
+    rounds: int
+
+    def of_baseline(self) -> "LatencyRecord":
+        """The baseline's figures as an artifact's: its ratio to itself is one."""
+        return LatencyRecord(
+            self.baseline_p50_ms, self.baseline_p95_ms, self.baseline_low_ms, self.baseline_high_ms,
+            self.baseline_p50_ms, self.baseline_p95_ms, self.baseline_low_ms, self.baseline_high_ms,
+            speedup=1.0, speedup_low=1.0, speedup_high=1.0, samples=self.samples, rounds=self.rounds,
+        )
+
+    @property
+    def spread(self) -> float:
+        """Half the interval of the ratio or of the baseline's median, as a share of it; the wider of both."""
+        ratio = (self.speedup_high - self.speedup_low) / (2 * self.speedup)
+        return max(ratio, (self.baseline_high_ms - self.baseline_low_ms) / (2 * self.baseline_p50_ms))
 
 
 class LatencyTimer:
@@ -88,7 +106,7 @@ class LatencyTimer:
 
         Args:
             candidate: ONNX file.
-            baseline: ONNX file of the uncompressed model; the same file for the baseline itself.
+            baseline: ONNX file of the uncompressed model; the same file says how far equals differ.
             example: One input batch.
             threads: Threads within an operator.
             tier: "quick" for a first figure with a wide interval; "full" takes at least 200 runs and 2 s.
@@ -111,7 +129,7 @@ class LatencyTimer:
                 if cancelled():
                     raise CancelledError("cancelled")
                 rounds += self.ask({**request, "seed": len(rounds)})["rounds"]
-        return summarize(rounds, same=candidate == baseline)
+        return summarize(rounds)
 
     def start(self) -> None:
         """Start the child process ahead of its first use."""
@@ -175,44 +193,24 @@ def _enough(rounds: Rounds, seconds: float) -> bool:
     return seconds >= _LONGEST_SECONDS or (seconds >= _FULL_SECONDS and samples >= _FULL_SAMPLES)
 
 
-def summarize(rounds: Rounds, same: bool = False) -> LatencyRecord:
-    """Medians, p95 and bootstrap intervals over rounds of blocks.
+def summarize(rounds: Rounds) -> LatencyRecord:
+    """Medians, p95 and intervals over rounds of blocks.
 
     Args:
-        rounds: ``[candidate's nanoseconds, baseline's nanoseconds]`` per round.
-        same: Whether both are one file: all samples are then its own, and the ratio is 1 by definition.
+        rounds: ``[candidate's nanoseconds, baseline's nanoseconds]`` per round, at least two.
     """
-    own = [a + b for a, b in rounds] if same else [a for a, _ in rounds]
-    other = own if same else [b for _, b in rounds]
-    picks = np.random.default_rng(0).integers(0, len(rounds), (_BOOTSTRAP, len(rounds)))
-    mine, theirs = _Summary.of(own, picks), _Summary.of(other, picks)
-    ratio = theirs.p50 / mine.p50
-    low, high = (1.0, 1.0) if same else _interval(theirs.centers / mine.centers, ratio)
+    own, base = (np.log([np.median(blocks[i]) / 1e6 for blocks in rounds]) for i in (0, 1))
+    ratio, ratio_low, ratio_high = np.exp(median_interval(base - own)).tolist()
+    middle, low, high = np.exp(median_interval(base)).tolist()
+    tails = [_tail(np.concatenate([np.asarray(blocks[i]) for blocks in rounds])) for i in (0, 1)]
     return LatencyRecord(
-        mine.p50, mine.p95, mine.low, mine.high, theirs.p50, theirs.p95, theirs.low, theirs.high,
-        speedup=ratio, speedup_low=low, speedup_high=high, samples=sum(len(block) for block in own),
+        middle / ratio, middle / ratio * tails[0], middle / ratio_high, middle / ratio_low,
+        middle, middle * tails[1], low, high,
+        speedup=ratio, speedup_low=ratio_low, speedup_high=ratio_high,
+        samples=sum(len(blocks[0]) for blocks in rounds), rounds=len(rounds),
     )
 
 
-@dataclass(frozen=True)
-class _Summary:
-    """One graph's figures in milliseconds; `centers` are its bootstrapped medians over rounds."""
-
-    p50: float
-    p95: float
-    low: float
-    high: float
-    centers: np.ndarray
-
-    @classmethod
-    def of(cls, blocks: list[list[int]], picks: np.ndarray) -> "_Summary":
-        samples = np.concatenate([np.asarray(block) for block in blocks]) / 1e6
-        medians = np.array([np.median(block) for block in blocks]) / 1e6
-        centers = np.median(medians[picks], axis=1)
-        p50 = float(np.median(samples))
-        return cls(p50, float(np.percentile(samples, 95)), *_interval(centers, p50), centers)
-
-
-def _interval(draws: np.ndarray, center: float) -> tuple[float, float]:
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return min(float(low), center), max(float(high), center)
+def _tail(samples: np.ndarray) -> float:
+    """95th percentile as a multiple of the median."""
+    return float(np.percentile(samples, 95) / np.median(samples))

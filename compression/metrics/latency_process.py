@@ -26,6 +26,7 @@ _WARM_UPS = 10
 _WARM_UP_SECONDS = 0.3
 _BLOCK_SECONDS = 0.005
 _MOST_DISTURBED = 4
+_LEAST_ROUNDS = 4
 
 
 class Bench:
@@ -64,13 +65,13 @@ class Bench:
         """Alternate short blocks of both graphs in shuffled order until the time is over.
 
         Returns:
-            Rounds of ``[candidate's block, baseline's block]``, nanoseconds per run; at least two rounds.
+            Rounds of ``[candidate's block, baseline's block]``, nanoseconds per run; at least four rounds.
         """
         feed = {"input": np.load(request["example"], allow_pickle=False)}
         sessions = [self.session(request[who], request["threads"], feed) for who in ("candidate", "baseline")]
         generator, end = random.Random(request["seed"]), time.perf_counter() + request["seconds"]
         rounds: list[list[list[int]]] = []
-        while len(rounds) < 2 or time.perf_counter() < end:
+        while len(rounds) < _LEAST_ROUNDS or time.perf_counter() < end:
             order = [0, 1]
             generator.shuffle(order)
             blocks: list[list[int]] = [[], []]

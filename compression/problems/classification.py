@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from compression.metrics.intervals import Z, wilson_interval
+from compression.metrics.intervals import paired_interval, wilson_interval
 from compression.problems.losses import distillation_loss
 from compression.problems.problem import Arrays, Evaluation, PairedDifference, Problem, Sizes
+
+_LEAST_PROBABILITY = 2.0**-24  # of the 16-bit floats that probabilities are kept as
 
 
 class Classification(Problem):
@@ -40,12 +42,14 @@ class Classification(Problem):
         return {}
 
     def paired_difference(self, before: Arrays, after: Arrays, targets: np.ndarray) -> PairedDifference:
-        """Only samples that were lost or won count (Newcombe 1998, the paired difference)."""
+        """Only samples that were lost or won count; see `paired_interval`."""
         was, now = (own["predictions"].ravel() == targets.ravel() for own in (before, after))
-        won, lost, n = int((now & ~was).sum()), int((was & ~now).sum()), targets.size
-        share = (won - lost) / n
-        half = Z * math.sqrt(max((won + lost) / n - share**2, 0.0) / n)
-        return PairedDifference(share, share - half, share + half)
+        counts = (np.array(float(own.sum())) for own in (was, now, was & now))
+        return PairedDifference(*(float(own) for own in paired_interval(*counts, targets.size)))
+
+    def _scored(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        truths = np.maximum(arrays["truths"].astype(np.float64), _LEAST_PROBABILITY)
+        return {**arrays, "log_truths": np.log(truths)}
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets)

@@ -137,6 +137,20 @@ class Problem(ABC):
     def evaluate(self, scored: Arrays, targets: np.ndarray) -> Evaluation:
         """The arrays of all batches as figures with intervals."""
 
+    def part(self, whole: Evaluation, targets: np.ndarray, rows: np.ndarray) -> Evaluation:
+        """The figures of some of an evaluation's samples.
+
+        Args:
+            whole: Of all samples.
+            targets: Theirs.
+            rows: Indices of those that are wanted.
+        """
+        return self.evaluate(self._scored({name: own[rows] for name, own in whole.arrays.items()}), targets[rows])
+
+    def _scored(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """What `evaluate` takes, from what is kept of it."""
+        return dict(arrays)
+
     @abstractmethod
     def paired_difference(self, before: Arrays, after: Arrays, targets: np.ndarray) -> PairedDifference:
         """Change of the quality between two artifacts that were scored on the same samples."""

@@ -15,6 +15,7 @@ class Quality:
         digits: Decimals of a shown number.
         difference_unit: Unit of a difference.
         interval: Kind of its 95 % interval.
+        paired_interval: Kind of that of a difference on the same samples.
         most: Largest value there is, stored.
     """
 
@@ -25,6 +26,7 @@ class Quality:
     digits: int
     difference_unit: str
     interval: str
+    paired_interval: str
     most: float = 1.0
 
     @property
@@ -58,8 +60,10 @@ class Quality:
         return f"{sign}{number} {self.difference_unit}".strip()
 
 
-ACCURACY = Quality("accuracy", "Accuracy", "%", 100.0, 1, "points", "Wilson interval")
-R2 = Quality("r2", "R2", "", 1.0, 3, "R2", "bootstrap interval over the samples")
+ACCURACY = Quality(
+    "accuracy", "Accuracy", "%", 100.0, 1, "points", "Wilson interval", "paired score interval (Newcombe 1998)"
+)
+R2 = Quality("r2", "R2", "", 1.0, 3, "R2", "bootstrap interval over the samples", "bootstrap interval over them")
 QUALITIES = {quality.key: quality for quality in (ACCURACY, R2)}
 
 

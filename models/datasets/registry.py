@@ -85,14 +85,18 @@ class Split:
 
     def subset(self, n: int, seed: int) -> "Split":
         """A fixed subset of n samples: stratified by class (values: by tenth) for images, evenly spaced for text."""
-        return self if n >= len(self) else self._taken(self._rows(n, seed))
+        return self if n >= len(self) else self.taken(self.rows(n, seed))
+
+    def rows(self, n: int, seed: int) -> Tensor:
+        """Indices of that subset, (n,)."""
+        return self._evenly_spaced(n) if self.targets.ndim > 1 else self._stratified(n, seed)
 
     def divided(self, n: int, seed: int) -> tuple["Split", "Split"]:
         """The same fixed subset of n samples, and all others."""
         rest = torch.ones(len(self), dtype=torch.bool)
-        rows = self._rows(n, seed)
+        rows = self.rows(n, seed)
         rest[rows] = False
-        return self._taken(rows), self._taken(rest.nonzero().flatten())
+        return self.taken(rows), self.taken(rest.nonzero().flatten())
 
     def set_apart(self, n: int, seed: int, besides: tuple[int, int]) -> tuple["Split", "Split"]:
         """n fixed samples and all others.
@@ -103,19 +107,17 @@ class Split:
             besides: Size and seed of a subset that they are not in, where it leaves so many.
         """
         free = torch.ones(len(self), dtype=torch.bool)
-        free[self._rows(min(besides[0], len(self)), besides[1])] = False
+        free[self.rows(min(besides[0], len(self)), besides[1])] = False
         rows = free.nonzero().flatten() if int(free.sum()) >= n else torch.arange(len(self))
-        rows = rows[self._taken(rows)._rows(n, seed)]
+        rows = rows[self.taken(rows).rows(n, seed)]
         rest = torch.ones(len(self), dtype=torch.bool)
         rest[rows] = False
-        return self._taken(rows), self._taken(rest.nonzero().flatten())
+        return self.taken(rows), self.taken(rest.nonzero().flatten())
 
-    def _taken(self, rows: Tensor) -> "Split":
+    def taken(self, rows: Tensor) -> "Split":
+        """The samples of these indices."""
         mapped = isinstance(self.inputs, MappedImages)
         return Split(self.inputs.taken(rows) if mapped else self.inputs[rows], self.targets[rows])
-
-    def _rows(self, n: int, seed: int) -> Tensor:
-        return self._evenly_spaced(n) if self.targets.ndim > 1 else self._stratified(n, seed)
 
     def _evenly_spaced(self, n: int) -> Tensor:
         return torch.linspace(0, len(self) - 1, n).round().long()

@@ -18,6 +18,7 @@ class Axis:
         read: The number with its interval in the drawn unit, or None where it is not known.
         less_is_better: Direction of improvement.
         digits: Plotly number format.
+        compared: What points are told apart by, where that is not the drawn number.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Axis:
     read: Callable[[Figures], Measured | None]
     less_is_better: bool = True
     digits: str = ".4~g"
+    compared: Callable[[Figures], Measured | None] | None = None
 
     @property
     def label(self) -> str:
@@ -35,7 +37,8 @@ class Axis:
 
     def objective(self, figures: Figures) -> Measured | None:
         """The number turned so that less is better."""
-        measured = self.read(figures)
+        measured = None if self.compared is None else self.compared(figures)
+        measured = self.read(figures) if measured is None else measured
         return measured if measured is None or self.less_is_better else measured.negated()
 
 
@@ -59,10 +62,21 @@ def _interval(name: str, low: str, high: str, scale: float = 1.0) -> Callable[[F
     return read
 
 
+def _relative_latency(figures: Figures) -> Measured | None:
+    """Latency as a multiple of the baseline's, whose uncertainty all points of a plot share."""
+    ratio = figures.speedup
+    if not ratio:
+        return None
+    return Measured(1 / ratio, 1 / (figures.speedup_high or ratio), 1 / (figures.speedup_low or ratio))
+
+
 _ALL = (
     Axis("size_bytes", "Packed size", "kB", _exact("size_bytes", 1e-3)),
     Axis("runtime_size_bytes", "ONNX size", "kB", _exact("runtime_size_bytes", 1e-3)),
-    Axis("latency_ms_p50", "Latency, median", "ms", _interval("latency_ms_p50", "latency_low", "latency_high")),
+    Axis(
+        "latency_ms_p50", "Latency, median", "ms", _interval("latency_ms_p50", "latency_low", "latency_high"),
+        compared=_relative_latency,
+    ),
     Axis("latency_ms_p95", "Latency, 95th percentile", "ms", _exact("latency_ms_p95")),
     Axis("speedup", "Speed-up", "times", _interval("speedup", "speedup_low", "speedup_high"), less_is_better=False),
     Axis("macs", "Multiply-accumulates", "millions", _exact("macs", 1e-6)),

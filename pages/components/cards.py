@@ -6,15 +6,26 @@ from typing import Literal
 import streamlit as st
 
 from compression.experiments import ExperimentResult, format_bytes
-from pages.components.formats import change, count, interval_ms, interval_percent, milliseconds
+from compression.experiments.wording import accuracy_meaning, times
+from pages.components.formats import (
+    accuracy_change,
+    change,
+    count,
+    interval_ms,
+    interval_percent,
+    milliseconds,
+    signed,
+)
 from pages.components.palette import BADGE_COLORS
 
 UNCOMPRESSED = "the uncompressed model"
-_BADGE_ICONS = {"measured": ":material/check:", "simulated": ":material/science:", "estimated": ":material/calculate:"}
+_BADGE_ICONS = {"measured": ":material/check:", "simulated": ":material/science:", "estimated": ":material/calculate:",
+                "preliminary": ":material/hourglass_top:"}
 _BADGE_HELP = {
     "measured": "This artifact was executed or weighed, and this is what came out.",
     "simulated": "The numerics are exact, but no kernel on this CPU runs them natively.",
     "estimated": "Computed from a model, not measured.",
+    "preliminary": "From a few samples or a short timing; the final figure is being measured.",
 }
 
 
@@ -28,7 +39,8 @@ class Card:
         delta: Change against the baseline, empty for none.
         color: Streamlit's delta colour: "inverse" where less is better, "off" for a tie.
         help: Interval and remarks.
-        badge: "measured", "simulated" or "estimated".
+        badge: "measured", "simulated", "estimated" or "preliminary".
+        label: The badge's text.
         badge_note: Why, on hover.
     """
 
@@ -38,6 +50,7 @@ class Card:
     color: Literal["normal", "inverse", "off"]
     help: str
     badge: str
+    label: str
     badge_note: str
 
 
@@ -54,6 +67,8 @@ def cards_of(result: ExperimentResult, against: str | None = None, *, same_data:
         against = UNCOMPRESSED if result.recipe["steps"] else ""
     own, base = result.figures, result.baseline
     cards = [_quality(result, against if same_data else ""), *_errors(result, against if same_data else "")]
+    if own.bits_per_character is not None:
+        cards.append(_bits(result, against if same_data else ""))
     cards.append(_bytes(result, "Packed size", "size_bytes", against))
     cards.append(_bytes(result, "ONNX file", "runtime_size_bytes", against))
     cards.append(_latency(result, against))
@@ -64,13 +79,19 @@ def cards_of(result: ExperimentResult, against: str | None = None, *, same_data:
 
 def _quality(result: ExperimentResult, against: str) -> Card:
     own, base = result.figures, result.baseline
+    meaning = accuracy_meaning(result.task, result.samples)
+    remark = f"{meaning[:1].upper()}{meaning[1:]}; " if meaning else ""
+    remark += interval_percent(own)
     delta, color = "", "normal"
-    if against:
+    if against and own.n_samples == base.n_samples:
         tie = own.accuracy_low <= base.accuracy_high and base.accuracy_low <= own.accuracy_high
+        if result.change is not None:
+            tie = result.change.tied
+            shown = accuracy_change(result.change, own.kind)
+            remark += f"; change over {against}, on the same samples: {shown}"
         delta = own.kind.difference(own.accuracy - base.accuracy) + (", a tie" if tie else "")
         color = "off" if tie else "normal"
-    value = own.kind.text(own.accuracy)
-    return _card(result, own.kind.title, "accuracy", value, delta, color, interval_percent(own))
+    return _card(result, own.kind.title, "accuracy", own.kind.text(own.accuracy), delta, color, remark)
 
 
 def _errors(result: ExperimentResult, against: str) -> list[Card]:
@@ -80,12 +101,22 @@ def _errors(result: ExperimentResult, against: str) -> list[Card]:
         return []
     low, high = own.mean_absolute_error_low, own.mean_absolute_error_high
     remark = f"95 % interval {low:.3g} to {high:.3g}, in the unit of the values"
-    delta = change(own.mean_absolute_error, base.mean_absolute_error or 0.0) if against else ""
+    same = against and own.n_samples == base.n_samples
+    delta = change(own.mean_absolute_error, base.mean_absolute_error or 0.0) if same else ""
     value, name = f"{own.mean_absolute_error:.3g}", "mean_absolute_error"
     tie = low <= (base.mean_absolute_error_high or 0.0) and (base.mean_absolute_error_low or 0.0) <= high
     color = "off" if tie else "inverse"
     delta = f"{delta}, a tie" if tie and delta else delta
     return [_card(result, "Mean absolute error", name, value, delta, color, remark)]
+
+
+def _bits(result: ExperimentResult, against: str) -> Card:
+    """Cross-entropy of a language model; less is better."""
+    own, base = result.figures, result.baseline
+    bits, other = own.bits_per_character or 0.0, base.bits_per_character
+    delta = signed(bits - other, 3) if against and other is not None and own.n_samples == base.n_samples else ""
+    remark = "Cross-entropy of the next character: how many bits it takes on average to tell it; less is better."
+    return _card(result, "Bits per character", "bits_per_character", f"{bits:.3f}", delta, "inverse", remark)
 
 
 def _bytes(result: ExperimentResult, title: str, name: str, against: str) -> Card:
@@ -101,7 +132,7 @@ def _latency(result: ExperimentResult, against: str) -> Card:
     remark = interval_ms(own)
     if against and own.speedup is not None:
         low, high = own.speedup_low or own.speedup, own.speedup_high or own.speedup
-        remark += f"; speed-up {own.speedup:.2f}x ({low:.2f}x to {high:.2f}x) over {against}"
+        remark += f"; speed-up {times(own.speedup, low, high)} over {against}"
         if low <= 1.0 <= high:
             delta, color = f"{own.speedup:.2f}x, a tie", "off"
         else:
@@ -118,7 +149,9 @@ def _unless_same(delta: str) -> str:
 def _card(result: ExperimentResult, title: str, name: str, value: str, delta: str, color: str, remark: str) -> Card:
     badge = result.badges.get(name, "measured")
     note = result.badge_notes.get(name) or _BADGE_HELP[badge]
-    return Card(title, value, delta, color, remark, badge, note)  # type: ignore[arg-type]
+    coarse = badge == "preliminary" and name == "accuracy" and result.samples
+    label = f"{badge}, {result.samples}" if coarse else badge
+    return Card(title, value, delta, color, remark, badge, label, note)  # type: ignore[arg-type]
 
 
 def show_cards(
@@ -134,5 +167,5 @@ def show_cards(
                     delta_arrow="off" if card.color == "off" else "auto",
                 )
                 st.badge(
-                    card.badge, icon=_BADGE_ICONS[card.badge], color=BADGE_COLORS[card.badge], help=card.badge_note
+                    card.label, icon=_BADGE_ICONS[card.badge], color=BADGE_COLORS[card.badge], help=card.badge_note
                 )

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
 import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, Figures
-from compression.experiments.pace import at_pace_of
+from compression.experiments.pairing import Scores, accuracy_differences
 from compression.experiments.pareto import Measured, frontier, knee
-from pages.components.axes import Axis, percent_axis
+from pages.components.axes import ACCURACY, Axis, percent_axis
 from pages.components.figure_style import legible, space_log_numbers
 from pages.components.formats import recipe_label, recipe_lines
 from pages.components.palette import Theme, faint, ink, pale, shade, technique_color, technique_symbol
@@ -35,6 +35,7 @@ class Mark:
         recipe: The whole recipe, line by line.
         label: The recipe in short.
         settled: Whether its intervals are final.
+        scores: Which predictions were right, where that is known: accuracies are then compared sample by sample.
     """
 
     id: str
@@ -45,20 +46,17 @@ class Mark:
     recipe: tuple[str, ...]
     label: str
     settled: bool = True
+    scores: Scores | None = field(default=None, compare=False)
 
 
 def mark_of(
-    result: ExperimentResult, kind: Literal["baseline", "current", "sweep"], series: str = "", title: str = ""
+    result: ExperimentResult, kind: Literal["baseline", "current", "sweep"], series: str = "", title: str = "",
+    scores: Scores | None = None,
 ) -> Mark:
     """A result as a mark."""
     lines = tuple(recipe_lines(result.recipe))
     label = recipe_label(result.recipe)
-    return Mark(result.key, kind, series, title, result.figures, lines, label, result.stage == "full")
-
-
-def at_one_pace(marks: Sequence[Mark], baseline: Figures) -> list[Mark]:
-    """Latencies of one plot on one clock; see `at_pace_of`."""
-    return [replace(mark, figures=at_pace_of(mark.figures, baseline)) for mark in marks]
+    return Mark(result.key, kind, series, title, result.figures, lines, label, result.stage == "full", scores)
 
 
 def drawable(marks: Sequence[Mark], x: Axis, y: Axis) -> list[Mark]:
@@ -70,7 +68,8 @@ def frontier_ids(marks: Sequence[Mark], x: Axis, y: Axis) -> list[str]:
     """Ids of the marks that no other beats, in the order of the x axis; ties all stay."""
     unique = list({mark.id: mark for mark in drawable(marks, x, y)}.values())
     rows = [[_known(x.objective(m.figures)), _known(y.objective(m.figures))] for m in unique]
-    return [unique[i].id for i in frontier(rows)]
+    paired = {1: accuracy_differences(tuple(m.scores for m in unique)).negated()} if y is ACCURACY and unique else None
+    return [unique[i].id for i in frontier(rows, paired)]
 
 
 def pareto_figure(
@@ -212,7 +211,7 @@ def hover_text(mark: Mark, x: Axis, y: Axis) -> str:
     if mark.kind != "baseline":
         lines += [_wrapped(escape(line)) for line in mark.recipe]
     if not mark.settled:
-        lines.append("<i>first result, intervals are being tightened</i>")
+        lines.append("<i>preliminary: its intervals are being tightened</i>")
     return "<br>".join(lines)
 
 

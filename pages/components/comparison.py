@@ -1,13 +1,13 @@
 """Tables behind the Compare page: runs, recipe differences, classes and layers. Results in, data frames out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from compression.experiments import ExperimentResult, Figures, default_of, get_technique, knobs_of
-from compression.experiments.pace import at_pace_of
+from compression.experiments.pairing import Scores, accuracy_change
 from pages.components.formats import knob_value, recipe_label
 
 
@@ -38,10 +38,14 @@ def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
 
 
 def _quality(result: ExperimentResult) -> dict[str, float | None]:
-    """Accuracy and its change in percent, or R2 and its change with the mean absolute error."""
-    own, kind = result.figures, result.figures.kind
+    """Accuracy and its change in percent, or R2 and its change with the mean absolute error.
+
+    The change is that on the same samples; None where the baseline was scored on others.
+    """
+    own, base, kind = result.figures, result.baseline, result.figures.kind
     row: dict[str, float | None] = {
-        kind.heading: kind.shown(own.accuracy), "change": kind.shown(own.accuracy - result.baseline.accuracy),
+        kind.heading: kind.shown(own.accuracy),
+        "change": kind.shown(own.accuracy - base.accuracy) if own.n_samples == base.n_samples else None,
     }
     return row if own.mean_absolute_error is None else {**row, "mean absolute error": own.mean_absolute_error}
 
@@ -100,20 +104,39 @@ def layer_sizes(results: Sequence[ExperimentResult]) -> pd.DataFrame:
     return pd.DataFrame(columns).reindex(order).fillna(0).astype(int)
 
 
-def against(result: ExperimentResult, reference: ExperimentResult) -> ExperimentResult:
+def against(
+    result: ExperimentResult, reference: ExperimentResult, scores: Mapping[str, Scores] | None = None
+) -> ExperimentResult:
     """A result whose baseline is another one.
 
     Of two artifacts of one model the speed-up is that of their speed-ups over it, each measured in blocks interleaved
-    with the uncompressed model; its interval holds both. Latencies are on one clock.
+    with the uncompressed model; its interval holds both.
+
+    Args:
+        result: The result.
+        reference: What it is compared with.
+        scores: Which predictions of both were right, by key; their accuracies are then compared sample by sample.
     """
-    own, base = result.figures, reference.figures
-    if result.recipe["model"] == reference.recipe["model"]:
-        own, base = (at_pace_of(figures, reference.baseline) for figures in (own, base))
+    known = scores or {}
+    change = accuracy_change(known.get(reference.key), known.get(result.key))
+    result, own, base = replace(result, change=change), result.figures, reference.figures
+    if change is not None and own.n_samples != base.n_samples:
+        own, base = (_scored(figures, known[key], change.n_samples) for figures, key in (
+            (own, result.key), (base, reference.key)
+        ))
     if own.latency_ms_p50 is None or base.latency_ms_p50 is None:
         return replace(result, baseline=base, figures=replace(own, speedup=None, speedup_low=None, speedup_high=None))
     (low, middle, high), (base_low, base_middle, base_high) = _latencies(own), _latencies(base)
     own = replace(own, speedup=base_middle / middle, speedup_low=base_low / high, speedup_high=base_high / low)
     return replace(result, baseline=base, figures=own)
+
+
+def _scored(figures: Figures, scores: Scores, n: int) -> Figures:
+    """Figures with the accuracy on the samples that both saw."""
+    if figures.n_samples == n:
+        return figures
+    accuracy, low, high, count = scores.coarse.score()
+    return replace(figures, accuracy=accuracy, accuracy_low=low, accuracy_high=high, n_samples=count)
 
 
 def _latencies(figures: Figures) -> tuple[float, float, float]:

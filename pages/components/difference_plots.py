@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from compression.experiments.behaviour import Flips
 from compression.experiments.differences import Difference, Example
 from pages.components.figure_style import legible
+from pages.components.formats import accuracy_change
 from pages.components.palette import DIVERGING, Theme, faint
 
 PER_PAGE = 24
@@ -41,10 +42,8 @@ def kinds_of(difference: Difference) -> dict[str, str]:
 
 def change_line(flips: Flips, second: str, first: str) -> str:
     """Flips and the change of accuracy that they make, with its interval; says so where it is a tie."""
-    share, low, high = (100 * value for value in flips.change())
-    verdict = "a tie" if flips.tied else ("better" if share > 0 else "worse")
     return (
-        f"**{second}** against **{first}**: {share:+.2f} points ({low:+.2f} to {high:+.2f}), {verdict}. "
+        f"**{second}** against **{first}**: {accuracy_change(flips.change(), digits=2)}. "
         f"Of {flips.total:,} predictions {flips.lost:,} were lost, {flips.won:,} won, and {flips.other:,} are wrong in "
         "another way."
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from compression.experiments import ExperimentResult
+from compression.experiments.pairing import Scores
 from pages.components.cards import Card, cards_of
 from pages.components.comparison import against, dataset_name
 from pages.components.formats import interval_ms, interval_percent, recipe_label
@@ -41,12 +42,15 @@ def change_text(card: Card) -> str:
     return f":green[{card.delta}, better]" if better else f":red[{card.delta}, worse]"
 
 
-def figures_table(variants: Mapping[str, ExperimentResult], reference: Reference) -> pd.DataFrame:
+def figures_table(
+    variants: Mapping[str, ExperimentResult], reference: Reference, scores: Mapping[str, Scores] | None = None
+) -> pd.DataFrame:
     """The table; its cells are Markdown.
 
     Args:
         variants: Results by their letters.
         reference: What they are held against. An uncompressed model that is none of them has a column before theirs.
+        scores: Which predictions were right, by key: accuracies are then compared sample by sample.
     """
     columns: dict[str, dict[str, str]] = {}
     base = reference.result
@@ -61,7 +65,8 @@ def figures_table(variants: Mapping[str, ExperimentResult], reference: Reference
             assert base is not None
             same = dataset_name(own) == dataset_name(base)
             note = "" if same else "scored on other data than the reference: accuracies cannot be compared"
-            columns[letter] = _column(own, cards_of(against(own, base), reference.name, same_data=same), note)
+            compared = against(own, base, scores)
+            columns[letter] = _column(own, cards_of(compared, reference.name, same_data=same), note)
     rows = list(dict.fromkeys(name for column in columns.values() for name in column))
     return pd.DataFrame({name: [column.get(row, "") for row in rows] for name, column in columns.items()}, index=rows)
 
@@ -72,7 +77,7 @@ def _column(result: ExperimentResult, cards: Sequence[Card], note: str = "") -> 
         "Scored on": _plain(dataset_name(result)), **({"Note": note} if note else {}),
     }
     for card in cards:
-        badge = "" if card.badge == "measured" else f" ({card.badge})"
+        badge = "" if card.badge == "measured" else f" ({card.label})"
         column[card.title] = "  \n".join(part for part in (f"**{card.value}**{badge}", change_text(card)) if part)
         if card.title == "Latency":
             column["Latency, spread"] = interval_ms(result.figures)

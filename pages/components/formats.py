@@ -3,12 +3,23 @@
 from collections.abc import Mapping
 
 from compression.experiments import ExperimentResult, Figures, Knob, format_bytes
-from compression.experiments.wording import file_stem, knob_value, percent, recipe_label, recipe_lines, step_label
+from compression.experiments.pairing import AccuracyChange
+from compression.experiments.results import ACCURACY, Quality
+from compression.experiments.wording import (
+    accuracy_meaning,
+    file_stem,
+    knob_value,
+    percent,
+    recipe_label,
+    recipe_lines,
+    step_label,
+)
+from compression.experiments.wording import milliseconds as _milliseconds
 
 __all__ = [
-    "PERCENT_COLUMN", "baseline_line", "change", "count", "file_stem", "interval_ms", "interval_percent", "knob_label",
-    "knob_value", "milliseconds", "percent", "quality_ends", "quality_text", "recipe_label", "recipe_lines", "run_name",
-    "signed", "step_label", "told_apart",
+    "PERCENT_COLUMN", "accuracy_change", "baseline_line", "change", "count", "file_stem", "interval_ms",
+    "interval_percent", "knob_label", "knob_value", "milliseconds", "percent", "quality_ends", "quality_text",
+    "recipe_label", "recipe_lines", "run_name", "signed", "step_label", "told_apart",
 ]
 PERCENT_COLUMN = "%.1f %%"  # of a table; Streamlit's own "percent" leaves the space out
 
@@ -27,9 +38,7 @@ def change(own: float, base: float) -> str:
 
 def milliseconds(value: float | None) -> str:
     """Latency with three significant digits."""
-    if value is None:
-        return "not timed yet"
-    return f"{value:#.3g} ms" if value < 100 else f"{value:.0f} ms"
+    return "not timed yet" if value is None else _milliseconds(value)
 
 
 def interval_ms(figures: Figures) -> str:
@@ -61,6 +70,14 @@ def quality_ends(figures: Figures, digits: int | None = None) -> str:
     return " to ".join(f"{kind.shown(end):.{decimals}f}" for end in (figures.accuracy_low, figures.accuracy_high))
 
 
+def accuracy_change(own: AccuracyChange, kind: Quality = ACCURACY, digits: int | None = None) -> str:
+    """A difference of qualities with its interval: "+0.6 points (+0.4 to +0.9), better"."""
+    decimals = kind.digits if digits is None else digits
+    value, low, high = (f"{kind.shown(number):+.{decimals}f}" for number in (own.value, own.low, own.high))
+    verdict = "a tie" if own.tied else "better" if own.value > 0 else "worse"
+    return f"{value} {kind.difference_unit} ({low} to {high}), {verdict}"
+
+
 def count(number: float) -> str:
     """1234567 as "1.23 M"."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -69,18 +86,31 @@ def count(number: float) -> str:
     return f"{number:g}"
 
 
-def baseline_line(figures: Figures) -> str:
-    """The uncompressed model in one line."""
+def baseline_line(result: ExperimentResult) -> str:
+    """The uncompressed model in one line; its accuracy says what it counts, and whether it is preliminary."""
+    figures, meaning = result.figures, accuracy_meaning(result.task, result.samples)
+    interval = quality_ends(figures)
+    if result.badges.get("accuracy") == "preliminary":
+        interval += "; preliminary"
     parts = [
-        f"**{quality_text(figures)}** ({quality_ends(figures)})",
+        f"**{quality_text(figures)}** {meaning} ({interval})" if meaning else
+        f"**{quality_text(figures)}** ({interval})",
         f"**{format_bytes(figures.size_bytes)}**",
-        f"**{milliseconds(figures.latency_ms_p50)}**",
+        _latency(figures),
     ]
     if figures.mean_absolute_error is not None:
         parts.insert(1, f"mean absolute error **{figures.mean_absolute_error:.3g}**")
     if figures.bits_per_character is not None:
         parts.insert(1, f"**{figures.bits_per_character:.2f}** bits per character")
     return "fp32: " + " \u00b7 ".join(parts)
+
+
+def _latency(figures: Figures) -> str:
+    """Latency with its interval."""
+    text = f"**{milliseconds(figures.latency_ms_p50)}**"
+    if figures.latency_low is None or figures.latency_high is None:
+        return text
+    return f"{text} ({figures.latency_low:#.3g} to {figures.latency_high:#.3g})"
 
 
 def run_name(result: ExperimentResult, dataset: str = "") -> str:

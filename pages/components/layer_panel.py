@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from compression.experiments import ExperimentResult, InputError, LayerRecord, Recipe, Technique, knobs_of
+from compression.experiments import ExperimentResult, Figures, InputError, LayerRecord, Recipe, Technique, knobs_of
+from compression.experiments.pairing import AccuracyChange, Scores
+from pages.components.comparison import against
 from pages.components.controls import knob_widget
 from pages.components.formats import count, knob_label, knob_value, milliseconds, percent, quality_ends, signed
 from pages.components.layer_charts import WEIGHTS, quantity_of
@@ -129,13 +131,17 @@ def _show_form(
                 st.rerun()
 
 
-def effect_table(with_it: ExperimentResult, without: ExperimentResult) -> pd.DataFrame:
-    """Figures of a recipe with and without what it says of a layer, and the difference."""
-    own, other = with_it.figures, without.figures
+def effect_table(
+    with_it: ExperimentResult, without: ExperimentResult, scores: Mapping[str, Scores] | None = None
+) -> pd.DataFrame:
+    """Figures of a recipe with and without what it says of a layer, and the difference: of accuracies on one sample."""
+    compared = against(with_it, without, scores)
+    own, other, change = compared.figures, compared.baseline, compared.change
+    same = own.n_samples == other.n_samples
     rows = [
         (own.kind.word, other.kind.text(other.accuracy), own.kind.text(own.accuracy),
-         own.kind.difference(own.accuracy - other.accuracy)),
-        ("95 % interval", _interval(without), _interval(with_it), _told(with_it, without)),
+         own.kind.difference(own.accuracy - other.accuracy) if same else "scored on other samples"),
+        ("95 % interval", _interval(other), _interval(own), _verdict(own, other, change) if same else ""),
         ("packed kB", f"{other.size_bytes / 1000:.1f}", f"{own.size_bytes / 1000:.1f}",
          signed((own.size_bytes - other.size_bytes) / 1000, 1)),
         ("latency", milliseconds(other.latency_ms_p50), milliseconds(own.latency_ms_p50), ""),
@@ -145,13 +151,16 @@ def effect_table(with_it: ExperimentResult, without: ExperimentResult) -> pd.Dat
     return pd.DataFrame(rows, columns=["figure", "without", "with", "difference"])
 
 
-def _interval(result: ExperimentResult) -> str:
-    return quality_ends(result.figures)
+def _interval(figures: Figures) -> str:
+    return f"{quality_ends(figures)}, n = {figures.n_samples:,}"
 
 
-def _told(one: ExperimentResult, other: ExperimentResult) -> str:
-    a, b = one.figures, other.figures
-    return "a tie" if a.accuracy_low <= b.accuracy_high and b.accuracy_low <= a.accuracy_high else "they differ"
+def _verdict(one: Figures, other: Figures, change: AccuracyChange | None) -> str:
+    if change is not None:
+        low, high = (f"{one.kind.shown(end):+.{one.kind.digits}f}" for end in (change.low, change.high))
+        return f"{low} to {high}, " + ("a tie" if change.tied else "they differ")
+    tied = one.accuracy_low <= other.accuracy_high and other.accuracy_low <= one.accuracy_high
+    return "a tie" if tied else "they differ"
 
 
 def _speed(result: ExperimentResult) -> str:
@@ -168,9 +177,11 @@ def show_effect(recipe: Recipe, fqn: str, measured: Measured) -> None:
     found = {name: measured.of(own) for name, own in (("with", recipe), ("without", without))}
     with_it, other = found["with"], found["without"]
     if with_it is not None and other is not None:
-        st.dataframe(effect_table(with_it, other), hide_index=True, alt="The recipe with and without this setting")
+        scores = measured.service.scores([with_it.key, other.key])
+        table = effect_table(with_it, other, scores)
+        st.dataframe(table, hide_index=True, alt="The recipe with and without this setting")
         if "quick" in (with_it.stage, other.stage):
-            st.caption("First figures: their intervals are still wide.")
+            st.caption("Preliminary figures: their intervals are still wide.")
         told = [note for note in with_it.notes if fqn in note or "override" in note]
         if told:
             st.caption("Remarks of the steps: " + "; ".join(told))

@@ -125,14 +125,10 @@ def _pick_model(service: "Service", models: Sequence[ModelInfo]) -> ModelInfo:
 
 def _show_baseline(service: "Service", model: str, dataset: str) -> None:
     """The uncompressed model's figures, where some result has them: what limits can be held against."""
-    kept = f"baseline-{model}-{dataset}"
-    if kept not in st.session_state:
-        known = service.results(model, dataset)
-        if not known:
-            return
-        own = (result.figures for result in reversed(known) if not result.recipe["steps"])  # as Explore shows them
-        st.session_state[kept] = next(own, known[-1].baseline)
-    st.caption(baseline_line(st.session_state[kept]))
+    known = (r for r in reversed(service.results()) if (r.recipe["model"], r.recipe["dataset"]) == (model, dataset))
+    own = next((result for result in known if not result.recipe["steps"]), None)
+    if own is not None:
+        st.caption(baseline_line(own))
 
 
 def _numbers(fields: Sequence[_Number], columns: int) -> dict[str, Any]:

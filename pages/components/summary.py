@@ -30,7 +30,7 @@ def show_summary(view: View, every: float | None) -> None:
     if (pace_of(progress) is None) != (every is None):
         st.rerun()
     baseline = view.baseline(statuses)
-    st.markdown(_NO_BASELINE if baseline is None else baseline_line(baseline.figures))
+    st.markdown(_NO_BASELINE if baseline is None else baseline_line(baseline))
     _show_progress(view, statuses, progress)
     for key, status in statuses.items():
         if status.state == "running" and status.result is None:

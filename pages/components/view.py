@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from compression.experiments import ExperimentResult, JobStatus, Technique
 from pages.components.address import get, put
-from pages.components.charts import Mark, at_one_pace, mark_of
+from pages.components.charts import Mark, mark_of
 from pages.components.jobs import Progress, Tracker, progress_of, result_of
 from pages.components.plan import Plan
 from pages.components.state import POINT
@@ -56,21 +56,23 @@ class View:
     def marks(self, statuses: Mapping[str, JobStatus]) -> list[Mark]:
         """All points that have a result, in drawing order; a selected point that lies on no curve comes last."""
         marks = []
+        scores = self.service.scores(status.result.key for status in statuses.values() if status.result is not None)
         for curve in self.plan.curves:
             for recipe in curve.recipes:
                 result = result_of(recipe, self.tracker, statuses)
                 if result is not None:
-                    marks.append(mark_of(result, "sweep", curve.technique, curve.title))
+                    marks.append(mark_of(result, "sweep", curve.technique, curve.title, scores.get(result.key)))
         current = result_of(self.plan.current, self.tracker, statuses)
         if current is not None and self.plan.current.steps:
-            marks.append(mark_of(current, "current"))
+            marks.append(mark_of(current, "current", scores=scores.get(current.key)))
         baseline = self.baseline(statuses)
         if baseline is not None:
-            marks.append(mark_of(baseline, "baseline"))
+            marks.append(mark_of(baseline, "baseline", scores=scores.get(baseline.key)))
         focus = self.focus(statuses)
         if focus is not None and all(mark.id != focus.key for mark in marks):
-            marks.append(mark_of(focus, "sweep", "selected", "Selected before"))
-        return marks if baseline is None else at_one_pace(marks, baseline.figures)
+            before = self.service.scores([focus.key]).get(focus.key)
+            marks.append(mark_of(focus, "sweep", "selected", "Selected before", before))
+        return marks
 
 
 def pace_of(progress: Progress) -> float | None:

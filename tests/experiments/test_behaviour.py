@@ -34,19 +34,20 @@ def test_flips_come_sorted_by_the_probability_that_the_truth_lost() -> None:
     after = behaviour([1, 2, 1, 1, 0], [0.5, 0.1, 0.8, 0.7, 0.1])
     lost, won, other = flipped(before, after)
     assert [own.tolist() for own in (lost, won, other)] == [[1, 0], [3], [4]]
-    assert flips(before, after) == Flips(lost=2, won=1, other=1, total=5)
+    assert flips(before, after) == Flips(lost=2, won=1, other=1, total=5, kept=1)
     unsorted, _, _ = flipped(behaviour([0, 0, 1, 0, 1]), after)
     assert unsorted.tolist() == [0, 1]
 
 
 def test_the_change_of_accuracy_has_an_interval_that_says_a_tie() -> None:
-    share, low, high = Flips(lost=30, won=5, other=2, total=1000).change()
-    assert share == pytest.approx(-0.025)
-    assert low == pytest.approx(-0.025 - 1.96 * np.sqrt((0.035 - 0.025**2) / 1000), abs=1e-5)
-    assert high < 0
-    assert not Flips(lost=30, won=5, other=2, total=1000).tied
-    assert Flips(lost=12, won=10, other=0, total=1000).tied
-    assert Flips(lost=0, won=0, other=0, total=10).change() == (0.0, 0.0, 0.0)
+    worse = Flips(lost=30, won=5, other=2, total=1000, kept=900).change()
+    assert worse.value == pytest.approx(-0.025) and worse.n_samples == 1000
+    wald = 1.96 * np.sqrt((0.035 - 0.025**2) / 1000)
+    assert (worse.low, worse.high) == pytest.approx((-0.025 - wald, -0.025 + wald), abs=3e-3)
+    assert worse.high < 0 and not worse.tied
+    assert Flips(lost=12, won=10, other=0, total=1000, kept=900).change().tied
+    same = Flips(lost=0, won=0, other=0, total=10, kept=9).change()
+    assert same.value == 0.0 and same.low < 0.0 < same.high, "ten equal predictions do not make two equal models"
 
 
 def test_confusions_are_subtracted_and_of_many_classes_the_most_changed_are_kept() -> None:

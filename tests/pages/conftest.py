@@ -23,6 +23,7 @@ from compression.experiments.differences import Difference
 from compression.experiments.exports import job_key
 from compression.experiments.illustration import Illustration
 from compression.experiments.own import Own
+from compression.experiments.pairing import Scores
 from compression.experiments.reports import Subject
 from compression.experiments.reports.subject import comparable
 from compression.experiments.runtime_records import RuntimeRecord
@@ -208,6 +209,13 @@ class FakeService:
         if state in ("done", "quick") and key in self.recipes:
             return synthetic_result(self.recipes[key], "full" if state == "done" else "quick")
         return None
+
+    def known_results(self, keys: Iterable[str]) -> dict[str, ExperimentResult]:
+        return {key: own for key in keys if (own := self.result(key)) is not None}
+
+    def scores(self, keys: Iterable[str]) -> dict[str, Scores]:
+        del keys
+        return {}
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
         wanted = {name: own for name, own in (("model", model), ("dataset", dataset)) if own is not None}

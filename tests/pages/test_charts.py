@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from compression.experiments import ExperimentResult, Recipe, recipe_from_dict
+from compression.experiments.pairing import Correct, Scores
 from pages.components.axes import ACCURACY, COSTS
-from pages.components.charts import Mark, at_one_pace, described, frontier_ids, hover_text, mark_of, pareto_figure
+from pages.components.charts import Mark, described, frontier_ids, hover_text, mark_of, pareto_figure
 from pages.components.details import mark_table
 from pages.components.palette import technique_color
 
@@ -100,24 +102,33 @@ def test_no_two_techniques_share_a_color() -> None:
         assert len({technique_color(k, theme) for k in keys}) == len(keys)
 
 
-def test_latencies_from_different_times_are_drawn_on_the_baselines_clock(marks: list[Mark]) -> None:
-    """A point timed while the machine was at half its speed lies where its measured speed-up puts it."""
-    base = replace(marks[-1].figures, latency_ms_p50=1.0, latency_low=0.99, latency_high=1.01)
-    slow = replace(
-        marks[0], figures=replace(
-            marks[0].figures, latency_ms_p50=1.6, latency_ms_p95=3.2, latency_low=1.5, latency_high=1.7, speedup=1.25,
-            speedup_low=1.2, speedup_high=1.3,
+def test_the_frontier_tells_accuracies_apart_by_pairs(marks: list[Mark]) -> None:
+    """Intervals of 2 points overlap; of 1,000 samples the second got 30 right that the first did not, and lost none."""
+    right = np.arange(1000) < 900
+    better = right | (np.arange(1000) >= 970)
+    dear, cheap = (
+        replace(
+            marks[0], id=name, figures=replace(
+                marks[0].figures, accuracy=own.mean(), accuracy_low=own.mean() - 0.02, accuracy_high=own.mean() + 0.02,
+                size_bytes=10_000,
+            ), scores=Scores(Correct("all", own), Correct("few", own[:50])),
         )
+        for name, own in (("dear", right), ("cheap", better))
     )
-    star = replace(marks[-1], figures=base)
-    drawn, same = at_one_pace([slow, star], base)
-    assert drawn.figures.latency_ms_p50 == pytest.approx(0.8)
-    assert drawn.figures.latency_low == pytest.approx(1 / 1.3)
-    assert drawn.figures.latency_high == pytest.approx(1 / 1.2)
-    assert drawn.figures.latency_ms_p95 == pytest.approx(1.6)
-    assert same == star
-    untimed = replace(slow, figures=replace(slow.figures, latency_ms_p50=None, speedup=None))
-    assert at_one_pace([untimed], base) == [untimed]
+    assert frontier_ids([dear, cheap], SIZE, ACCURACY) == ["cheap"]
+    unpaired = [replace(mark, scores=None) for mark in (dear, cheap)]
+    assert sorted(frontier_ids(unpaired, SIZE, ACCURACY)) == ["cheap", "dear"]
+    coarse = replace(cheap, scores=Scores(None, Correct("few", better[:50])))
+    assert sorted(frontier_ids([dear, coarse], SIZE, ACCURACY)) == ["cheap", "dear"], "the same on the samples of both"
+
+
+def test_latencies_are_told_apart_by_their_speed_ups(marks: list[Mark]) -> None:
+    """The interval of the baseline's pooled median is that of all points: a clear speed-up stays one beside it."""
+    base = replace(marks[-1].figures, latency_low=0.5, latency_high=1.5)
+    faster = replace(base, latency_ms_p50=0.8, latency_low=0.79, latency_high=0.81, speedup=1.25, speedup_low=1.24,
+                     speedup_high=1.26)
+    points = [replace(marks[-1], figures=base), replace(marks[0], figures=faster)]
+    assert frontier_ids(points, LATENCY, ACCURACY) == [marks[0].id]
 
 
 def test_axes_without_a_point_have_titles_but_no_numbers(marks: list[Mark]) -> None:

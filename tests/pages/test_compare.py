@@ -117,7 +117,7 @@ def difference() -> Difference:
         Example("won", Sample(before="def ", at="\n", after="x"), "dog", "cat", "dog", None, None, None),
     )
     classes = (ClassChange("dog", 10, 0.9, 0.6), ClassChange("cat", 10, 0.8, 0.9))
-    return Difference(Flips(3, 1, 0, 20), classes, ("cat", "dog"), ((1, -1), (3, -3)), examples, True)
+    return Difference(Flips(3, 1, 0, 20, 12), classes, ("cat", "dog"), ((1, -1), (3, -3)), examples, True)
 
 
 def test_a_difference_is_told_in_a_table_a_heatmap_and_pictures() -> None:
@@ -130,7 +130,7 @@ def test_a_difference_is_told_in_a_table_a_heatmap_and_pictures() -> None:
     assert [list(row) for row in heatmap.z] == [[1, 1], [-3, -3]]  # blue for the better, red for worse
     assert [list(row) for row in heatmap.text] == [["+1", "-1"], ["+3", "-3"]]
     assert "-10.00 points" in change_line(found.flips, "B", "A")
-    assert "a tie" in change_line(Flips(1, 1, 0, 20), "B", "A")
+    assert "a tie" in change_line(Flips(1, 1, 0, 20, 15), "B", "A")
     assert list(kinds_of(found)) == ["lost", "won"]
     html = gallery(found.examples[:1])
     assert "&lt;dog&gt;: 75 %" in html

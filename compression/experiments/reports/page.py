@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from html import escape
 
+from compression.experiments.pairing import Scores
 from compression.experiments.pareto import Measured
 from compression.experiments.report import figure_rows, format_bytes
 from compression.experiments.reports.card import limitations
 from compression.experiments.reports.snippets import command_lines, python_snippet
-from compression.experiments.reports.subject import Subject, paced
+from compression.experiments.reports.subject import Subject
 from compression.experiments.reports.svg import Point, scatter_svg
 from compression.experiments.reports.tables import measured_how, runtime_rows
 from compression.experiments.results import ExperimentResult, Figures, LayerRecord
 from compression.experiments.runtime_records import RUNTIMES
-from compression.experiments.wording import percent, recipe_label
+from compression.experiments.wording import milliseconds, percent, recipe_label
 from compression.recipe import recipe_from_dict, recipe_to_yaml
 
 _STYLE = """
@@ -83,8 +84,8 @@ def _plots(subject: Subject) -> str:
     ]
     legend = (
         '<p class="soft">&#9670; this artifact, &#9733; uncompressed, &#9679; other runs of this model on the same '
-        "data; the broad line joins those that none beats. Latencies are on the uncompressed model's clock: its median "
-        "divided by the measured speed-up.</p>"
+        "data; the broad line joins those that none beats. Latencies are on the uncompressed model's clock: its "
+        "median, pooled from all its timings, divided by the measured speed-up.</p>"
     )
     return f'<div class="plots">{"".join(f"<div>{plot}</div>" for plot in plots)}</div>{legend}'
 
@@ -99,13 +100,15 @@ def points_of(subject: Subject, cost: str) -> list[Point]:
     result = subject.result
     rows = [(other, "other" if other.recipe["steps"] else "baseline") for other in subject.others]
     rows.append((result, "own"))
-    points = [_point(paced(own, subject).figures, kind, recipe_label(own.recipe), cost) for own, kind in rows]
+    points = [
+        _point(own.figures, kind, recipe_label(own.recipe), cost, subject.scores.get(own.key)) for own, kind in rows
+    ]
     if result.recipe["steps"] and all(kind != "baseline" for _, kind in rows):
         points.append(_point(result.baseline, "baseline", "uncompressed", cost))
     return [point for point in points if point is not None]
 
 
-def _point(figures: Figures, kind: str, label: str, cost: str) -> Point | None:
+def _point(figures: Figures, kind: str, label: str, cost: str, scores: Scores | None = None) -> Point | None:
     ends = (figures.accuracy, figures.accuracy_low, figures.accuracy_high)
     quality = Measured(*(figures.kind.shown(value) for value in ends))
     if cost == "size":
@@ -114,8 +117,8 @@ def _point(figures: Figures, kind: str, label: str, cost: str) -> Point | None:
         return None
     else:
         middle = figures.latency_ms_p50
-        x, shown = Measured(middle, figures.latency_low or middle, figures.latency_high or middle), f"{middle:.3f} ms"
-    return Point(x, quality, kind, f"{label}: {_quality(figures)}, {shown}")
+        x, shown = Measured(middle, figures.latency_low or middle, figures.latency_high or middle), milliseconds(middle)
+    return Point(x, quality, kind, f"{label}: {_quality(figures)}, {shown}", scores)
 
 
 def _quality(figures: Figures) -> str:
@@ -124,15 +127,15 @@ def _quality(figures: Figures) -> str:
 
 def _runs(subject: Subject) -> str:
     ordered = sorted((subject.result, *subject.others), key=lambda r: r.figures.size_bytes)
-    rows = [_run(own, subject) for own in ordered]
+    rows = [_run(own, here=own.key == subject.result.key) for own in ordered]
     return _table(("recipe", subject.result.figures.kind.word, "packed", "ONNX", "latency", "speed-up"), rows)
 
 
-def _run(own: ExperimentResult, subject: Subject) -> tuple[str, ...]:
-    figures = paced(own, subject).figures
-    latency = "not timed" if figures.latency_ms_p50 is None else f"{figures.latency_ms_p50:.3f} ms"
+def _run(own: ExperimentResult, *, here: bool) -> tuple[str, ...]:
+    figures = own.figures
+    latency = "not timed" if figures.latency_ms_p50 is None else milliseconds(figures.latency_ms_p50)
     return (
-        recipe_label(own.recipe) + (" (this artifact)" if own.key == subject.result.key else ""),
+        recipe_label(own.recipe) + (" (this artifact)" if here else ""),
         _quality(figures), format_bytes(figures.size_bytes), format_bytes(figures.runtime_size_bytes),
         latency, "-" if figures.speedup is None else f"{figures.speedup:.2f}x",
     )

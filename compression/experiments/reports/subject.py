@@ -1,11 +1,12 @@
 """All that a report or a card tells of a result, as plain data."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from compression.errors import InputError
-from compression.experiments.pace import at_pace_of
+from compression.experiments.pairing import Scores
 from compression.experiments.results import ExperimentResult, plain_model
 from compression.experiments.runtime_records import RuntimeRecord, read_records
 from compression.experiments.tasks import model_name
@@ -31,6 +32,7 @@ class Subject:
         model: Record of the model.
         dataset: Record of the data set.
         weights_hash: SHA-256 of the uncompressed weights; empty where they are not here.
+        scores: Which predictions were right, by key, as far as it is stored.
     """
 
     result: ExperimentResult
@@ -39,6 +41,7 @@ class Subject:
     model: registry.ModelInfo
     dataset: datasets.DatasetInfo
     weights_hash: str
+    scores: Mapping[str, Scores] = field(default_factory=dict)
 
     @property
     def threads(self) -> int:
@@ -67,7 +70,8 @@ def subject_of(store: "ResultStore", key: str) -> Subject:
         raise InputError("model", name, str(error)) from None
     weights = registry.weights_hash(name) if registry.has_weights(name) else ""
     others = comparable(result, store.results(model=plain_model(result.recipe["model"])))
-    return Subject(result, others, tuple(read_records(store, key)), info, data, weights)
+    scores = store.scores([key, *(other.key for other in others)])
+    return Subject(result, others, tuple(read_records(store, key)), info, data, weights, scores)
 
 
 def comparable(result: ExperimentResult, results: list[ExperimentResult]) -> tuple[ExperimentResult, ...]:
@@ -78,14 +82,10 @@ def comparable(result: ExperimentResult, results: list[ExperimentResult]) -> tup
         results: Candidates, oldest first; of equal recipes the last is taken.
     """
     def measured_as(other: ExperimentResult) -> list[object]:
-        return [other.recipe.get(name) for name in _SAME_MEASUREMENT]
+        return [other.clock, *(other.recipe.get(name) for name in _SAME_MEASUREMENT)]
 
     own = json.dumps(result.recipe, sort_keys=True)
     fitting = [r for r in results if measured_as(r) == measured_as(result)]
     newest = {json.dumps(r.recipe, sort_keys=True): r for r in fitting}
     return tuple(r for recipe, r in newest.items() if recipe != own and r.figures.n_samples == result.figures.n_samples)
 
-
-def paced(result: ExperimentResult, subject: Subject) -> ExperimentResult:
-    """A result with its latency on the clock of the subject's baseline."""
-    return replace(result, figures=at_pace_of(result.figures, subject.result.baseline))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from compression.experiments.pairing import Scores, accuracy_differences
 from compression.experiments.pareto import Measured, frontier
 
 WIDTH, HEIGHT = 520, 340
@@ -22,12 +23,14 @@ class Point:
         y: The quality; more is better.
         kind: "own", "baseline" or "other".
         label: What it is, shown over it.
+        scores: Which predictions were right, where that is known.
     """
 
     x: Measured
     y: Measured
     kind: str
     label: str
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _frontier(points: Sequence[Point], x: _Scale, y: _Scale) -> str:
-    front = [points[i] for i in frontier([[p.x, p.y.negated()] for p in points])]
+    paired = {1: accuracy_differences(tuple(p.scores for p in points)).negated()}
+    front = [points[i] for i in frontier([[p.x, p.y.negated()] for p in points], paired)]
     places = " ".join(f"{x(p.x.value):.1f},{y(p.y.value):.1f}" for p in front)
     return f'<polyline class="frontier" points="{places}"/>'
 

@@ -4,6 +4,7 @@ from compression.experiments.report import format_bytes
 from compression.experiments.reports.subject import Subject
 from compression.experiments.results import ExperimentResult
 from compression.experiments.runtime_records import RUNTIMES, RuntimeRecord
+from compression.experiments.wording import accuracy_meaning, milliseconds, times
 from compression.problems import quality
 from compression.recipe import recipe_from_dict
 
@@ -59,13 +60,13 @@ def _quality(key: str, value: float | None, low: float | None, high: float | Non
 def _ms(value: float | None, low: float | None, high: float | None) -> str:
     if value is None or low is None or high is None:
         return "not timed"
-    return f"{value:.3f} ms ({low:.3f} to {high:.3f})"
+    return f"{milliseconds(value)} ({low:#.3g} to {high:#.3g})"
 
 
 def _times(value: float | None, low: float | None, high: float | None) -> str:
     if value is None or low is None or high is None:
         return "not timed"
-    return f"{value:.2f}x ({low:.2f} to {high:.2f})"
+    return times(value, low, high)
 
 
 def environment_line(result: ExperimentResult) -> str:
@@ -78,11 +79,19 @@ def measured_how(result: ExperimentResult) -> list[str]:
     runtime, own = recipe_from_dict(result.recipe).runtime, result.figures.kind
     threads = "one thread" if runtime.threads == 1 else f"{runtime.threads} threads"
     return [
-        f"{own.title}: the exported ONNX graph executed on the test split; 95 % {own.interval}.",
+        f"{own.title}: the exported ONNX graph executed on the test split{_counted(result)}; 95 % {own.interval}. "
+        f"Changes of {own.word}: on the same samples, 95 % {own.paired_interval}.",
         "Packed weights: bytes of one file with bit-packed, entropy-coded weights and all tables; the ONNX graph is "
         "compiled from what was read back from it.",
         f"Latency: median of one inference, batch of {runtime.batch_size}, {threads}, no spinning, in a process of its "
-        "own, in shuffled short blocks interleaved with the uncompressed model's; 95 % bootstrap interval over blocks.",
+        "own, in shuffled short blocks interleaved with the uncompressed model's; the speed-up has a 95 % bootstrap "
+        "interval over blocks. Latencies are on one clock: the uncompressed model's median, pooled from all its "
+        "timings, divided by the speed-up.",
         "measured: executed or weighed. simulated: the numerics are exact, but no kernel of this CPU runs them "
-        "natively. estimated: computed from a model.",
+        "natively. estimated: computed from a model. preliminary: from a few samples or a short timing.",
     ]
+
+
+def _counted(result: ExperimentResult) -> str:
+    meaning = accuracy_meaning(result.task, result.samples)
+    return f" ({meaning})" if meaning else ""
