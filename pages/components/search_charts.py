@@ -1,12 +1,13 @@
 """Plots of a search: its trials with the front and the limits, and the hypervolume. Records in, figures out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
 import plotly.graph_objects as go
 
+from compression.experiments import ExperimentResult, format_accuracy
 from compression.experiments.pareto import Measured
 from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.records import SearchRecord, TrialRecord
@@ -16,7 +17,7 @@ from pages.components.formats import recipe_lines
 from pages.components.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_color, pale, shade
 
 ORIGIN_TITLES = {"probe": "Probe", "plan": "Plan", "sampler": "Sampler"}
-ACCURACY_LABEL = "Selection accuracy (%), more is better"
+ACCURACY_LABEL = "Validation accuracy (%), more is better"
 _FADED, _HEIGHT, _MARGIN, _LONGEST = 0.5, 390, 0.08, 300
 Cost = Literal["size", "latency"]
 COST_LABELS = {"size": "Packed size (kB), less is better", "latency": "Latency, median (ms), less is better"}
@@ -66,7 +67,8 @@ def front_line(places: Sequence[Place]) -> list[Place]:
 
 
 def front_figure(
-    record: SearchRecord, cost: Cost, *, selected: str | None = None, whole: bool = False, theme: Theme = "light"
+    record: SearchRecord, cost: Cost, *, selected: str | None = None, whole: bool = False, theme: Theme = "light",
+    results: Mapping[str, ExperimentResult] | None = None,
 ) -> go.Figure:
     """Trials by their origin, those that break a limit faded, the front as a line, limits as dotted lines.
 
@@ -76,23 +78,24 @@ def front_figure(
         selected: Key of the trial to ring.
         whole: Show all trials, not only what is near the limits.
         theme: Colours for a light or a dark page.
+        results: Of its trials, by key, for their test accuracy.
     """
     figure = go.Figure()
-    standard = record.standard
+    standard, known = record.standard, results or {}
     if standard is not None:
         done = [trial for trial in record.trials if trial.outcome is not None and trial.standing is not None]
         _add_front(figure, [t for t in done if t.standing == "front"], standard, cost, theme)
         for origin in ORIGIN_TITLES:
             for inside in (False, True):
                 own = [t for t in done if t.origin == origin and (t.standing != "infeasible") == inside]
-                _add_trials(figure, own, standard, cost, (origin, inside), theme)
+                _add_trials(figure, own, standard, cost, (origin, inside), theme, known)
         _add_mark(figure, standard.baseline, standard, cost, ("Uncompressed (fp32)", "star", 14), theme)
         ringed = next((t.outcome for t in done if t.key == selected and t.outcome is not None), None)
         if ringed is not None:
             _add_mark(figure, ringed, standard, cost, ("Selected", "circle-open", 22), theme)
     _lay_out(figure, cost, record.id)
-    known = [record.baseline, *(trial.outcome for trial in record.trials)]
-    figure.update_yaxes(percent_axis(100 * own.accuracy_low for own in known if own is not None))
+    ends = [record.baseline, *(trial.outcome for trial in record.trials)]
+    figure.update_yaxes(percent_axis(100 * own.accuracy_low for own in ends if own is not None))
     _draw_limits(figure, record, cost, theme)
     window = None if whole else accuracy_window(record)
     if window is not None:
@@ -150,7 +153,7 @@ def _add_front(
 
 def _add_trials(
     figure: go.Figure, trials: Sequence[TrialRecord], standard: Standard, cost: Cost, kind: tuple[str, bool],
-    theme: Theme,
+    theme: Theme, results: Mapping[str, ExperimentResult],
 ) -> None:
     """Trials of one origin that keep the limits, or that do not."""
     rows = [(trial, place_of(trial.outcome, standard, cost)) for trial in trials if trial.outcome is not None]
@@ -164,7 +167,8 @@ def _add_trials(
         marker={"color": color, "symbol": ORIGIN_SYMBOLS[origin], "size": 9, "opacity": 1.0 if inside else _FADED},
         error_x=_bars([place.cost for _, place in rows], color) if inside and cost == "latency" else None,
         error_y=_bars([place.accuracy for _, place in rows], color) if inside else None,
-        hovertext=[hover_text(trial, standard) for trial, _ in rows], hovertemplate="%{hovertext}<extra></extra>",
+        hovertext=[hover_text(trial, standard, results.get(trial.key)) for trial, _ in rows],
+        hovertemplate="%{hovertext}<extra></extra>",
         selected={"marker": {"opacity": 1.0 if inside else _FADED}},
         unselected={"marker": {"opacity": 1.0 if inside else _FADED}},
     ))
@@ -187,7 +191,7 @@ def _add_mark(
     ))
 
 
-def hover_text(trial: TrialRecord, standard: Standard) -> str:
+def hover_text(trial: TrialRecord, standard: Standard, result: ExperimentResult | None = None) -> str:
     """What is shown over a trial: its figures with intervals, how it stands, and its recipe."""
     own = trial.outcome
     assert own is not None
@@ -198,8 +202,9 @@ def hover_text(trial: TrialRecord, standard: Standard) -> str:
     place = place_of(own, standard, "latency").cost
     lines = [
         f"<b>Trial {trial.number}, {ORIGIN_TITLES[trial.origin].lower()}: {standing}</b>",
-        f"Accuracy: {100 * own.accuracy:.2f} % ({low:.2f} to {high:.2f}, n = {own.n_samples})",
-        f"Points lost: {standard.drop(own):.2f}",
+        f"Validation accuracy: {100 * own.accuracy:.2f} % ({low:.2f} to {high:.2f}, n = {own.n_samples:,})",
+        f"Points lost there: {standard.drop(own):.2f}",
+        *([] if result is None else [f"Test accuracy: {format_accuracy(result.figures)}"]),
         f"Packed size: {own.size_bytes / 1000:.1f} kB",
         f"Latency: {place.value:.3g} ms ({place.low:.3g} to {place.high:.3g}), {own.speedup:.2f}x as fast",
     ]

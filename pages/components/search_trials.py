@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from compression.experiments.search.reach import checked
 from compression.experiments.search.records import SearchRecord
 from pages.components.bound import bound
 from pages.components.palette import Theme
@@ -21,18 +22,20 @@ WHOLE = "all-trials"
 _FIGURES = "search-figures"
 
 
-def show_plots(record: SearchRecord) -> None:
+def show_plots(service: "Service", record: SearchRecord) -> None:
     """Trials by accuracy and size, and by accuracy and latency."""
     chosen = selected_trial() or None
     whole = bool(st.session_state.get(WHOLE, st.query_params.get(WHOLE) == "true"))
+    results = service.known_results(trial.key for trial in record.trials)
+    tested = hash(tuple((key, own.figures.n_samples) for key, own in results.items()))
     for column, cost, title in zip(st.columns(2), ("size", "latency"), ("packed size", "latency"), strict=True):
-        make = partial(front_figure, record, cost, selected=chosen, whole=whole, theme=_theme())
+        make = partial(front_figure, record, cost, selected=chosen, whole=whole, theme=_theme(), results=results)
         key = f"search-plot-{cost}"
         with column:
             st.plotly_chart(
-                _kept(key, (*_version(record), chosen, whole), make), key=key, on_select=partial(_take_click, key),
-                selection_mode="points", config={"displayModeBar": False},
-                alt=f"Accuracy on the selection sample against {title}; the tables below have the numbers",
+                _kept(key, (*_version(record), chosen, whole, tested), make), key=key,
+                on_select=partial(_take_click, key), selection_mode="points", config={"displayModeBar": False},
+                alt=f"Validation accuracy against {title}; the tables below have the numbers",
             )
     hidden = hidden_below(record)
     if hidden or whole:
@@ -48,21 +51,20 @@ def show_front(service: "Service", record: SearchRecord) -> None:
     if not record.front:
         st.caption("No trial keeps the limits yet." if record.state == "running" else "No trial keeps the limits.")
         return
-    found = {trial.key: service.result(trial.key) for trial in record.front}
-    table = front_table(record, {key: own for key, own in found.items() if own is not None})
+    table = front_table(record, service.known_results(trial.key for trial in record.front))
     number, ids = st.column_config.NumberColumn, [str(key) for key in table.index]
     st.dataframe(
         table, hide_index=True, key="search-front", on_select=partial(_take_row, "search-front", ids),
         selection_mode="single-row", alt="Trials that keep the limits and that no other beats; choose one to see it",
         column_config={
-            **{name: number(format="%.2f") for name in ("points lost", "accuracy %", "speed-up", "test accuracy %")},
+            **{name: number(format="%.2f") for name in ("points lost", "speed-up", "test accuracy %")},
             "packed kB": number(format="%.1f"), "latency ms": number(format="%.3f"),
-            "accuracy %": number(format="%.2f", help="On the selection sample, by which trials are compared"),
+            "validation accuracy %": number(format="%.2f", help="By which trials are compared"),
         },
     )
 
 
-def show_course(record: SearchRecord) -> None:
+def show_course(service: "Service", record: SearchRecord) -> None:
     """How the search came about: the hypervolume, what was found out, and all trials as a table."""
     left, right = st.columns(2)
     with left:
@@ -73,9 +75,10 @@ def show_course(record: SearchRecord) -> None:
         )
     with right:
         st.markdown("**What was found out about the limits**")
-        st.markdown("\n".join(f"- {note}" for note in record.notes) or "- nothing yet")
+        notes = [*record.notes, *checked(record.estimates)]
+        st.markdown("\n".join(f"- {note}" for note in notes) or "- nothing yet")
     with st.expander(f"{trials(len(record.trials))} as a table", key="all-trials-table"):
-        table = trial_table(record)
+        table = trial_table(record, service.known_results(trial.key for trial in record.trials))
         st.dataframe(table, hide_index=True, alt="All trials of this search")
         st.download_button(
             "CSV", table.to_csv(index=False), f"search-{record.id}.csv", "text/csv", key="search-csv",
@@ -110,4 +113,5 @@ def _kept(key: str, of: tuple[Any, ...], make: Callable[[], go.Figure]) -> go.Fi
 
 def _version(record: SearchRecord) -> tuple[Any, ...]:
     counts = len(record.finished), len(record.volumes), len(record.confirmed)
-    return record.id, *counts, record.baseline is None, _theme()
+    known = hash((record.baseline, *(trial.outcome for trial in record.trials)))
+    return record.id, *counts, known, _theme()

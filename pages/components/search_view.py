@@ -41,7 +41,7 @@ def show_search(service: "Service", name: str, every: float | None) -> None:
         show_running(service, record)
     if record.baseline is None and not record.trials:
         return
-    show_plots(record)
+    show_plots(service, record)
     show_chosen(service, record)
     show_front(service, record)
-    show_course(record)
+    show_course(service, record)

@@ -99,7 +99,7 @@ def test_a_search_without_anything_yet_has_empty_axes(record: SearchRecord) -> N
 
 
 def test_the_tables_hold_all_trials_and_the_front(record: SearchRecord) -> None:
-    table = trial_table(record)
+    table = trial_table(record, {})
     assert list(table["trial"]) == [trial.number for trial in record.trials]
     front = front_table(record, {})
     assert list(front.index) == [trial.key for trial in record.front]

@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ SPEC, CREATED, STATE, BASELINE, NOTES, STAGES, OWNER, CONFIRMED = (
     "spec", "created", "state", "baseline", "notes", "stages", "owner", "confirmed"
 )
 KEY, RECIPE, ORIGIN, OUTCOME, ERROR, HIDDEN = "key", "recipe", "origin", "outcome", "error", "hidden"
+ESTIMATE = "estimate"
+Refresh = Callable[[Sequence[Outcome]], list[Outcome]]
 
 
 class Archive:
@@ -103,12 +105,17 @@ class Archive:
         self._studies.pop(name, None)
         optuna.delete_study(study_name=name, storage=self._opened())
 
-    def read(self, name: str) -> SearchRecord | None:
-        """A search so far, or None if there is none of that name."""
+    def read(self, name: str, refresh: "Refresh" = list) -> SearchRecord | None:
+        """A search so far, or None if there is none of that name.
+
+        Args:
+            name: Of the search.
+            refresh: Brings outcomes to what is known of their latencies now.
+        """
         if name not in self.names():
             return None
         study = self._reader(name)
-        return record_of(name, study.user_attrs, study.get_trials(deepcopy=False))
+        return record_of(name, study.user_attrs, study.get_trials(deepcopy=False), refresh)
 
     def _reader(self, name: str) -> "Study":
         """A study for reading, kept: it remembers finished trials."""
@@ -152,7 +159,9 @@ def _lives(owner: dict[str, float] | None) -> bool:
         return False
 
 
-def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]") -> SearchRecord:
+def record_of(
+    name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]", refresh: "Refresh" = list
+) -> SearchRecord:
     """A study as a record, its trials numbered without the gaps that repeats and dropped ones leave in the study."""
     spec = spec_from_dict(attributes[SPEC])
     told, now_in = attributes.get(STATE, {}), _state(attributes)
@@ -160,7 +169,9 @@ def record_of(name: str, attributes: dict[str, Any], trials: "list[FrozenTrial]"
     baseline = Outcome(**attributes[BASELINE]) if BASELINE in attributes else None
     shown = dict(enumerate((trial for trial in trials if _counts(trial)), start=1))
     confirmed = attributes.get(CONFIRMED, {})
-    outcomes = {number: _outcome(t, confirmed) for number, t in shown.items() if OUTCOME in t.user_attrs}
+    known = {number: _outcome(t, confirmed) for number, t in shown.items() if OUTCOME in t.user_attrs}
+    outcomes = dict(zip(known, refresh(list(known.values())), strict=True))
+    baseline = None if baseline is None else refresh([baseline])[0]
     ended = [(t.datetime_complete, n) for n, t in shown.items() if n in outcomes and t.datetime_complete]
     in_order = tuple((number, outcomes[number]) for _, number in sorted(ended))
     judged = Appraisal({}, ()) if baseline is None else appraise(baseline, in_order, spec.limits)
@@ -198,5 +209,5 @@ def _trial(number: int, trial: "FrozenTrial", outcome: Outcome | None, standing:
     return TrialRecord(
         number=number, key=attributes[KEY], origin=attributes.get(ORIGIN, "sampler"),
         recipe=attributes[RECIPE], state="done" if outcome else "failed" if error else "running", outcome=outcome,
-        standing=standing, error=error,
+        standing=standing, error=error, estimate=attributes.get(ESTIMATE),
     )

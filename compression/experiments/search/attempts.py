@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compression.experiments.search.archive import ERROR, HIDDEN, KEY, ORIGIN, OUTCOME, RECIPE
+from compression.experiments.search.archive import ERROR, ESTIMATE, HIDDEN, KEY, ORIGIN, OUTCOME, RECIPE
 from compression.experiments.search.laboratory import Failure, Laboratory
 from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.space import Params, Space
@@ -79,7 +79,8 @@ class Attempts:
     def begin(self, space: Space) -> None:
         """Ask what to try next and have it measured; the same recipe is measured once."""
         trial = self._study.ask()
-        recipe = space.build(space.suggest(trial))
+        params = space.suggest(trial)
+        recipe, estimate = space.build(params), space.estimate(params)
         key = self._laboratory.submit(recipe)
         repeat = key in self._keys
         self._keys.add(key)
@@ -88,6 +89,8 @@ class Attempts:
             trial.set_user_attr(HIDDEN, True)
         trial.set_user_attr(RECIPE, recipe_to_dict(recipe))
         trial.set_user_attr(KEY, key)
+        if estimate is not None:
+            trial.set_user_attr(ESTIMATE, estimate)
         self._under_way.append(_Attempt(trial, key, repeat))
 
     def collect(self, standard: Standard) -> int:

@@ -11,9 +11,10 @@ from tqdm import tqdm
 from compression.errors import InputError
 from compression.experiments.locations import home
 from compression.experiments.report import format_accuracy, format_bytes, format_latency, text_table
+from compression.experiments.results import ExperimentResult
 from compression.experiments.scoring_data import dataset_for
 from compression.experiments.search.outcomes import Outcome
-from compression.experiments.search.reach import show
+from compression.experiments.search.reach import checked, show
 from compression.experiments.search.records import SearchRecord, TrialRecord
 from compression.experiments.search.spec import (
     STRATEGIES,
@@ -125,9 +126,9 @@ def _report(service: "Service", record: SearchRecord, *, in_json: bool) -> None:
         return
     rows = [_row(service, trial) for trial in record.front]
     if rows:
-        header = ("trial", "packed", "speed-up", "on selection samples", "on the test split", "latency", "result")
+        header = ("trial", "packed", "speed-up", "validation accuracy", "test accuracy", "latency", "result")
         sys.stdout.write(text_table(header, rows) + "\n")
-    for line in (*record.notes, *_conclusion(record)):
+    for line in (*record.notes, *checked(record.estimates), *_conclusion(record)):
         sys.stdout.write(f"- {line}\n")
 
 
@@ -155,12 +156,13 @@ def report(service: "Service", record: SearchRecord) -> dict[str, Any]:
     """A search as plain data: its trials, and the results of those that keep the limits and are not beaten."""
     return {
         "id": record.id, "state": record.state, "message": record.message, "spec": record.spec.to_dict(),
-        "seconds": record.seconds, "notes": record.notes, "feasible": len(record.feasible),
+        "seconds": record.seconds, "notes": [*record.notes, *checked(record.estimates)],
+        "feasible": len(record.feasible),
         "hypervolume": record.volumes[-1] if record.volumes else 0.0,
         "baseline": None if record.baseline is None else record.baseline.to_dict(),
         "nearest": None if record.nearest is None else record.nearest.to_dict(),
         "front": [_flat(service, record, trial) for trial in record.front],
-        "trials": [_trial(trial) for trial in record.trials],
+        "trials": _trials(service, record),
     }
 
 
@@ -178,13 +180,28 @@ def _selection(own: Outcome) -> dict[str, Any]:
     }
 
 
-def _trial(trial: TrialRecord) -> dict[str, Any]:
+def _trials(service: "Service", record: SearchRecord) -> list[dict[str, Any]]:
+    results = service.known_results(trial.key for trial in record.trials)
+    return [_trial(trial, results.get(trial.key)) for trial in record.trials]
+
+
+def _trial(trial: TrialRecord, result: ExperimentResult | None) -> dict[str, Any]:
     told = {
         "trial": trial.number, "key": trial.key, "origin": trial.origin, "state": trial.state,
         "standing": trial.standing, "error": trial.error, "recipe": trial.recipe,
+        "estimated_accuracy_drop": trial.estimate,
     }
+    if result is not None:
+        figures = result.figures
+        told |= {
+            "test_accuracy": figures.accuracy, "test_accuracy_low": figures.accuracy_low,
+            "test_accuracy_high": figures.accuracy_high, "test_n_samples": figures.n_samples,
+        }
     if trial.outcome is None:
         return told
     own = trial.outcome
-    costs = {"size_bytes": own.size_bytes, "latency_ms": own.latency_ms, "speedup": own.speedup}
+    costs = {
+        "size_bytes": own.size_bytes, "latency_ms": own.latency_ms, "speedup": own.speedup,
+        "speedup_low": own.speedup_low, "speedup_high": own.speedup_high,
+    }
     return {**told, **_selection(own), **costs}

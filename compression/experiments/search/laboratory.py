@@ -67,13 +67,17 @@ class Laboratory(Protocol):
         """The result so far."""
         ...
 
+    def current(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Outcomes with latencies and speed-ups as they are known now."""
+        ...
+
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
         """Have the layers' sensitivities to a technique measured, and what is known of them so far."""
         ...
 
 
 def outcome_of(result: ExperimentResult | None, selection: dict[str, Any] | None) -> Outcome | None:
-    """A trial's outcome from its result and its accuracy on the selection sample, once both are there."""
+    """A trial's outcome from its result and its accuracy on the validation samples, once both are there."""
     if result is None or selection is None or result.figures.latency_ms_p50 is None:
         return None
     own = result.figures
@@ -82,7 +86,8 @@ def outcome_of(result: ExperimentResult | None, selection: dict[str, Any] | None
         key=result.key, accuracy=selection["accuracy"], accuracy_low=selection["low"],
         accuracy_high=selection["high"], n_samples=selection["n_samples"], size_bytes=own.size_bytes,
         latency_ms=own.latency_ms_p50 or 0.0, speedup=speedup, speedup_low=own.speedup_low or speedup,
-        speedup_high=own.speedup_high or speedup,
+        speedup_high=own.speedup_high or speedup, clock=result.clock,
+        structure=result.structure if result.recipe["steps"] else "", right=selection.get("right", ""),
     )
 
 
@@ -136,6 +141,11 @@ class ServiceLaboratory:
     def result(self, key: str) -> ExperimentResult | None:
         """The result so far."""
         return self._service.result(key)
+
+    def current(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Outcomes with latencies and speed-ups as they are known now."""
+        clocks = self._service.store.timings.clocks(own.clock for own in outcomes if own.clock)
+        return [own.on_clock(clocks[own.clock]) if own.clock else own for own in outcomes]
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
         """Have the layers' sensitivities to a technique measured, and what is known of them so far."""

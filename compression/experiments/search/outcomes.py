@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from compression.experiments.clock import Clock
+from compression.experiments.pairing import Correct, Differences, Scores, accuracy_differences, unpack
 from compression.experiments.pareto import Measured, frontier
 from compression.experiments.search.hypervolume import growth
 from compression.experiments.search.spec import Limits
@@ -22,15 +24,18 @@ class Outcome:
 
     Attributes:
         key: Of its result.
-        accuracy: On the selection sample, a fraction.
+        accuracy: On the validation samples that searches choose by, a fraction.
         accuracy_low: Lower end of the 95 % interval.
         accuracy_high: Upper end.
-        n_samples: Predictions on that sample.
+        n_samples: Predictions on these samples.
         size_bytes: The packed file.
         latency_ms: Median of one inference.
         speedup: Over the uncompressed model, from interleaved blocks.
         speedup_low: Lower end of its 95 % interval.
         speedup_high: Upper end.
+        clock: Names the timings that latency and speed-up are read from; empty where they are those above.
+        structure: Which of them is this artifact's; empty for the uncompressed model.
+        right: Which predictions on the validation samples were right, see `compression.experiments.pairing.pack`.
     """
 
     key: str
@@ -43,6 +48,20 @@ class Outcome:
     speedup: float
     speedup_low: float
     speedup_high: float
+    clock: str = ""
+    structure: str = ""
+    right: str = ""
+
+    def on_clock(self, clock: Clock) -> "Outcome":
+        """The same with latency and speed-up as they are on its clock now."""
+        if not clock.timings:
+            return self
+        if not self.structure:
+            return replace(self, latency_ms=clock.baseline[0])
+        found = clock.latency(self.structure)
+        if found is None:
+            return self
+        return replace(self, latency_ms=found[0], speedup=found[1], speedup_low=found[2], speedup_high=found[3])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -56,7 +75,7 @@ class Standard:
     baseline: Outcome
 
     def drop(self, own: Outcome) -> float:
-        """Points of accuracy lost on the selection sample."""
+        """Points of accuracy lost on the validation samples."""
         return 100 * (self.baseline.accuracy - own.accuracy)
 
     def latency_ms(self, own: Outcome) -> float:
@@ -95,7 +114,8 @@ class Standard:
         """Of each trial whether it keeps the limits, and whether another that does beats it; ties beat nobody."""
         inside = [n for n, own in outcomes.items() if self.feasible(own, limits)]
         rows = [self._with_intervals(outcomes[n]) for n in inside]
-        front = {inside[i] for i in frontier(rows)}
+        paired = {0: _differences([outcomes[n] for n in inside]).negated()}
+        front = {inside[i] for i in frontier(rows, paired)}
         return {n: "front" if n in front else "dominated" if n in inside else "infeasible" for n in outcomes}
 
     def _with_intervals(self, own: Outcome) -> list[Measured]:
@@ -145,6 +165,15 @@ class Standard:
         measured, excesses = self.measured(nearest), self.violations(nearest, limits)
         eased = {name: _eased(name, measured[name]) for name, excess in excesses.items() if excess > 0}
         return replace(limits, **eased)
+
+
+def _differences(outcomes: Sequence[Outcome]) -> Differences:
+    """Differences of validation accuracy between all pairs, sample by sample."""
+    scores = (
+        Scores(None, Correct(f"{own.n_samples}", unpack(own.right, own.n_samples))) if own.right else None
+        for own in outcomes
+    )
+    return accuracy_differences(tuple(scores))
 
 
 def _eased(name: str, value: float) -> float:

@@ -1,6 +1,7 @@
 """Whether limits can be reached at all, told before the budget is spent: measured by probes, estimated from layers."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from compression.experiments.report import format_bytes
 from compression.experiments.results import ExperimentResult
@@ -12,7 +13,7 @@ from compression.techniques import get_technique
 
 _COSTS = ("max_size_bytes", "max_latency_ms", "min_speedup")
 _SHARES = 40
-_ESTIMATE = "an estimate, which takes the losses of single layers to add up"
+_ESTIMATE = "an estimate and no limit: it takes the losses of single layers to add up, and smaller files may lose less"
 
 
 def probes(space: Space) -> list[Params]:
@@ -101,14 +102,29 @@ def estimates(planners: Mapping[str, Planner], baseline: ExperimentResult, limit
     for key, planner in planners.items():
         least = least_size(planner, baseline, limits.max_accuracy_drop)
         title = get_technique(key).title
-        bound = show("max_accuracy_drop", limits.max_accuracy_drop)
+        points = show("max_accuracy_drop", limits.max_accuracy_drop, bare=True).removesuffix(" lost")
+        bound = f"at most {points}"
         if least is None:
-            found.append(f"{title} alone: no plan keeps {bound} ({_ESTIMATE}).")
+            found.append(f"{title} alone: every plan is estimated to lose more than {points} ({_ESTIMATE}).")
         else:
             found.append(
-                f"{title} alone: {bound} down to about {format_bytes(round(least))} ({_ESTIMATE})."
+                f"{title} alone: the smallest plan that is estimated to lose {bound} has about "
+                f"{format_bytes(round(least))} ({_ESTIMATE})."
             )
     return found
+
+
+def checked(estimates: Sequence[tuple[float, float]]) -> list[str]:
+    """How far estimates were off, in words, from points lost as estimated and as measured; nothing without any."""
+    if not estimates:
+        return []
+    errors = sorted(estimate - measured for estimate, measured in estimates)
+    middle = median(errors)
+    plans = f"{len(errors)} plan{'' if len(errors) == 1 else 's'}"
+    return [
+        f"Estimates against measurements of {plans} so far: the estimated loss was {abs(middle):.2f} points "
+        f"{'above' if middle >= 0 else 'below'} the measured one (median), from {errors[0]:+.2f} to {errors[-1]:+.2f}."
+    ]
 
 
 def least_size(planner: Planner, baseline: ExperimentResult, max_drop: float) -> float | None:

@@ -24,6 +24,7 @@ class TrialRecord:
         outcome: What it measured, when done.
         standing: Whether it keeps the limits and is beaten by one that does, when done.
         error: Why it failed.
+        estimate: Points of accuracy that its layers' sensitivities let it lose, where it is a plan and nothing else.
     """
 
     number: int
@@ -34,6 +35,7 @@ class TrialRecord:
     outcome: Outcome | None = None
     standing: Standing | None = None
     error: str | None = None
+    estimate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,16 @@ class SearchRecord:
     def standard(self) -> Standard | None:
         """What outcomes are held against."""
         return None if self.baseline is None else Standard(self.baseline)
+
+    @property
+    def estimates(self) -> list[tuple[float, float]]:
+        """Points lost as estimated beforehand and as measured, of the trials that have both."""
+        standard = self.standard
+        found = [(own.estimate, own.outcome) for own in self.trials]
+        return [
+            (estimate, standard.drop(outcome)) for estimate, outcome in found
+            if standard is not None and estimate is not None and outcome is not None
+        ]
 
     @property
     def fraction(self) -> float:

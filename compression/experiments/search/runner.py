@@ -236,7 +236,7 @@ class SearchThread(threading.Thread):
             self._wait(5 * _POLL_SECONDS)
 
     def _record(self) -> SearchRecord:
-        found = self._kept.read(self._search)
+        found = self._kept.read(self._search, self._laboratory.current)
         assert found is not None
         return found
 

@@ -88,7 +88,7 @@ class Searches:
 
     def read(self, name: str) -> SearchRecord | None:
         """A search so far, or None if there is none of that name."""
-        return self._archive.read(name)
+        return self._archive.read(name, self._laboratory.current)
 
     def pause(self, name: str) -> None:
         """End a running search after the trials under way; it can go on."""

@@ -159,6 +159,18 @@ class Space:
         steps = [dimension.step(params, self.planners.get(dimension.key)) for dimension in self.dimensions]
         return replace(self.recipe, steps=tuple(step for step in steps if step is not None))
 
+    def estimate(self, params: Params) -> float | None:
+        """Points of accuracy that sensitivities let plans lose; None where anything but plans is on."""
+        drop = 0.0
+        for dimension in self.dimensions:
+            mode, planner = params.get(dimension.key, OFF), self.planners.get(dimension.key)
+            if mode == OFF:
+                continue
+            if mode != PLANNED or planner is None:
+                return None
+            drop += 100 * planner.at(params[f"{dimension.key}.{BUDGET}"]).accuracy_drop
+        return drop if any(params.get(own.key, OFF) != OFF for own in self.dimensions) else None
+
     def only(self, params: Params) -> Params:
         """Parameters of one technique, all others off."""
         return {**{dimension.key: OFF for dimension in self.dimensions}, **params}

@@ -1,6 +1,6 @@
 """A laboratory without workers: made-up outcomes that are there at once, or when a test says so."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,6 +122,9 @@ class FakeLaboratory:
     def result(self, key: str) -> ExperimentResult | None:
         recipe = self.recipes.get(key)
         return None if recipe is None else synthetic_result(recipe)
+
+    def current(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        return list(outcomes)
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
         return Sensitivities(sensitivity_rows() if technique == "quantization" else [], self.measured)

@@ -100,8 +100,13 @@ def test_estimates_say_that_they_are_estimates() -> None:
     assert least is not None and 250_000 < least < 700_000
     assert f"{least / 1000:.1f} kB" in told and "an estimate" in told
     hopeless = {"quantization": Planner([replace(row, accuracy_drop=0.1) for row in sensitivity_rows()])}
-    assert "no plan keeps" in reach.estimates(hopeless, baseline, Limits(max_accuracy_drop=2.5))[0]
+    (none,) = reach.estimates(hopeless, baseline, Limits(max_accuracy_drop=2.5))
+    assert "every plan is estimated to lose more than 2.5 points" in none
     assert reach.estimates(planners, baseline, Limits()) == []
+    assert "no limit" in told and "at most" not in told.split("estimated to lose at most")[-1]
+    assert reach.checked([]) == []
+    (compared,) = reach.checked([(2.0, 0.5), (1.0, 1.2), (3.0, 0.0)])
+    assert "3 plans" in compared and "1.50 points above" in compared and "-0.20 to +3.00" in compared
     assert reach.least_size(planners["quantization"], baseline, 100.0) == 250_000
 
 
