@@ -27,6 +27,7 @@ _TEXTS = (
     "source", "license", "published_accuracy", "release", "reference_weights", "parameters", "weights",
     "preprocessing_source",
 )
+_BUILDERS = {"huggingface:": "models.huggingface.networks", ONNX.removeprefix("."): "models.onnx_import"}
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
 
@@ -282,8 +283,9 @@ def code_of(name: str) -> str:
         return architecture_code("models.own.python_file")
     if info.architecture is None:
         return architecture_code(factory.__module__)
-    if info.architecture == "onnx":
-        return architecture_code("models.onnx_import")
+    for prefix, module in _BUILDERS.items():
+        if info.architecture.startswith(prefix):
+            return architecture_code(module)
     usual = _MODELS.get(info.architecture)
     known = usual is not None and info.architecture not in _OF_FILE
     return architecture_code(usual[1].__module__ if usual is not None and known else "models.own.builders")

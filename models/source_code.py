@@ -83,8 +83,12 @@ def _version(library: str) -> str:
         return ""
 
 
-_OF_MODELS = ("models.architectures", "models.preprocessing", "models.checkpoints", "models.datasets.views")
-_ALWAYS = ("models.preprocessing", "models.checkpoints.fitting", "models.checkpoints.files")
+_OF_MODELS = (
+    "models.architectures", "models.preprocessing", "models.checkpoints", "models.datasets.views",
+    "models.huggingface", "models.onnx_import", "models.preparing", "models.parametrizations",
+    "models.inputs", "models.outputs",
+)
+_ALWAYS = ("models.preprocessing", "models.preparing", "models.checkpoints.fitting", "models.checkpoints.files")
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from models.datasets.image_files import ImageReading
 from models.datasets.image_folder import FolderOptions
 from models.datasets.registry import DatasetInfo
 from models.errors import InterruptedWorkError, ModelError
-from models.own import kept_data, kept_models
+from models.own import kept_data, kept_huggingface, kept_models
 from models.own.builders import Architecture, architecture, list_architectures
 from models.own.data_report import DataReport
 from models.own.description import source_of, usual_preprocessing
@@ -90,6 +90,29 @@ def add_uploaded_model(
         return add_model(
             name, given, weights, dataset, file_name=shown, progress=progress, cancelled=cancelled
         )
+
+
+def add_huggingface(
+    name: str, folder: Path, given: Mapping[str, Any], dataset: str | None, *, shown: str | None = None,
+    progress: Progress = _unreported, cancelled: Callable[[], bool] = bool,
+) -> KeptModel:
+    """Check and keep a classifier of a Hugging Face folder; see `models.own.kept_huggingface.add_huggingface`.
+
+    Raises what `add_model` does.
+    """
+    with _in_our_words("huggingface", shown or str(folder)):
+        return kept_huggingface.add_huggingface(
+            name, folder, given, dataset, now(), shown=shown, progress=progress, cancelled=cancelled
+        )
+
+
+def add_uploaded_huggingface(
+    name: str, path: Path, shown: str, dataset: str | None, *, progress: Progress = _unreported,
+    cancelled: Callable[[], bool] = bool,
+) -> KeptModel:
+    """The same for an uploaded zip, which is removed either way."""
+    with _in_our_words("huggingface", shown), opened(path, shown) as folder:
+        return add_huggingface(name, folder, {}, dataset, shown=shown, progress=progress, cancelled=cancelled)
 
 
 def add_data(
@@ -214,6 +237,16 @@ class Own:
         check_new_name(name)
         path = received(file, file_name, user_onnx.KINDS)
         return self._submit(user_onnx.add_job, name, (dict(given), str(path), file_name, dataset))
+
+    def submit_huggingface(self, name: str, archive: BinaryIO, file_name: str, dataset: str | None) -> str:
+        """Have the zip of a Hugging Face folder checked and kept by a worker; returns the job's key at once.
+
+        Raises:
+            InputError: if the name is wrong or the file is no zip.
+        """
+        check_new_name(name)
+        path = received(archive, file_name, (ZIP,))
+        return self._submit(own_jobs.add_huggingface, name, (str(path), file_name, dataset))
 
     def submit_data(
         self, name: str, archive: BinaryIO, file_name: str, options: FolderOptions | None = None

@@ -17,6 +17,7 @@ from compression.experiments.report import text_table
 from compression.experiments.user_onnx import add_onnx_command
 from models.preprocessing import preprocessing_text
 
+_PREPROCESSING = ("input_size", "resize_size", "scale", "interpolation", "mean", "std")
 _Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
 
 
@@ -55,6 +56,7 @@ def add_commands(command: _Command) -> None:
     onnx_help = "an ONNX file, or a zip of it and its data, in place of an architecture and weights"
     model.add_argument("--onnx", type=Path, help=onnx_help)
     model.add_argument("--weights", type=Path, help="checkpoint, index, or folder (default: those of the architecture)")
+    model.add_argument("--huggingface", type=Path, metavar="FOLDER", help="instead: a folder that transformers wrote")
     model.add_argument("--ema", action="store_true", help="take the moving average where the checkpoint holds one")
     model.add_argument(
         "--num-classes", type=int,
@@ -124,7 +126,10 @@ def _show_labels(table: own.ClassTable, as_json: bool) -> None:
 def add_model(options: Namespace) -> int:
     """``add-model``: check and keep a model."""
     own.check_new_name(options.name)
-    kept = _add_checkpoint(options) if options.onnx is None else add_onnx_command(options)
+    if options.huggingface is not None:
+        kept = _add_huggingface(options)
+    else:
+        kept = _add_checkpoint(options) if options.onnx is None else add_onnx_command(options)
     found = None if options.no_doctor else _examined(kept)
     if options.json:
         imported = {**kept.imported.to_dict(), "lines": kept.imported.lines()}
@@ -143,6 +148,14 @@ def add_model(options: Namespace) -> int:
         for line in [] if found is None else lines_of(found):
             sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _add_huggingface(options: Namespace) -> own.KeptModel:
+    if options.architecture or options.weights or options.onnx:
+        raise InputError("huggingface", str(options.huggingface), "architecture and weights come from the folder")
+    given = {name: getattr(options, name) for name in _PREPROCESSING}
+    with progress_bar(options.name) as progress:
+        return own.add_huggingface(options.name, options.huggingface, given, options.dataset, progress=progress)
 
 
 def _add_checkpoint(options: Namespace) -> own.KeptModel:

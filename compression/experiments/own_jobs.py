@@ -33,6 +33,22 @@ def add_model(
     return before and side_stage(root, job, add)
 
 
+def add_huggingface(
+    root: str, job: str, name: str, path: str, file_name: str, dataset: str | None, before: bool = True
+) -> bool:
+    """Check the classifier of an uploaded folder and keep it; the upload is removed either way."""
+    from compression.experiments import own
+
+    def add(store: object, progress: own.Progress, cancelled: Callable[[], bool]) -> None:
+        first = partial(_half, progress, 0.0)
+        own.add_uploaded_huggingface(name, Path(path), file_name, dataset, progress=first, cancelled=cancelled)
+        _examine(name, partial(_half, progress, 0.5), cancelled)
+
+    if not before:
+        own.discard(Path(path))
+    return before and side_stage(root, job, add)
+
+
 def _half(progress: Callable[[float, str], None], start: float, fraction: float, message: str) -> None:
     progress(start + 0.5 * fraction, message)
 

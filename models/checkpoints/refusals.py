@@ -34,7 +34,7 @@ def unsafe_error(error: Exception, path: Path, shown: str) -> ModelError | None:
     )
     del path
     return ModelError(
-        f"{shown} holds {what} ({names[0]}), which are not loaded because loading would execute code; "
+        f"{shown} holds {what} ({names[0]}), and loading it would execute code; "
         f"where you trust the file, save its tensors alone: {script}"
     )
 

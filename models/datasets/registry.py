@@ -220,18 +220,18 @@ def list_datasets() -> list[DatasetInfo]:
 
 
 def _all() -> dict[str, tuple[DatasetInfo, Loader]]:
-    from models.own import kept_data
+    from models.own import kept_data, kept_text
 
     _find_registered()
-    return _DATASETS | kept_data.entries()
+    return _DATASETS | kept_data.entries() | kept_text.entries()
 
 
 def _entry(name: str) -> tuple[DatasetInfo, Loader]:
     """A data set in code, else one that a user has added, perhaps in another process and just now."""
-    from models.own import kept_data
+    from models.own import kept_data, kept_text
 
     _find_registered()
-    found = _DATASETS.get(name) or kept_data.entry(name)
+    found = _DATASETS.get(name) or kept_data.entry(name) or kept_text.entry(name)
     if found is None:
         raise ModelError(f"there is no data set {name!r}; allowed: " + ", ".join(sorted(_all())))
     return found
@@ -262,9 +262,10 @@ def is_registered(name: str) -> bool:
 
 def data_identity(name: str) -> str:
     """Changes when a data set is removed, comes to lie elsewhere, or is replaced by another one of the same name."""
-    from models.own import kept_data
+    from models.own import kept_data, kept_text
 
-    return "|".join(map(str, data_paths(name))) if is_registered(name) else kept_data.identity(name)
+    return "|".join(map(str, data_paths(name))) if is_registered(name) else (
+        kept_data.identity(name) or kept_text.identity(name))
 
 
 def code_of(name: str) -> str:
@@ -273,7 +274,10 @@ def code_of(name: str) -> str:
     Raises:
         ModelError: if there is none of that name.
     """
-    module = _entry(name)[1].__module__ if is_registered(name) else "models.own.kept_data"
+    from models.own import kept_text
+
+    module = _entry(name)[1].__module__ if is_registered(name) else (
+        "models.own.kept_text" if kept_text.entry(name) else "models.own.kept_data")
     return dataset_code(module)
 
 
@@ -284,19 +288,19 @@ def has_data(name: str) -> bool:
 
 def has_full_data(name: str) -> bool:
     """Whether a data set is on this machine with all its samples, rather than with those shipped with the project."""
-    from models.own import kept_data
+    from models.own import kept_data, kept_text
 
     if not is_registered(name):
-        return kept_data.is_here(name)
+        return kept_data.is_here(name) or bool(kept_text.paths(name))
     return not dataset_info(name).needs or bool(data_paths(name))
 
 
 def data_paths(name: str) -> tuple[Path, ...]:
     """What is on this machine of the files and folders of which a data set needs one; of a user's its folder."""
-    from models.own import kept_data
+    from models.own import kept_data, kept_text
 
     if not is_registered(name):
-        return kept_data.paths(name)
+        return kept_data.paths(name) or kept_text.paths(name)
     found = (find_data(relative) for relative in dataset_info(name).needs)
     return tuple(path for path in found if path is not None)
 

@@ -51,6 +51,8 @@ class Architecture:
         interpolation: How photographs are resized.
         resize_size: Their shorter side before the centre is cut; None: images are taken whole.
         source: Where the preprocessing is stated, in words.
+        config: Content of config.json where transformers builds it; else None.
+        labels: Names of its classes, where its source gives them.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Architecture:
     interpolation: str = "bilinear"
     resize_size: int | None = None
     source: str = ""
+    config: dict[str, Any] | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -147,6 +151,10 @@ def build(kind: Architecture, num_classes: int, size: int | None) -> nn.Module:
     Raises:
         FieldError: if it cannot be built for so many classes.
     """
+    if kind.config is not None:
+        from models.huggingface import build_network
+
+        return build_network(kind.config)
     registered = registry.registered(kind.name)
     if registered is not None and kind.name not in TORCHVISION:
         return with_classes(registry.build_model(kind.name), registered, num_classes)

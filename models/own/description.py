@@ -76,6 +76,8 @@ class Description:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; inverse of `describe`, but for the data set."""
+        if self.input_size is None:  # of text, which has no preprocessing
+            return {"architecture": self.kind.name, "num_classes": self.num_classes}
         return {
             "architecture": self.kind.name, "task": self.task, "num_classes": self.num_classes,
             "input_size": self.input_size, "mean": list(self.mean), "std": list(self.std), "scale": self.scale,
@@ -146,6 +148,8 @@ def wants_average(given: Mapping[str, Any]) -> bool:
 
 def usual_resize(kind: Architecture, size: int) -> int:
     """Shorter side before the centre crop: small images are taken whole, of photographs the stated proportion."""
+    if kind.resize_size is not None and size == kind.input_shape[-1]:
+        return kind.resize_size
     if kind.resize_size is None or size < _WHOLE_BELOW:
         return size
     return round(size * kind.resize_size / kind.input_shape[-1])

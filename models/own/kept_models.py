@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -109,16 +110,42 @@ def add_model(
         FieldError: naming the field, the value and what is allowed.
         ModelError: if the weights cannot be read or do not fit, saying which and how many.
     """
+    check_name(name, registry.is_taken)
+    description = describe(given, dataset)
+    shown = file_name or (weights.name if weights is not None else f"those of {description.kind.name}")
+    return keep(
+        name, description, lambda: _checkpoint_of(description, weights, shown, wants_average(given)), created, shown,
+        {}, progress, cancelled,
+    )
+
+
+def keep(
+    name: str, description: Description, read: Callable[[], Checkpoint], created: str, shown: str,
+    files: Mapping[str, Path], progress: Progress = unreported, cancelled: Callable[[], bool] = bool,
+) -> KeptModel:
+    """Read weights, build the network, try both together and keep them; where anything is wrong, nothing is kept.
+
+    Args:
+        name: What the model will be called; checked.
+        description: What it is made of.
+        read: Reads its weights.
+        created: Time, ISO form.
+        shown: What the user calls the file of the weights.
+        files: Others that are kept beside the weights, by the names that they get.
+        progress: Called with a fraction and a message.
+        cancelled: Polled between the steps.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed.
+        ModelError: if the weights cannot be read or do not fit, saying which and how many.
+    """
     def step(fraction: float, message: str) -> None:
         if cancelled():
             raise InterruptedWorkError("cancelled")
         progress(fraction, message)
 
-    check_name(name, registry.is_taken)
-    description = describe(given, dataset)
     step(0.1, "reading the weights")
-    shown = file_name or (weights.name if weights is not None else f"those of {description.kind.name}")
-    checkpoint = _checkpoint_of(description, weights, shown, wants_average(given))
+    checkpoint = read()
     step(0.4, "building the architecture")
     model = build(description.kind, description.num_classes, description.input_size)
     imported = _load(model, checkpoint, description, shown)
@@ -132,6 +159,8 @@ def add_model(
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         final = _WEIGHTS.format(digest[:16])
         (draft / "weights").rename(draft / final)
+        for file_name, path in files.items():
+            shutil.copyfile(path, draft / file_name)
         write_record(draft, {
             "description": description.to_dict(), "kind": asdict(description.kind), "dataset": description.dataset,
             "file": final, "created": created, "file_name": shown, "imported": imported.to_dict(),

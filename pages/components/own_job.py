@@ -90,7 +90,7 @@ def _show_error(message: str, after: str = "") -> None:
     from compression.experiments.own import split_script
 
     sentence, script = split_script(message)
-    st.error(_short(sentence) + after)
+    st.error(f"{after.strip()} {_short(sentence)}".strip() if script else _short(sentence) + after)
     if script:
         st.code(script, "python")
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from compression.experiments import InputError, format_bytes
 from pages.components.doctor_view import show_doctor
+from pages.components.own_huggingface import show_huggingface
 from pages.components.own_job import busy, follow, plain, say, show_job, show_removal
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _FIRST = "cifar_resnet20"
 _FILTERS = ("bilinear", "bicubic")
 _TYPES = ["safetensors", "pt", "pth", "ckpt", "bin", "tar", "json", "zip"]
 _PLAIN, _AVERAGE = "Plain weights", "Moving average"
+_CHECKPOINT, _FOLDER = "Architecture and checkpoint", "Hugging Face folder"
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,40 @@ def numbers_text(values: tuple[float, ...]) -> str:
 def show_own_model(service: "Service") -> None:
     """The form, how far the check of an upload is, and the models that were added before."""
     with st.expander("Bring your own model", icon=":material/upload:", key="own-model-form"):
-        st.caption(
-            "An architecture of this project, or one of torchvision's classifiers, with your weights. The file is read "
-            "without executing anything in it; where names or shapes differ, you are told which, and nothing is kept."
+        source = st.segmented_control(
+            "Source", [_CHECKPOINT, _FOLDER], default=_CHECKPOINT, required=True, key="own-model-source"
         )
-        wanted = _form(service)
-        uploads = st.file_uploader(
-            "Weights", type=_TYPES, key="own-weights", max_upload_size=LARGEST_MEGABYTES, accept_multiple_files=True,
-            help=f"A checkpoint, or all shards of one with their index, or a zip of these; at most {LARGEST_MEGABYTES} "
-            "MB each. Larger ones: python -m compression add-model",
-        )
-        average = st.segmented_control(
-            "If the checkpoint holds a moving average (EMA) as well, load", [_PLAIN, _AVERAGE], default=_PLAIN,
-            required=True, key="own-ema",
-        )
-        pressed = st.button(
-            "Check and add", key="add-own-model", type="primary", icon=":material/check:",
-            disabled=busy(service, KIND) or wanted is None or wanted.dataset is None,
-        )
-        if pressed and wanted is not None:
-            _submit(service, replace(wanted, given={**wanted.given, "ema": average == _AVERAGE}), uploads)
-            st.rerun()
+        if source == _FOLDER:
+            show_huggingface(service, LARGEST_MEGABYTES)
+        else:
+            _show_checkpoint(service)
     show_job(service, KIND, lambda name: _tell(service, name))
     _show_mine(service)
+
+
+def _show_checkpoint(service: "Service") -> None:
+    """The form for an architecture and a checkpoint."""
+    st.caption(
+        "An architecture of this project, torchvision or timm, with your weights. The file is read "
+        "without executing anything in it; where names or shapes differ, you are told which, and nothing is kept."
+    )
+    wanted = _form(service)
+    uploads = st.file_uploader(
+        "Weights", type=_TYPES, key="own-weights", max_upload_size=LARGEST_MEGABYTES, accept_multiple_files=True,
+        help=f"A checkpoint, or all shards of one with their index, or a zip of these; at most {LARGEST_MEGABYTES} "
+        "MB each. Larger ones: python -m compression add-model",
+    )
+    average = st.segmented_control(
+        "If the checkpoint holds a moving average (EMA) as well, load", [_PLAIN, _AVERAGE], default=_PLAIN,
+        required=True, key="own-ema",
+    )
+    pressed = st.button(
+        "Check and add", key="add-own-model", type="primary", icon=":material/check:",
+        disabled=busy(service, KIND) or wanted is None or wanted.dataset is None,
+    )
+    if pressed and wanted is not None:
+        _submit(service, replace(wanted, given={**wanted.given, "ema": average == _AVERAGE}), uploads)
+        st.rerun()
 
 
 def _form(service: "Service") -> Wanted | None:
