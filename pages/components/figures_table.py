@@ -79,9 +79,10 @@ def _column(result: ExperimentResult, cards: Sequence[Card], note: str = "") -> 
     for card in cards:
         badge = "" if card.badge == "measured" else f" ({card.label})"
         column[card.title] = "  \n".join(part for part in (f"**{card.value}**{badge}", change_text(card)) if part)
-        if card.title == "Latency":
-            column["Latency, spread"] = interval_ms(result.figures)
-    column["Accuracy, spread"] = interval_percent(result.figures)
+        if card is cards[0]:
+            column[f"{card.title}, spread"] = interval_percent(result.figures)
+        elif card.title == "Latency":
+            column[f"{card.title}, spread"] = interval_ms(result.figures)
     return column
 
 

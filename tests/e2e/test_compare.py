@@ -36,7 +36,7 @@ def test_a_point_pinned_on_explore_is_compared_with_the_uncompressed_model(
     expect(page.get_by_role("combobox", name="Pin a run")).to_be_focused()
     expect(page.get_by_text("Where the recipes differ")).to_be_visible()
     expect(page.get_by_text(re.compile("predictions .* were lost"))).to_be_visible(timeout=FIRST_POINT)
-    expect(page.get_by_text("What flipped from A to B")).to_be_visible()
+    expect(page.get_by_text("What flipped from uncompressed to A")).to_be_visible()
     assert page.locator(".flips img").count() > 0
     page.get_by_text("Provenance", exact=True).click()
     expect(page).to_have_url(re.compile("view=Provenance"))

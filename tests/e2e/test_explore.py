@@ -3,12 +3,13 @@
 import re
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 Visit = Callable[..., Page]
 PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
@@ -108,8 +109,8 @@ def test_a_click_selects_in_both_plots_and_the_address_shows_it_to_others(visit:
     wait_for_curve(page, 2)
     for _ in range(10):  # a new point may redraw the plot between looking and clicking
         click_point(page, "Weight pruning", 1)
-        page.wait_for_timeout(700)
-        if "point=" in page.url:
+        with suppress(TimeoutError):
+            page.wait_for_url(re.compile("point="), timeout=5000)
             break
     expect(page).to_have_url(re.compile("point="))
     expect(selection(page)).to_be_visible()

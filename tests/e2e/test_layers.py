@@ -29,14 +29,9 @@ def click_cell(page: Page, layer: str) -> None:
     page.mouse.click(x, y)
 
 
-def at_rest(page: Page) -> None:
-    """Wait until a redraw that is due has come and gone."""
-    page.wait_for_timeout(1000)
-    expect(page.locator("[data-stale=true]")).to_have_count(0)
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-
-
-def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(visit: Visit) -> None:
+def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(
+    visit: Visit, at_rest: Callable[[Page], None]
+) -> None:
     page = visit(f"/layers?recipe={quote(json.dumps(RECIPE))}")
     expect(page.get_by_role("combobox", name="Layer")).to_be_visible(timeout=FIRST_POINT)
     page.get_by_role("button", name="Measure the sensitivities").click()
