@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 ROOT = Path(__file__).resolve().parents[2]
 expect.set_options(timeout=60_000)
+FIRST_PAGE = 300_000
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -95,6 +96,7 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.goto(address if address.startswith("http") else server.url + address)
+        page.wait_for_function(_DRAWN, timeout=FIRST_PAGE)  # on a busy machine the workers take minutes to start
         return page
 
     yield open_page
@@ -102,6 +104,8 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
         context.close()
 
 
+_DRAWN = """() => document.querySelector("[data-testid=stApp]")?.getAttribute("data-test-script-state")
+  === "notRunning" """
 _QUIET = """() => {
   const app = document.querySelector("[data-testid=stApp]"), now = performance.now();
   if (app?.getAttribute("data-test-script-state") !== "notRunning" || window.quietSince === undefined) {

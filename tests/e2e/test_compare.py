@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
 PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9&hide=weight_pruning"  # this point without its curve
-FIRST_POINT = 120_000
+FIRST_POINT = 300_000
 
 
 def test_a_point_pinned_on_explore_is_compared_with_the_uncompressed_model(

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, TimeoutError, expect
 Visit = Callable[..., Page]
 PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
 POINT = PRUNED + "&hide=weight_pruning"
-FIRST_POINT = 120_000
+FIRST_POINT = 300_000
 ALL_TIGHTENED = 400_000
 PLOT = ".js-plotly-plot"
 

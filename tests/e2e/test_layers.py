@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
 RECIPE = {"model": "digits_resnet", "dataset": "digits", "steps": [{"technique": "weight_pruning", "sparsity": 0.8}]}
-FIRST_POINT = 120_000
+FIRST_POINT = 300_000
 
 
 def address_of(page: Page, name: str) -> str:

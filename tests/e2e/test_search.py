@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
 FORM = "/search?max-lost=5&trials=60&use=Quantization&strategy=random"
-FIRST_TRIAL = 120_000
+FIRST_TRIAL = 300_000
 
 
 def test_a_search_is_started_watched_stopped_and_shared(visit: Visit) -> None:
