@@ -79,9 +79,7 @@ def _limits_choice(task: str) -> tuple[Limits, str]:
                 given[limit.key] = st.number_input(
                     limit.label, min_value=0.0, value=None, step=limit.step, **bound(limit.key), placeholder="none",
                 )
-        objective = st.selectbox(
-            "Objective", OBJECTIVES, **bound(OBJECTIVE), help="Which point within the limits is the best",
-        )
+        objective = st.selectbox("Objective among the points within", OBJECTIVES, **bound(OBJECTIVE))
     return {key: value for key, value in given.items() if value is not None}, str(objective)
 
 
