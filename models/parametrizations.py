@@ -3,9 +3,15 @@
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
-from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
+from torch.nn.utils.spectral_norm import (
+    SpectralNorm,
+    SpectralNormLoadStateDictPreHook,
+    SpectralNormStateDictHook,
+    remove_spectral_norm,
+)
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
+_STATE_HOOKS = (SpectralNormStateDictHook, SpectralNormLoadStateDictPreHook)
 _SHOWN = 3
 
 
@@ -65,6 +71,10 @@ def _bake(module: nn.Module, kind: str, name: str) -> None:
         remove_weight_norm(module, name)
     elif kind == "spectral norm":
         remove_spectral_norm(module, name)
+        for table in (module._state_dict_hooks, module._load_state_dict_pre_hooks):  # which it leaves behind
+            for key, hook in list(table.items()):
+                if type(getattr(hook, "hook", hook)) in _STATE_HOOKS:
+                    del table[key]
     else:
         prune.remove(module, name)
     value = getattr(module, name).detach().clone().contiguous()

@@ -219,7 +219,7 @@ def _refitted(
 ) -> dict[str, Tensor]:
     """New weights of the consumers on the remaining inputs."""
     found: dict[str, Tensor] = {}
-    for fqn in group.consumers():
+    for fqn in sorted({*group.consumers()} - {*group.producers()}):  # a layer that feeds itself loses outputs too
         weight, hessian = model.get_submodule(fqn).weight.detach(), fitting_hessian(fqn, model, context)
         if hessian is None or hessian.ndim != 2:
             continue
