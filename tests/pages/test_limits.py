@@ -22,9 +22,11 @@ def mark(make_result: Callable[..., ExperimentResult]) -> Callable[..., Mark]:
     def make(accuracy: float, size: int, latency: float | None, sparsity: float = 0.5) -> Mark:
         step = {"technique": "weight_pruning", "sparsity": sparsity}
         found = make_result(recipe_from_dict({"model": "digits_resnet", "dataset": "digits", "steps": [step]}))
+        speedup = None if latency is None else 1 / latency
         figures = replace(
             found.figures, accuracy=accuracy, accuracy_low=accuracy, accuracy_high=accuracy, size_bytes=size,
-            latency_ms_p50=latency, latency_low=latency, latency_high=latency,
+            latency_ms_p50=latency, latency_low=latency, latency_high=latency, speedup=speedup, speedup_low=speedup,
+            speedup_high=speedup,
         )
         return replace(mark_of(found, "sweep", "weight_pruning", "Weight pruning"), figures=figures)
 
