@@ -54,14 +54,21 @@ def dequantize(symbols: Tensor, grid: UniformGrid) -> Tensor:
 
 
 def codebook_indices(weight: Tensor, codebook: Codebook) -> Tensor:
-    """Index of the nearest entry, int64, shaped as the weight."""
-    values = codebook.values
+    """Index of the nearest entry, int64, shaped as the weight; of close ones that which decodes to the weight."""
+    order = torch.argsort(codebook.values)
+    entries = codebook.values[order]
+    plain = weight
     if codebook.scale is not None:
         scale = expand_scale(codebook.scale, weight.shape)
-        weight = torch.where(scale == 0, torch.zeros_like(weight), weight / torch.where(scale == 0, 1.0, scale))
-    order = torch.argsort(values)
-    middles = (values[order][1:] + values[order][:-1]) / 2
-    return order[torch.bucketize(weight.contiguous(), middles)]
+        plain = torch.where(scale == 0, torch.zeros_like(weight), weight / torch.where(scale == 0, 1.0, scale))
+    places = torch.bucketize(plain.contiguous(), (entries[1:] + entries[:-1]) / 2)
+    if codebook.scale is not None:  # dividing rounds: a neighbour less than that apart may be the one meant
+        missed = decode_codebook(order[places], codebook) != weight
+        for step in (-1, 1):
+            neighbours = (places + step).clamp(0, len(entries) - 1)
+            exact = missed & (decode_codebook(order[neighbours], codebook) == weight)
+            places = torch.where(exact, neighbours, places)
+    return order[places]
 
 
 def decode_codebook(indices: Tensor, codebook: Codebook) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.errors import InputError
-from compression.grids import decode_codebook, dequantize, symbol_range
+from compression.grids import codebook_indices, decode_codebook, dequantize, symbol_range
 from compression.state import ActivationQuantization, Codebook, Encoding, HalfPrecision, UniformGrid, state_of
 from tests.artifact.networks import residual
 
@@ -90,6 +90,15 @@ def test_every_codebook_comes_back_bit_by_bit(
     found, encoding, _ = round_trip(tmp_path_factory.mktemp("pack") / "w", value, codebook)
     assert torch.equal(bits_of(found), bits_of(value))
     assert isinstance(encoding, Codebook)
+
+
+def test_entries_closer_than_the_rounding_of_their_scale_come_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(64, generator=generator) + 0.5
+    entries = torch.cat([first, first.nextafter(torch.tensor(9.0))])
+    codebook = Codebook(entries, torch.rand(8, generator=generator) + 0.1)
+    value = decode_codebook(torch.arange(128).repeat(8, 1), codebook)
+    assert torch.equal(decode_codebook(codebook_indices(value, codebook), codebook), value)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
