@@ -156,11 +156,12 @@ def _scope(own: onnx.NodeProto) -> str:
             scopes = [part.strip(" '\"") for part in entry.value.strip("[]").split(",")]
             return scopes[-2] if len(scopes) > 1 else ""
     parts = own.name.strip("/").split("/")[:-1] if own.name.startswith("/") else []
-    scope = ""
-    for part in parts:
-        joined = part.startswith(scope.rpartition(".")[2] + ".") if scope else False
-        scope = f"{scope.rpartition('.')[0]}.{part}".strip(".") if joined else f"{scope}.{part}".strip(".")
-    return scope
+    kept: list[str] = []
+    for part in parts:  # an item of a list repeats the list's name: /features/features.1/features.1.0
+        if kept and part.startswith(f"{kept[-1]}."):
+            kept.pop()
+        kept.append(part)
+    return ".".join(kept)
 
 
 def _input(value: onnx.ValueInfoProto) -> GraphInput:

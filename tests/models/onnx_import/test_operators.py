@@ -136,6 +136,19 @@ def test_matrix_products_and_convolutions_with_constant_weights_are_layers() -> 
     torch.testing.assert_close(layers[2].weight, torch.from_numpy(W(6, 5)).t())
 
 
+@pytest.mark.parametrize(
+    ("node", "layer"),
+    [("/features/features.1/features.1.0/attn/MatMul", "features.1.0.attn"),
+     ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"), ("/fc/MatMul", "fc")],
+)
+def test_layers_of_unnamed_weights_are_called_as_their_node_says(node: str, layer: str) -> None:
+    proto = behind_conv("a=Flatten(h)\nz=MatMul(a,w)", constants={"w": W(144, 3)})
+    proto.graph.initializer[1].name = proto.graph.node[2].input[1] = "onnx::MatMul_12"
+    proto.graph.node[2].name = node
+    network = built(proto).network
+    assert isinstance(network.get_submodule(layer), nn.Linear)
+
+
 def test_a_table_that_is_read_by_token_ids_is_an_embedding_and_shares_its_matrix() -> None:
     proto = model(
         "a=Gather(table,ids)\nt=Transpose<perm=[1,0]>(table)\ny=MatMul(a,t)", inputs="int64[N,5] ids",
