@@ -26,7 +26,7 @@ def prune_with_feedback(
     Returns:
         New weights, float64 (G, R, K), exactly zero where removed.
     """
-    work = weight.double().transpose(1, 2).contiguous()
+    work = weight.double().transpose(1, 2).clone(memory_format=torch.contiguous_format)
     if upper is None:
         upper = upper_factor(hessian)
     scale = torch.diagonal(upper, dim1=1, dim2=2).square()

@@ -167,3 +167,17 @@ def test_refit_equals_least_squares(groups: int, threshold: float) -> None:
         wanted = np.linalg.lstsq(root[:, kept], root @ weight[group, row].numpy(), rcond=None)[0]
         np.testing.assert_allclose(refitted[group, row, kept], wanted)
         assert not refitted[group, row, ~kept].any()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 20), (6, 1, 9), (1, 1, 30)])
+def test_solvers_leave_their_input_as_it_is(shape: tuple[int, int, int]) -> None:
+    """With one output per group a transposed weight lies in memory as the weight does, and could be overwritten."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, generator=generator, dtype=torch.float64)
+    hessian = torch.eye(shape[2], dtype=torch.float64).expand(shape[0], -1, -1).contiguous()
+    before = weight.clone()
+    pruned = prune_with_feedback(weight, hessian, 0.5)
+    assert torch.equal(weight, before) and not torch.equal(pruned, before)
+    round_with_feedback(weight, hessian, round_to_step)
+    refit_kept(weight, hessian, pruned != 0)
+    assert torch.equal(weight, before)
