@@ -1,8 +1,10 @@
 """What is done to a network before anything is measured on it, and what a user is told of that."""
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.architectures.attention_blocks import separate_roles
+from models.errors import ModelError
 from models.inputs import guard_input
 from models.outputs import chosen_output, give_primary_output
 from models.parametrizations import bake_parametrizations
@@ -19,9 +21,29 @@ def prepare(model: nn.Module) -> nn.Module:
 
 
 def bake(model: nn.Module) -> nn.Module:
-    """Make computed weights plain, in place, and remember which; returns the model."""
+    """Make computed weights plain, in place, and remember which; returns the model.
+
+    Raises:
+        ModelError: if its predictions would depend on the other samples of a batch.
+    """
+    check_running_statistics(model)
     object.__setattr__(model, _NOTES, [*getattr(model, _NOTES, []), *bake_parametrizations(model)])
     return model
+
+
+def check_running_statistics(model: nn.Module) -> None:
+    """Refuse batch norms that normalize by the batch at hand, also when they predict.
+
+    Raises:
+        ModelError: naming the first of them.
+    """
+    without = [fqn for fqn, m in model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is None]
+    if without:
+        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+        raise ModelError(
+            f"batch norm {without[0]!r}{more} has no running statistics (track_running_stats=False): predictions "
+            "would depend on the other samples of a batch; allowed: batch norms with running statistics"
+        )
 
 
 def preparation_notes(model: nn.Module) -> list[str]:

@@ -41,6 +41,7 @@ from models.own.keeping import (
     write_record,
 )
 from models.own.outputs import wrong_outputs
+from models.preparing import check_running_statistics
 
 LARGEST_WEIGHTS = 2_000_000_000
 _WEIGHTS = "weights-{}.safetensors"
@@ -230,6 +231,7 @@ def _load(model: nn.Module, checkpoint: Checkpoint, description: Description, sh
 
 def _try(model: nn.Module, description: Description) -> None:
     """One input through the network: shapes that do not belong together are told now, not in the first experiment."""
+    check_running_statistics(model)
     text = description.input_size is None
     example = torch.zeros((1, *description.input_shape), dtype=torch.int64 if text else torch.float32)
     try:

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from models import registry
 from models.checkpoints import read_checkpoint
+from models.errors import ModelError
 from models.outputs import chosen_output
 from models.parametrizations import bake_parametrizations, has_parametrizations
 from models.preparing import bake, preparation_notes, prepare
@@ -123,3 +124,10 @@ def test_a_network_that_changes_its_input_gets_a_copy() -> None:
     harmless, x = prepare(nn.Identity()), torch.ones(2, 3)
     harmless(x)
     assert harmless(x) is x, "no copy once it is known to be harmless"
+
+
+def test_batch_norms_without_running_statistics_are_refused_in_a_line() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.BatchNorm2d(4))
+    with pytest.raises(ModelError, match=r"^batch norm '1' has no running statistics .*predictions would depend"):
+        bake(model)
+    assert bake(nn.Sequential(nn.InstanceNorm2d(4), nn.BatchNorm2d(4))) is not None
