@@ -23,6 +23,7 @@ from compression.metrics.macs import count_macs, count_parameters
 from compression.other_weights import other_modules
 from compression.recipe import Recipe, Step
 from compression.state import spread_to_tied, state_of
+from compression.structure.constant_channels import constant_channels_note
 from compression.techniques import get_technique
 from models.preparing import preparation_notes
 
@@ -177,6 +178,8 @@ def build_artifact(
     progress(0.55, "writing")
     packing, graph = _write(model, context, folder, cache_dir)
     notes += preparation_notes(model)
+    if not recipe.steps and (constant := constant_channels_note(original)):
+        notes.append(constant)
     lap("write")
     unchanged = bool(recipe.steps) and _same(model, original)
     if unchanged:
