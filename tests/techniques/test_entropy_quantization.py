@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.calibration.fisher import output_energy
 from compression.context import StepReport
@@ -92,6 +93,18 @@ def test_integers_fit_eight_bits_and_come_back_from_the_file(kind: str, tmp_path
     again = copy.deepcopy(model)
     load_packed(again, unpack_model(tmp_path / "w"))
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+
+
+def test_layers_with_biases_run_on_integer_kernels(tmp_path: Path) -> None:
+    """Their biases are stored in 16 bits, which must not keep the runtime from its integer kernels."""
+    made = subject("vision_transformer")
+    model, _ = compressed(made, rate=4.0, activation_bits=8)
+    inputs = made.context.calibration_inputs
+    grids = calibrate_activations(model, inputs[:1], inputs, tmp_path)
+    graph = compile_graph(
+        model, inputs[:1], tmp_path / "m.onnx", activation_grids=grids, cache_dir=tmp_path, samples=inputs
+    )
+    assert set(graph.kernels.values()) == {"int8"}, graph.reasons
 
 
 def test_the_energy_at_the_logits_is_the_variance_of_the_labels(residual: Subject) -> None:

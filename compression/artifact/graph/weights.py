@@ -50,6 +50,7 @@ def fill_weights(
     state, tensors, layouts = state_of(model), lowered_tensors(model, lowering), layouts_of(lowering)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     computed = {f"{fqn}.bias" for fqn in lowering.folds}
+    computed |= {f"{name.removesuffix('.weight')}.bias" for name in skip}  # kernels take them as plain numbers
     for name in editor.initializer_names():
         if name not in tensors:
             continue
