@@ -24,7 +24,7 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
             "model": entry.info.title, "at hand": entry.here,
             "fp32 %": _accuracy(entry),
             "stated %": _percent(_stated(entry)), "MB": _megabytes(entry.size_bytes, entry.download),
-            "latency ms": None if entry.baseline is None else entry.baseline.figures.latency_ms_p50,
+            "latency ms": _figure(entry.baseline, "latency_ms_p50"),
             "parameters": entry.parameters, "data set": titles.get(entry.info.dataset, entry.info.dataset),
             "task": task_title(entry.info.task), "name": entry.info.name,
         }
@@ -35,8 +35,17 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
 
 def _accuracy(entry: ModelEntry) -> float | None:
     """Accuracy in percent; None of regressions, whose R2 stands below the table."""
-    figures = None if entry.baseline is None else entry.baseline.figures
-    return None if figures is None or not figures.kind.unit else figures.kind.shown(figures.accuracy)
+    value = _figure(entry.baseline, "accuracy")
+    kind = None if entry.baseline is None else entry.baseline.figures.kind
+    return None if value is None or kind is None or not kind.unit else kind.shown(value)
+
+
+def _figure(result: ExperimentResult | None, name: str) -> float | None:
+    """A figure of a result; None while it is preliminary, since a table has no place for its interval."""
+    if result is None or result.badges.get(name) == "preliminary":
+        return None
+    value: float | None = getattr(result.figures, name)
+    return value
 
 
 def dataset_table(entries: Sequence[DatasetEntry], disk: DiskUse | None) -> pd.DataFrame:
@@ -134,13 +143,13 @@ def measured_text(entry: ModelEntry, result: ExperimentResult) -> str:
     if figures.bits_per_character is not None:
         text += f"; {figures.bits_per_character:.3f} bits per character"
     if result.stage != "full":
-        text += "; a first figure"
+        text += f"; preliminary, {result.samples}" if result.samples else "; preliminary"
     return f"{text}{_against(entry, result)} ({result.created[:10]})"
 
 
 def _against(entry: ModelEntry, result: ExperimentResult) -> str:
     stated = _stated(entry)
-    if stated is None:
+    if stated is None or result.badges.get("accuracy") == "preliminary":
         return ""
     if entry.published_on or result.recipe["dataset"] != entry.info.dataset:
         return "; on other data than the stated one, so the two are not to be compared"

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -106,6 +107,16 @@ def test_the_measured_accuracy_stands_beside_the_stated_one() -> None:
     entry = models(other)["squeezenet1_1"]
     told = dict(model_facts(replace(entry, origin=None), {}))["Measured here on imagenet_sample"]
     assert "not to be compared" in told
+
+
+def test_preliminary_figures_are_not_shown_as_final() -> None:
+    full = synthetic_result(Recipe("digits_resnet", "digits"))
+    badges = {**full.badges, "accuracy": "preliminary", "latency_ms_p50": "preliminary"}
+    known = models(replace(full, badges=badges, stage="quick", samples="160 images"))
+    row = model_table(list(known.values()), {}).loc["digits_resnet"]
+    assert pd.isna(row["fp32 %"]) and pd.isna(row["latency ms"])
+    told = dict(model_facts(known["digits_resnet"], {"digits": "Digits"}))["Measured here on Digits"]
+    assert "preliminary, 160 images" in told and "stated one" not in told
 
 
 def test_tables_have_a_row_for_each_and_the_first_task_first() -> None:
