@@ -154,7 +154,7 @@ def test_data_is_shown_with_remarks_pictures_and_what_was_skipped(
     assert any("Too few to trust" in own.value for own in app.warning)
     assert any("1 files cannot be read" in own.value for own in app.caption)
     assert any("cats/broken.png" in own.value for own in app.code)
-    assert any("No model here has as many classes" in own.value for own in app.caption) and not app.exception
+    assert any("No model here fits yet" in own.value for own in app.caption) and not app.exception
     report = service.own.datasets()["photos"].report
     assert [row["class"] for row in class_rows(report)] == ["cats", "dogs", "owls"]
     app.button(key="remove-own-data-photos").click().run()
