@@ -9,7 +9,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from compression.experiments import ExperimentResult, Figures
-from compression.experiments.pairing import Scores, accuracy_differences
+from compression.experiments.pairing import AccuracyChange, Scores, accuracy_differences
 from compression.experiments.pareto import Measured, frontier, knee
 from pages.components.axes import ACCURACY, Axis, percent_axis
 from pages.components.figure_style import legible, space_log_numbers
@@ -36,6 +36,7 @@ class Mark:
         label: The recipe in short.
         settled: Whether its intervals are final.
         scores: Which predictions were right, where that is known: accuracies are then compared sample by sample.
+        change: Accuracy minus the uncompressed model's on the same samples, with its paired interval, where known.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Mark:
     label: str
     settled: bool = True
     scores: Scores | None = field(default=None, compare=False)
+    change: AccuracyChange | None = None
 
 
 def mark_of(
@@ -56,7 +58,9 @@ def mark_of(
     """A result as a mark."""
     lines = tuple(recipe_lines(result.recipe))
     label = recipe_label(result.recipe)
-    return Mark(result.key, kind, series, title, result.figures, lines, label, result.stage == "full", scores)
+    return Mark(
+        result.key, kind, series, title, result.figures, lines, label, result.stage == "full", scores, result.change
+    )
 
 
 def drawable(marks: Sequence[Mark], x: Axis, y: Axis) -> list[Mark]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compression.experiments import Figures
+from compression.experiments.pareto import Measured
 from pages.components.axes import ACCURACY, COSTS, MAE, R2, Axis, qualities_of
 from pages.components.charts import Mark
 
@@ -50,9 +51,10 @@ def _same_samples(figures: Figures, baseline: Figures) -> bool:
     return figures.n_samples == baseline.n_samples
 
 
+_MAX_DROP = "max-drop"
 RELATIVE = (
     Limit(
-        "max-drop", "Accuracy lost at most (points)", ACCURACY, 0.1,
+        _MAX_DROP, "Accuracy lost at most (points)", ACCURACY, 0.1,
         lambda points, baseline: 100 * baseline.accuracy - points, _same_samples,
     ),
     Limit("min-speedup", "Speed-up at least (times)", COSTS["speedup"], 0.1),
@@ -98,6 +100,27 @@ def within(mark: Mark, limits: Limits, baseline: Figures | None = None) -> bool:
         if measured.value < bound - slack if limit.at_least else measured.value > bound + slack:
             return False
     return True
+
+
+def tied_limits(mark: Mark, limits: Limits, baseline: Figures | None = None) -> list[Limit]:
+    """Limits that lie inside a point's 95 % interval, so that it may keep them or not.
+
+    The accuracy lost is compared by its paired interval where that is known.
+
+    Args:
+        mark: The point; the uncompressed model itself is no tie of anything.
+        limits: The limits that are set.
+        baseline: The uncompressed model's figures, for limits relative to them.
+    """
+    tied = []
+    for limit in (own for own in LIMITS if own.key in limits and mark.kind != "baseline"):
+        measured, bound = limit.axis.read(mark.figures), limit.bound(limits[limit.key], baseline)
+        if limit.key == _MAX_DROP and mark.change is not None:
+            change = mark.change
+            measured, bound = Measured(100 * change.value, 100 * change.low, 100 * change.high), -limits[limit.key]
+        if measured is not None and bound is not None and measured.low < bound < measured.high:
+            tied.append(limit)
+    return tied
 
 
 def best_within(

@@ -18,10 +18,12 @@ from pages.components.limits import (
     OBJECTIVES,
     RELATIVE,
     SMALLEST,
+    Limit,
     Limits,
     best_within,
     bound_of,
     limits_of,
+    tied_limits,
     within,
 )
 from pages.components.palette import Theme
@@ -122,15 +124,32 @@ def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
     best = best_within(marks, axes.limits, axes.objective, baseline, axes.quality)
     with st.container(horizontal=True, vertical_alignment="center", key="within"):
         if best is None:
-            st.caption(f"None of {len(points)} points is within the limits.")
+            tied = sum(bool(tied_limits(mark, axes.limits, baseline)) for mark in points.values())
+            st.caption(f"None of {len(points)} points is within the limits.{_near(tied)}")
             return
         st.button(
             f"Select the {axes.objective}", key="best", icon=":material/target:", on_click=then_redraw(select, best.id)
         )
         name = best.label if best.kind != "baseline" else "the uncompressed model"
         st.caption(
-            f"{inside} of {len(points)} points are within the limits. The {axes.objective}: {name}", width="content",
+            f"{inside} of {len(points)} points {'is' if inside == 1 else 'are'} within the limits. "
+            f"The {axes.objective}: {name}{_undecided(tied_limits(best, axes.limits, baseline))}", width="content",
         )
+
+
+def _near(tied: int) -> str:
+    """How many points cannot be told from a limit."""
+    if not tied:
+        return ""
+    return f" Of {tied}, the 95 % interval includes a limit."
+
+
+def _undecided(limits: Sequence[Limit]) -> str:
+    """Which limits the best point keeps by its value alone."""
+    if not limits:
+        return ""
+    names = " and ".join(limit.label[0].lower() + limit.label[1:] for limit in limits)
+    return f" (its 95 % interval includes the limit of {names}: a tie)"
 
 
 def _baseline(marks: Sequence[Mark]) -> Figures | None:

@@ -7,10 +7,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from compression.experiments import ExperimentResult, recipe_from_dict
+from compression.experiments.pairing import AccuracyChange
 from compression.experiments.pareto import knee
 from pages.components.axes import ACCURACY, COSTS
 from pages.components.charts import Mark, mark_of, pareto_figure
-from pages.components.limits import FASTEST, LIMITS, MOST_ACCURATE, best_within, bound_of, within
+from pages.components.limits import FASTEST, LIMITS, MOST_ACCURATE, best_within, bound_of, tied_limits, within
 
 SIZE, LATENCY = COSTS["size_bytes"], COSTS["latency_ms_p50"]
 
@@ -71,6 +72,19 @@ def test_limits_may_be_relative_to_the_uncompressed_model(mark: Callable[..., Ma
     assert bound_of(ACCURACY, {"max-drop": 1.0, "min-accuracy": 93.0}, baseline) == 93.0
     assert bound_of(SIZE, {"max-share": 50.0}, baseline) == 100.0
     assert bound_of(SIZE, {"max-share": 50.0}) is None
+
+
+def test_a_limit_inside_an_interval_is_a_tie(mark: Callable[..., Mark]) -> None:
+    baseline = mark(0.933, 200_000, 2.0).figures
+    point = replace(mark(0.926, 100_000, 0.5), change=AccuracyChange(-0.007, -0.011, -0.003, 719))
+    limits = {"max-drop": 1.0, "min-speedup": 1.9}
+    assert within(point, limits, baseline), "by its value it keeps the limit"
+    assert [limit.key for limit in tied_limits(point, limits, baseline)] == ["max-drop"]
+    sure = replace(point, change=AccuracyChange(-0.007, -0.009, -0.005, 719))
+    assert tied_limits(sure, limits, baseline) == []
+    slow = replace(sure, figures=replace(sure.figures, speedup_low=1.8, speedup_high=2.2))
+    assert [limit.key for limit in tied_limits(slow, limits, baseline)] == ["min-speedup"]
+    assert tied_limits(replace(point, kind="baseline"), limits, baseline) == []
 
 
 def test_bounds_are_those_of_the_axis() -> None:
