@@ -23,7 +23,7 @@ from models.own.data_report import DataReport
 from models.own.description import source_of, usual_preprocessing
 from models.own.keeping import FieldError, check_name
 from models.own.kept_data import KeptData
-from models.own.kept_models import KeptModel, find_weights
+from models.own.kept_models import KeptModel
 from models.preprocessing import preprocessing_text
 from models.tasks import classes_of, is_of_images, task_on
 
@@ -59,6 +59,16 @@ def check_new_name(name: str) -> None:
     """Raises an InputError where a name cannot be given to something new."""
     with _in_our_words("name", name):
         check_name(name, registry.is_taken)
+
+
+def find_weights(text: str, field: str = "weights") -> Path:
+    """Where a file lies that the user names; see `models.own.kept_models.find_weights`.
+
+    Raises:
+        InputError: if it is a folder without a file that could be meant.
+    """
+    with _in_our_words(field, text):
+        return kept_models.find_weights(text)
 
 
 def add_model(

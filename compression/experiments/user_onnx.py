@@ -56,6 +56,8 @@ def add_onnx_command(options: Namespace) -> KeptModel:
     if options.ema:
         raise InputError("ema", True, "an ONNX file holds one set of weights")
     given = {name: value for name in _PREPROCESSING if (value := getattr(options, name)) is not None}
+    if options.onnx.is_dir():
+        raise InputError("onnx", str(options.onnx), "a file .onnx, or a zip of it and its data, is needed")
     path = kept_models.find_weights(str(options.onnx))
     with progress_bar(options.name) as progress:
         return add_onnx(options.name, given, path, options.dataset, progress=progress)

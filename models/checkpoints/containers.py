@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.checkpoints.report import ImportReport
@@ -21,8 +22,10 @@ EMA_CONTAINERS = (
 PLAIN, EMA = "plain weights", "moving average (EMA)"
 _EMA_PREFIX = re.compile(r"^(?:ema|ema_model|model_ema|module_ema)\.")
 _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|model|net)\.)+")
+_TRAINING = re.compile(r"optim|opt$|(?:lr_)?sched|scaler|grad_scaler|amp|callbacks|rng|metrics|hist", re.IGNORECASE)
 _SCALARS = (str, int, float, bool, type(None), Ignored)
 _DEEPEST = 4
+_MOST_TIMES, _ALWAYS_ALLOWED = 16, 2**28  # times the bytes of a file, and bytes, that its tensors may take
 
 
 def find_state(held: Any, ema: bool, report: ImportReport) -> dict[str, Tensor]:
@@ -38,6 +41,8 @@ def find_state(held: Any, ema: bool, report: ImportReport) -> dict[str, Tensor]:
     """
     plain, plain_path = _opened(held, (), CONTAINERS)
     averaged, averaged_path = _average_beside(held, ())
+    if plain is None and averaged is None:
+        plain, plain_path = _only_state(held, report)
     if plain is not None and averaged is None:
         plain, averaged = _divided(plain)
         averaged_path = () if averaged is None else (*plain_path, "ema.*")
@@ -69,6 +74,30 @@ def _opened(held: Any, path: tuple[str, ...], names: tuple[str, ...]) -> tuple[S
     return (held, path) if _is_state(held) else (None, path)
 
 
+def _only_state(held: Any, report: ImportReport) -> tuple[State | None, tuple[str, ...]]:
+    """The one mapping of tensors within entries of other names; None where there is none.
+
+    Raises:
+        ModelError: if there are several, of which none is known to be the network.
+    """
+    found = _states_within(held, ())
+    if len(found) > 1:
+        names = ", ".join(".".join(path) for _, path in found[:4])
+        raise ModelError(f"{report.file} holds several mappings of tensors ({names}); save the network's alone")
+    return found[0] if found else (None, ())
+
+
+def _states_within(held: Any, path: tuple[str, ...]) -> list[tuple[State, tuple[str, ...]]]:
+    if not isinstance(held, Mapping) or not held:
+        return []
+    if _is_state(held):
+        return [(held, path)]
+    if len(path) >= _DEEPEST:
+        return []
+    inner = [(key, value) for key, value in held.items() if isinstance(key, str) and not _TRAINING.match(key)]
+    return [state for key, value in inner for state in _states_within(value, (*path, key))]
+
+
 def _is_state(held: State) -> bool:
     values = list(held.values())
     return any(isinstance(value, Tensor) for value in values) and all(
@@ -81,7 +110,7 @@ def _average_beside(held: Any, path: tuple[str, ...]) -> tuple[State | None, tup
     if not isinstance(held, Mapping) or len(path) >= _DEEPEST:
         return None, path
     for name in EMA_CONTAINERS:
-        found = _opened(held.get(name), (*path, name), CONTAINERS)
+        found = _opened(held.get(name), (*path, name), (*CONTAINERS, "shadow"))
         if found[0] is not None:
             return found
     for name in CONTAINERS:
@@ -114,7 +143,24 @@ def _has_values(value: Any) -> bool:
 def _tensors(state: State, report: ImportReport) -> dict[str, Tensor]:
     others = [key for key, value in state.items() if not isinstance(value, Tensor)]
     report.drop("no tensors", others)
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    _check_values(tensors, report.file)
+    return tensors
+
+
+def _check_values(tensors: Mapping[str, Tensor], file: str) -> None:
+    """Refuse tensors without values of their shape, and files that would be far larger in memory than they are."""
+    for key, tensor in tensors.items():
+        if tensor.is_meta or tensor.layout != torch.strided:
+            form = "no values (device meta)" if tensor.is_meta else f"the form {tensor.layout}"
+            raise ModelError(f"{file} cannot be read as weights: {key} has {form}; dense tensors are needed")
+    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors.values()}
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if needed > _MOST_TIMES * sum(held.values()) + _ALWAYS_ALLOWED:
+        raise ModelError(
+            f"{file} cannot be read as weights: its tensors share their values and would take {needed / 1e9:.1f} GB, "
+            f"the file holds {sum(held.values()) / 1e9:.3f} GB"
+        )
 
 
 def _beside(held: Any, path: tuple[str, ...]) -> list[str]:

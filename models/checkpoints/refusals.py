@@ -3,10 +3,12 @@
 import re
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 
 from models.errors import ModelError
 
 _SCRIPT = "import torch; "
+_BARE = re.compile(r"Unsupported global: GLOBAL (\w+) was not")
 _GLOBAL = re.compile(r"(?:GLOBAL|global|class|type) '?([A-Za-z_][\w]*(?:\.[\w]+)+)'?")
 _MODULES = ("torch.nn.", "torchvision.", "timm.", "transformers.", "__main__.", "models.", "ultralytics.")
 
@@ -23,8 +25,12 @@ def unsafe_error(error: Exception, path: Path, shown: str) -> ModelError | None:
     if "weights_only" not in text and "Weights only" not in text and "Unsupported" not in text:
         return None
     names = [name for name in _GLOBAL.findall(text) if not name.startswith(("torch.serialization", "torch.load"))]
+    names = _BARE.findall(text) or names
     if not names:
-        return None
+        return None if not isinstance(error, UnpicklingError) else ModelError(
+            f"{shown} cannot be read as weights: it is damaged, or a pickle of another form than torch.save writes by "
+            "default; where you trust the file, load it and save its tensors alone with torch.save or safetensors"
+        )
     model = names[0].startswith(_MODULES)
     kept = "checkpoint.state_dict()" if model else 'checkpoint["state_dict"]'
     what = "a whole pickled model" if model else "pickled objects"

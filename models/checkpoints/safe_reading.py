@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from models.checkpoints.content import check_content, is_safetensors
 from models.checkpoints.refusals import check_archive, unsafe_error
 from models.errors import ModelError
 
@@ -49,11 +50,14 @@ def read_tensors(path: Path, shown: str) -> Any:
         ModelError: if it is damaged, a program, or holds objects of other types.
     """
     try:
-        if path.name.endswith(".safetensors"):
+        if path.name.lower().endswith(".safetensors") or is_safetensors(path):
             return load_file(path)
+        check_content(path, shown)
         check_archive(path, shown)
         with torch.serialization.safe_globals([(Ignored, name) for name in _STAND_INS]):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except _ERRORS as error:
         refused = unsafe_error(error, path, shown)
         if refused is not None:

@@ -200,7 +200,7 @@ def check_file(path: Path, shown: str) -> None:
     size = path.stat().st_size
     if size > LARGEST_WEIGHTS:
         raise FieldError("weights", shown, f"it has {size / 1e6:.0f} MB, {LARGEST_WEIGHTS / 1e6:.0f} MB are allowed")
-    if path.suffix != ".safetensors" and zipfile.is_zipfile(path):
+    if path.suffix.lower() != ".safetensors" and zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 inside = sum(entry.file_size for entry in archive.infolist())

@@ -315,3 +315,69 @@ def test_versions_of_modules_are_handed_on(tmp_path: Path) -> None:
         own = models.mnasnet0_5(weights=None, num_classes=4).eval()
         load_checkpoint(own, read_checkpoint(path), "mine")
         assert torch.equal(own.classifier[1].weight, theirs.classifier[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"hello world\n" * 9, "it is a text file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"<!DOCTYPE html><html></html>", "a web page"),
+        (b"PK\x03\x04" + b"\0" * 90, "cut off or damaged"),
+        (b"\x1f\x8b" + b"\0" * 90, "a gzip archive"),
+        (bytes(range(90)), "neither safetensors nor a file of torch.save"),
+        (pickle.dumps({"weight": 1}, protocol=4), "a pickle of another form"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_by_its_content(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=words) as caught:
+        read_checkpoint(tmp_path / "w.pt")
+    assert str(caught.value).count("w.pt") == 1 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["w.SAFETENSORS", "w.pt"])
+def test_safetensors_are_known_by_their_content(name: str, tmp_path: Path) -> None:
+    theirs = trained()
+    save_file(theirs.state_dict(), tmp_path / name)
+    assert torch.equal(read_checkpoint(tmp_path / name).tensors["3.weight"], theirs.state_dict()["3.weight"])
+
+
+def test_builtins_in_a_pickle_are_named_and_not_executed(tmp_path: Path) -> None:
+    class Evaluated:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return eval, (f"open({str(tmp_path / 'sprung')!r}, 'w')",)
+
+    torch.save({"x": Evaluated()}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"holds pickled objects \(eval\)"):
+        read_checkpoint(tmp_path / "w.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_only_mapping_of_tensors_is_opened_whatever_its_name(tmp_path: Path) -> None:
+    state, path = trained().state_dict(), tmp_path / "w.pt"
+    torch.save({"run": {"generator": state}, "optim": {"exp_avg": torch.ones(3)}, "epoch": 3}, path)
+    found = read_checkpoint(path)
+    assert found.report.container == "run.generator" and torch.equal(found.tensors["3.weight"], state["3.weight"])
+    torch.save({"encoder": state, "decoder": NOISE}, path)
+    with pytest.raises(ModelError, match=r"several mappings of tensors \(encoder, decoder\)"):
+        read_checkpoint(path)
+    torch.save({"model": state, "ema": {"decay": 0.9, "shadow": NOISE}}, path)
+    assert read_checkpoint(path).report.container == "model"
+    assert not read_checkpoint(path, ema=True).tensors["3.weight"].any()
+
+
+def test_tensors_without_dense_values_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    state, path = trained().state_dict(), tmp_path / "w.pt"
+    broad = {"3.weight_orig": torch.zeros(1).expand(10**5, 10**5), "3.weight_mask": torch.ones(1).expand(10**5, 10**5)}
+    for change, words in (
+        ({"3.weight": state["3.weight"].to_sparse()}, "3.weight has the form torch.sparse_coo"),
+        ({"3.weight": state["3.weight"].to("meta")}, "3.weight has no values"),
+        (broad, "would take 80.0 GB"),
+    ):
+        torch.save({**state, **change}, path)
+        with pytest.raises(ModelError, match=words):
+            read_checkpoint(path)
+    torch.save({**state, "1.bias": torch.zeros(1).expand(2)}, path)
+    assert read_checkpoint(path).tensors["1.bias"].shape == (2,)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from compression.__main__ import main
 from models import registry
 from models.checkpoints import Checkpoint
 from models.errors import InterruptedWorkError, ModelError
@@ -224,3 +225,10 @@ def test_the_last_layer_is_the_one_executed_last_however_it_was_registered() -> 
     usual = replace(registry.model_info(KIND), input_shape=(12,), num_classes=10)
     builders.with_classes(model, usual, 3)
     assert [layer.out_features for layer in (model.head, model.enter, model.inner)] == [3, 8, 8]
+
+
+def test_a_folder_without_weights_is_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (["--architecture", "cifar_resnet20", "--weights"], ["--onnx"]):
+        assert main(["add-model", "mine", *option, str(tmp_path)]) == 2
+        field = option[-1].removeprefix("--")
+        assert capsys.readouterr().err.startswith(f"error: {field}: '{tmp_path}' is not allowed")

@@ -54,6 +54,21 @@ def test_what_is_not_supported_is_told_with_the_node(body: str, opset: int, word
     assert all(word in text for word in words), text
 
 
+@pytest.mark.parametrize("end", ["Softmax<axis=0>(l)", "LogSoftmax<axis=0>(l)"])
+def test_scores_that_are_compared_over_the_batch_are_not_those_of_classes(end: str) -> None:
+    """Only what compares the classes of one sample may be taken off the end of a graph."""
+    body = f"p=GlobalAveragePool(x)\nq=Flatten(p)\nl=Gemm<transB=1>(q,f)\ny={end}"
+    assert "depends on the other samples" in refusal(model(body, constants={"f": weights(5, 3)}))
+    for fine in (end.replace("0", "1"), end.replace("0", "-1"), end.replace("<axis=0>", "")):
+        imported = build_network(model(body.replace(end, fine), constants={"f": weights(5, 3)}))
+        assert "softmax; the scores before it" in " ".join(imported.notes) and imported.compare().inputs > 0
+
+
+def test_an_arg_max_over_the_batch_is_refused() -> None:
+    body = "p=GlobalAveragePool(x)\nq=Flatten(p)\nl=Gemm<transB=1>(q,f)\ny=ArgMax<keepdims=0>(l)"
+    refusal(model(body, output="int64[M] y", constants={"f": weights(5, 3)}))
+
+
 def test_versions_domains_and_forms_are_checked() -> None:
     assert "opset: 10" in refusal(behind_conv("z=Relu(h)", opset=10))
     custom = behind_conv("z=Relu(h)")
