@@ -144,17 +144,30 @@ def prepare(samples: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(batch, dtype=np.float32)
 
 
+def read_array(path: Path) -> np.ndarray:
+    """Samples of a .npy file with a batch dimension: raw uint8 images, prepared float images, or token ids."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        stop(f"{path.name} cannot be read as an array: {' '.join(str(error).split())[:120]}")
+    shape, ids = SPEC["shape"], SPEC["dtype"] == "int64"
+    found = found if found.ndim > len(shape) else found[None]
+    if found.dtype.kind not in ("iu" if ids else "f") and (ids or found.dtype != np.uint8):
+        needed = "whole numbers are" if ids else "uint8 (raw) or floats (normalised) are"
+        stop(f"{path.name}: type {found.dtype} is not allowed; {needed} needed")
+    planes = not ids and len(shape) == 3 and found.dtype == np.uint8 and found.shape[1:2] in ((1,), (3,))
+    if found.ndim != 1 + len(shape) or list(found.shape[1 + planes:]) != shape[planes:]:
+        stop(f"{path.name}: shape {list(found.shape[1:])} is not allowed; {shape} is needed")
+    return found
+
+
 def read_input(argument: str) -> tuple[np.ndarray, int]:
     """A file or a text as raw samples with a batch dimension, and how many tokens of each are of a text."""
     path = Path(argument)
     if path.suffix.lower() == ".npy":
         if not path.is_file():
             stop(f"{argument}: there is no such file")
-        found = np.load(path, allow_pickle=False)
-        found = found if found.ndim > len(SPEC["shape"]) else found[None]
-        if found.dtype != np.uint8 and list(found.shape[1:]) != SPEC["shape"]:
-            stop(f"{path.name}: shape {list(found.shape[1:])} is not allowed; {SPEC['shape']} is needed")
-        return found, SPEC["shape"][0]
+        return read_array(path), SPEC["shape"][0]
     if "text" in SPEC:
         sys.path.insert(0, str(HERE))
         from text_input import encode

@@ -228,3 +228,25 @@ def test_of_a_language_model_the_token_behind_the_text_is_described(images: Path
     output = np.arange(12.0).reshape(4, 3)
     assert module.last(output, 2).tolist() == [3, 4, 5] and module.last(output, 0).tolist() == [0, 1, 2]
     assert module.last(output[0], 4).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array([{}], dtype=object), "cannot be read as an array"),
+        (np.zeros((1, 32, 32), np.int64), "type int64 is not allowed; uint8 (raw) or floats"),
+        (np.zeros((5, 5), np.uint8), "shape [5, 5] is not allowed"),
+        (np.zeros((2, 1, 30, 32), np.uint8), "shape [1, 30, 32] is not allowed"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_line(images: Path, tmp_path: Path, array: np.ndarray, words: str) -> None:
+    np.save(tmp_path / "a.npy", array)
+    found = call(images, str(tmp_path / "a.npy"))
+    assert found.returncode == 2 and words in found.stderr and found.stderr.count("\n") == 1
+
+
+def test_raw_arrays_of_one_and_three_channels_are_read(images: Path, tmp_path: Path) -> None:
+    for channels in (1, 3):
+        np.save(tmp_path / "a.npy", np.full((2, channels, 32, 32), 100, np.uint8))
+        found = call(images, str(tmp_path / "a.npy"))
+        assert found.returncode == 0 and found.stdout.count("%") >= 6, found.stderr
