@@ -61,7 +61,8 @@ def codebook_indices(weight: Tensor, codebook: Codebook) -> Tensor:
     if codebook.scale is not None:
         scale = expand_scale(codebook.scale, weight.shape)
         plain = torch.where(scale == 0, torch.zeros_like(weight), weight / torch.where(scale == 0, 1.0, scale))
-    places = torch.bucketize(plain.contiguous(), (entries[1:] + entries[:-1]) / 2)
+    exactly = entries.double()  # between neighbouring float32 there is no middle
+    places = torch.bucketize(plain.double().contiguous(), (exactly[1:] + exactly[:-1]) / 2)
     if codebook.scale is not None:  # dividing rounds: a neighbour less than that apart may be the one meant
         missed = decode_codebook(order[places], codebook) != weight
         for step in (-1, 1):

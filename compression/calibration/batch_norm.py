@@ -7,6 +7,7 @@ original (o) and the compressed network (c), and each statistic moves by what ch
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,14 +113,15 @@ def calibration_sample(context: CompressionContext) -> Tensor:
         return sample
     key = (context.model_key, context.data_key)
     if key not in _channels_last:
-        _channels_last[key] = _takes_channels_last(context.original, sample[:2])
+        _channels_last[key] = takes_channels_last(context.original, sample[:2])
         while len(_channels_last) > _KEPT:
             _channels_last.popitem(last=False)
     return sample.contiguous(memory_format=torch.channels_last) if _channels_last[key] else sample.contiguous()
 
 
 @torch.no_grad()
-def _takes_channels_last(model: nn.Module, images: Tensor) -> bool:
+def takes_channels_last(model: Callable[[Tensor], Tensor], images: Tensor) -> bool:
+    """Whether a network in eval mode runs on channels-last images; ``view`` in its code may need contiguous ones."""
     try:
         model(images.contiguous(memory_format=torch.channels_last))
     except RuntimeError:

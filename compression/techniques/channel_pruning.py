@@ -94,8 +94,10 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     for plan in plans:
         context.check_cancelled()
         removed += _remove(model, plan, shares.get(plan.group.name), context)
+    total = sum(group.units for group in chosen)
+    if config.pruning_ratio and not removed:
+        context.report.notes.append(f"0 of {total} channels, neurons and heads removed; each layer says why")
     if removed:
-        total = sum(group.units for group in chosen)
         context.report.notes.append(f"{removed} of {total} channels, neurons and heads removed")
         finish_step(model, context)
     return model
@@ -188,7 +190,9 @@ def _remove(model: nn.Module, plan: _Plan, share: float | None, context: Compres
     if ratio == 0:
         return 0
     if count == group.units:
-        needed = "units elsewhere cost less" if share is not None else f"they do not divide by {plan.config.round_to}"
+        needed = "units elsewhere cost less" if share is not None else f"the nearest multiple of {plan.config.round_to}"
+        if len(plan.allowed) == 1:
+            needed = f"fewer would be no multiple of {plan.config.round_to}"
         context.report.skipped[group.name] = f"all {group.units} units stay: {needed}"
         return 0
     keep = torch.tensor(plan.staying(count))

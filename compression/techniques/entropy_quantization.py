@@ -15,6 +15,7 @@ from compression.grids import dequantize
 from compression.knobs import knob, validate
 from compression.layers import config_for, is_selected, selected_layers
 from compression.metrics.environment import int8_weight_bits
+from compression.other_weights import selected_weights
 from compression.solvers.gptq import grouped
 from compression.solvers.rates import (
     conditional_precision,
@@ -23,7 +24,7 @@ from compression.solvers.rates import (
     output_energy_per_weight,
     round_to_steps,
 )
-from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, state_of
+from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, spread_to_tied, state_of
 from compression.techniques.registry import register_technique
 
 _TOLERANCE, _ATTEMPTS = 0.004, 5
@@ -66,6 +67,7 @@ class _Layer:
         hessian: Damped, (G, K, K); None where no statistics of inputs fit.
         steps: Relative step of each output channel, (C_out,); equal within a group of a convolution.
         fixed: True where a pruned weight stays zero, (G, R, K), or None.
+        weighed: Whether the steps follow the loss's gradient; otherwise they give an equal relative error.
     """
 
     name: str
@@ -74,6 +76,12 @@ class _Layer:
     hessian: Tensor | None
     steps: Tensor
     fixed: Tensor | None
+    weighed: bool
+
+    @property
+    def fqn(self) -> str:
+        """The module."""
+        return self.name.rpartition(".")[0]
 
 
 @register_technique(
@@ -118,11 +126,12 @@ def quantize_to_rate(
     limit = _limit(config)
     layers = _prepared(model, config, context)
     wanted: dict[float, list[_Layer]] = {}
-    for fqn, layer in layers.items():
-        wanted.setdefault(config_for(fqn, config, context).rate, []).append(layer)
+    for layer in layers:
+        wanted.setdefault(config_for(layer.fqn, config, context).rate, []).append(layer)
     for rate, members in wanted.items():
         _round(members, rate, limit, model, context)
-    context.report.changed += list(layers)
+    context.report.changed += dict.fromkeys(layer.fqn for layer in layers)
+    spread_to_tied(model)
     finish_step(model, context)
     if not context.include:
         _halve_rest(model)
@@ -158,8 +167,8 @@ def _limit(config: EntropyQuantizationConfig) -> int:
 
 def _prepared(
     model: nn.Module, config: EntropyQuantizationConfig, context: CompressionContext
-) -> dict[str, _Layer]:
-    """Layers and embeddings with their relative steps."""
+) -> list[_Layer]:
+    """Layers, embeddings and weights of other modules (recurrent ones, say) with their relative steps."""
     energies = output_energy(context) if config.allocation == "fisher" else {}
     found: dict[str, tuple[Tensor, Tensor | None, Tensor]] = {}
     for fqn, layer in selected_layers(model, context):
@@ -172,55 +181,69 @@ def _prepared(
             found[fqn] = weight, batched, conditional_precision(batched)
     informed = [precision.log().mean() for _, hessian, precision in found.values() if hessian is not None]
     usual = torch.stack(informed).mean().exp() if informed else torch.ones(())
-    layers = {}
+    layers = []
     for fqn, (weight, hessian, precision) in found.items():
         context.check_cancelled()
         own = precision if hessian is not None else usual.reshape(1)
-        layers[fqn] = _layer(fqn, weight, hessian, own, energies.get(fqn), model)
+        layers.append(_layer(f"{fqn}.weight", weight, hessian, own, energies.get(fqn), model))
     uninformed = [fqn for fqn, (_, hessian, _) in found.items() if hessian is None]
     if uninformed:
         names = ", ".join(uninformed[:4]) + (" and others" if len(uninformed) > 4 else "")
         context.report.notes.append(f"rounded to the nearest values, as no statistics of inputs fit: {names}")
-    return layers | _embeddings(model, energies, context)
+    layers += _embeddings(model, energies, context)
+    for other, weight, _ in selected_weights(model, config, context):
+        layers.append(_layer(other.name, weight, None, torch.ones(1), None, model))
+    _align(layers)
+    return layers
 
 
-def _embeddings(model: nn.Module, energies: dict[str, Tensor], context: CompressionContext) -> dict[str, _Layer]:
+def _align(layers: list[_Layer]) -> None:
+    """Give layers without a gradient of the loss the others' mean step relative to the size of the weights."""
+    sizes = [max(float(layer.rows.square().mean().sqrt()), 1e-30) for layer in layers]
+    logs = [
+        float((layer.steps / size).log().mean()) for layer, size in zip(layers, sizes, strict=True) if layer.weighed
+    ]
+    for layer, size in zip(layers, sizes, strict=True):
+        if logs and not layer.weighed:
+            layer.steps = torch.full_like(layer.steps, size * math.exp(sum(logs) / len(logs)))
+
+
+def _embeddings(model: nn.Module, energies: dict[str, Tensor], context: CompressionContext) -> list[_Layer]:
     """Embeddings that are no other layer's weight, each row as if it were read equally often."""
     if context.include:
-        return {}
+        return []
     tied = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
-    found = {}
+    found = []
     for fqn, module in model.named_modules():
         if isinstance(module, nn.Embedding) and id(module.weight) not in tied and is_selected(fqn, context):
             precision = torch.full((1,), 2.0 / module.num_embeddings, dtype=torch.float64)
             energy = energies.get(fqn)
-            found[fqn] = _layer(
-                fqn, module.weight.detach(), None, precision, None if energy is None else energy.mean()[None], model
-            )
+            energy = None if energy is None else energy.mean()[None]
+            found.append(_layer(f"{fqn}.weight", module.weight.detach(), None, precision, energy, model))
     return found
 
 
 def _layer(
-    fqn: str, weight: Tensor, hessian: Tensor | None, precision: Tensor, energy: Tensor | None, model: nn.Module
+    name: str, weight: Tensor, hessian: Tensor | None, precision: Tensor, energy: Tensor | None, model: nn.Module
 ) -> _Layer:
     """A layer with steps ``1 / sqrt(energy * precision)``, or of equal relative error where there is no energy.
 
     Args:
-        fqn: Its name.
+        name: Of its weight.
         weight: (C_out, ...).
         hessian: (G, K, K) or None.
         precision: (G,) or (1,).
         energy: Of the loss's gradient per output channel of the original, or None.
         model: For masks and removed channels.
     """
-    name, state = f"{fqn}.weight", state_of(model)
+    state = state_of(model)
     groups = 1 if hessian is None else len(hessian)
     rows = weight.double().flatten(1).unflatten(0, (groups, -1))
     if energy is None:
         signal = rows.square().mean() if hessian is None else output_energy_per_weight(rows, hessian)
         relative = math.sqrt(max(float(signal), 1e-30)) / (precision if hessian is not None else torch.ones(1)).sqrt()
     else:
-        kept = state.kept.get(fqn)
+        kept = state.kept.get(name.rpartition(".")[0])
         energy = energy if kept is None or len(energy) <= int(kept.max()) else energy[kept]
         per_group = energy.unflatten(0, (groups, -1)).mean(1) if len(energy) % groups == 0 else energy.mean()[None]
         floor = _FLAT * float(per_group.max())
@@ -228,7 +251,7 @@ def _layer(
     mask = state.masks.get(name)
     fixed = None if mask is None else ~mask.flatten(1).unflatten(0, (groups, -1))
     steps = relative.expand(groups).repeat_interleave(rows.shape[1])
-    return _Layer(name, weight, rows, hessian, steps, fixed)
+    return _Layer(name, weight, rows, hessian, steps, fixed, energy is not None)
 
 
 def _round(

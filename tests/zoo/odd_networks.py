@@ -177,6 +177,40 @@ def hooked() -> nn.Module:
 
 
 @odd
+def filters_of_zeros() -> nn.Module:
+    """Masks of whole filters, whose biases stay, and a spectral norm of the older kind in front of a mask's."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ELU(), prune.ln_structured(nn.Conv2d(16, 16, 3, 2, 1), "weight", 0.25, n=2, dim=0),
+        nn.ReLU(), nn.utils.spectral_norm(nn.Conv2d(16, 16, 1)), nn.ReLU6(), _head(16),
+    )
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(channels, channels // 4), nn.Linear(channels // 4, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, _, _ = x.size()
+        gates = F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1).view(batch, channels)), inplace=True)
+        return x * F.hardsigmoid(self.fc2(gates)).view(batch, channels, 1, 1).expand_as(x)
+
+
+@odd
+class GatedAndViewed(nn.Module):
+    """Gates of linear layers, and a view that takes contiguous images only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.norm, self.inner = nn.Conv2d(1, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.Conv2d(16, 16, 3, 2, 1)
+        self.gates, self.head = SqueezeExcite(16), nn.Linear(256, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.gates(F.hardswish(self.norm(self.enter(x))))
+        return F.log_softmax(self.head(F.max_pool2d(F.relu(self.inner(x)), 2).view(-1, 256)), dim=1)
+
+
+@odd
 def norms_without_affine_part() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8, affine=False), nn.ReLU(), nn.AdaptiveAvgPool2d(4),

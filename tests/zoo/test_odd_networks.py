@@ -125,6 +125,27 @@ def test_graphs_equal_the_network(name: str, graph: Callable[..., np.ndarray]) -
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["gatedandviewed", "filters_of_zeros"])
+def test_entropy_quantized_layers_run_on_integer_kernels(name: str, cache: Path, tmp_path: Path) -> None:
+    """Their biases, stored in 16 bits, are biases of the kernels; the graph is checked when it is written."""
+    model, report = applied("entropy_quantization", name, rate=3.0, activation_bits=8)
+    inputs = made(name)[1].calibration_inputs
+    grids = calibrate_activations(model, inputs[:1], inputs, cache)
+    written = compile_graph(
+        model, inputs[:1], tmp_path / "model.onnx", activation_grids=grids, cache_dir=cache, samples=inputs
+    )
+    assert set(written.kernels) == set(report.changed)
+    assert set(written.kernels.values()) == {"int8"} and not written.reasons
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_baked_spectral_norms_ask_no_state_for_their_parts() -> None:
+    model, _ = made("filters_of_zeros")
+    copy.deepcopy(model).load_state_dict(model.state_dict())
+    assert bool((model.get_parameter("2.weight").flatten(1).abs().amax(1) == 0).any())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_technique_acts_or_says_why_not(name: str, graph: Callable[..., np.ndarray], tmp_path: Path) -> None:
     _, context = made(name)

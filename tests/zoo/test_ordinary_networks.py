@@ -32,6 +32,7 @@ STEPS: list[tuple[str, dict[str, Any], float, float]] = [
     ("weight_pruning", {"sparsity": 0.3}, 0.75, 0.95),
     ("weight_sharing", {"n_clusters": 16}, 0.40, 0.50),
     ("binarization", {}, 1.50, 0.40),
+    ("entropy_quantization", {"rate": 3.0}, 1.00, 0.35),
     ("low_rank", {"rank_ratio": 0.9}, 0.90, 1.0),
     ("channel_pruning", {"pruning_ratio": 0.3}, 1.00, 1.0),
 ]

@@ -13,6 +13,7 @@ from compression.artifact.graph.blocks import DOMAIN, OPERATOR
 from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.exporting import INPUT, OUTPUT
 from compression.artifact.graph.quantize import Grid, layer_nodes
+from compression.artifact.graph.weights import SYMBOLS
 from compression.calibration.batches import batch_for
 from compression.errors import GraphError
 from compression.layers import is_linear, weight_layers
@@ -177,8 +178,9 @@ def _simulation(proto: onnx.ModelProto, filled: onnx.ModelProto, names: list[str
             if name in quantized:
                 node.input[index] = _given(name)
     held = {tensor.name: tensor for tensor in proto.graph.initializer}
+    _expand_half(graph, {name.removesuffix(SYMBOLS) for name in held if name.endswith(f".bias{SYMBOLS}")})
     for tensor in graph.initializer:
-        symbols, scale = held.get(f"{tensor.name}.symbols"), held.get(f"{tensor.name}.scale")
+        symbols, scale = held.get(f"{tensor.name}{SYMBOLS}"), held.get(f"{tensor.name}.scale")
         if tensor.name.endswith(".bias") and symbols is not None and scale is not None:
             step, bias = numpy_helper.to_array(scale), numpy_helper.to_array(tensor)
             rounded = numpy_helper.to_array(symbols).astype(np.float64) * step
@@ -187,6 +189,15 @@ def _simulation(proto: onnx.ModelProto, filled: onnx.ModelProto, names: list[str
             tensor.CopyFrom(numpy_helper.from_array(rounded.astype(np.float32), tensor.name))
     graph.input.extend(helper.make_tensor_value_info(_given(name), TensorProto.FLOAT, None) for name in names)
     return simulated
+
+
+def _expand_half(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Hold tensors that are stored in 16 bits by their values in float32, in place."""
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] in names]:
+        value = numpy_helper.to_array(held[node.input[0]]).astype(np.float32)
+        graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+        graph.node.remove(node)
 
 
 def _layer_before(graph: onnx.GraphProto, value: str) -> str:

@@ -23,7 +23,7 @@ from compression.artifact.graph.editing import GraphEditor
 from compression.artifact.graph.exporting import export_model
 from compression.artifact.graph.integers import integer_weights
 from compression.artifact.graph.kernels import integer_layers
-from compression.artifact.graph.lowering import Lowering, lowered_copy, plan_lowering
+from compression.artifact.graph.lowering import Lowering, lowered_copy, lowered_tensors, plan_lowering
 from compression.artifact.graph.opset import lower_opset
 from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes, values_to_quantize
 from compression.artifact.graph.ranges import choose_grids
@@ -208,12 +208,13 @@ def _integer_graph(
     nodes = layer_nodes(draft.base.graph, list(found))
     reasons.update({fqn: "its weight is used more than once" for fqn in found if fqn not in nodes})
     found = {fqn: found[fqn] for fqn in nodes}
-    proto = _fill(draft.base, model, draft.lowering, frozenset(f"{fqn}.weight" for fqn in found))
-    held = {t.name: t for t in proto.graph.initializer}
+    tensors = lowered_tensors(model, draft.lowering)  # biases by value: they may be stored in 16 bits
     biases = {
-        fqn: numpy_helper.to_array(held[f"{fqn}.bias"])
-        for fqn in found if nodes[fqn].op_type != "MatMul" and f"{fqn}.bias" in held
+        fqn: tensors[f"{fqn}.bias"].numpy() for fqn in nodes
+        if nodes[fqn].op_type != "MatMul" and f"{fqn}.bias" in nodes[fqn].input and f"{fqn}.bias" in tensors
     }
+    written = {f"{fqn}.weight" for fqn in found} | {f"{fqn}.bias" for fqn in biases}
+    proto = _fill(draft.base, model, draft.lowering, frozenset(written))
     insert_grids(proto, found, biases, grids)
     return proto, reasons
 

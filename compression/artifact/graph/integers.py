@@ -16,6 +16,7 @@ from compression.metrics.environment import PAIR_LIMIT, int8_symbol_limit
 from compression.state import ActivationQuantization, Codebook, Encoding, UniformGrid, state_of
 
 _INT8 = 127
+_BIAS_LIMIT = 2**30  # half of int32: the other half is left to the sum of products
 _OVERFLOWING = (
     "its weights have the whole range of 8 bits: this processor's integer kernels (x86 without VNNI) would overflow"
 )
@@ -91,6 +92,26 @@ def _folded(symbols: Tensor, scale: Tensor, fold: Fold | None, transposed: bool)
     whole = symbols.to(torch.int8)
     whole = whole.t() if transposed else whole
     return IntegerWeight(whole.contiguous().numpy(), scale.contiguous().numpy(), axis=1 if transposed else 0)
+
+
+def with_room_for_bias(weight: IntegerWeight, bias: np.ndarray, input_scale: float) -> IntegerWeight:
+    """Coarser weights in channels whose bias would not fit 32 bits in units of input times weight.
+
+    That happens where a channel's weights are zero (a pruned filter) or tiny beside its bias.
+
+    Args:
+        weight: Of the layer.
+        bias: float32 (C_out,).
+        input_scale: Of the layer's quantized input.
+    """
+    factor = np.abs(bias.astype(np.float64)) / (weight.scale.astype(np.float64) * input_scale * _BIAS_LIMIT)
+    if (factor <= 1).all():
+        return weight
+    factor = np.maximum(factor, 1)
+    shape = [1] * weight.symbols.ndim
+    shape[weight.axis] = -1
+    symbols = np.rint(weight.symbols / factor.reshape(shape)).astype(np.int8)
+    return IntegerWeight(symbols, (weight.scale * factor).astype(np.float32), weight.axis)
 
 
 def wide_layers(proto: onnx.ModelProto) -> list[str]:

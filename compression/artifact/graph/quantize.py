@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from compression.artifact.graph.integers import IntegerWeight
+from compression.artifact.graph.integers import IntegerWeight, with_room_for_bias
 
 Grid = tuple[float, int, int]
 _CLIPPING = ("Relu", "Clip")
@@ -84,16 +84,16 @@ def insert_grids(
     """
     graph = proto.graph
     nodes, tensors, front = layer_nodes(graph, list(weights)), [], []
+    inputs = {fqn: grids[nodes[fqn].input[0]][0] for fqn in biases}
+    weights = weights | {fqn: with_room_for_bias(weights[fqn], biases[fqn], inputs[fqn]) for fqn in biases}
     for fqn, weight in weights.items():
         name = f"{fqn}.weight"
         tensors += _integer_tensors(name, weight)
         front.append(_dequantize(f"{name}.symbols", f"{name}.scale", f"{name}.zero", name, axis=weight.axis))
-    for fqn, node in nodes.items():
-        if node.op_type != "MatMul" and fqn in biases:
-            scale = weights[fqn].scale * np.float32(grids[node.input[0]][0])
-            more, dequantize = _integer_bias(f"{fqn}.bias", biases[fqn], scale)
-            tensors += more
-            front.append(dequantize)
+    for fqn, bias in biases.items():
+        more, dequantize = _integer_bias(f"{fqn}.bias", bias, weights[fqn].scale * np.float32(inputs[fqn]))
+        tensors += more
+        front.append(dequantize)
     pairs: dict[str, list[onnx.NodeProto]] = {}
     for value, (scale, zero, _) in grids.items():
         tensors += [
