@@ -61,6 +61,12 @@ def test_a_codebook_entry_is_the_nearest_for_its_channels_scale() -> None:
         assert float(found[row, column]) == pytest.approx(wanted)
 
 
+def test_entries_one_float_apart_are_told_apart() -> None:
+    one = torch.tensor(1.0)
+    entries = torch.stack([one, one.nextafter(one * 0), one.nextafter(one * 2), one * -1])
+    assert codebook_indices(entries, Codebook(entries)).tolist() == [0, 1, 2, 3]
+
+
 def test_a_channel_of_scale_zero_is_zero() -> None:
     codebook = Codebook(torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([0.0]))
     assert decode_codebook(codebook_indices(torch.tensor([[0.0, 3.0]]), codebook), codebook).tolist() == [[0.0, 0.0]]
