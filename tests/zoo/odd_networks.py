@@ -181,8 +181,8 @@ def filters_of_zeros() -> nn.Module:
     """Masks of whole filters, whose biases stay, and a spectral norm of the older kind in front of a mask's."""
     masked = prune.ln_structured(nn.Conv2d(16, 16, 3, 2, 1), "weight", 0.25, n=2, dim=0)
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, 2, 1), nn.ELU(), masked, nn.ReLU(), nn.utils.spectral_norm(nn.Conv2d(16, 16, 1)), nn.ReLU6(),
-        _head(16),
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ELU(), masked, nn.ReLU(), nn.utils.spectral_norm(nn.Conv2d(16, 16, 1)),
+        nn.ReLU6(), _head(16),
     )
 
 
