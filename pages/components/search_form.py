@@ -55,6 +55,10 @@ _LIMITS = (
     _Number("max-ms", "max_latency_ms", "Latency at most (ms)", 0.1, help="Median of one inference on one thread."),
     _Number("at-least", "min_speedup", "Speed-up at least (times)", 0.1, help="Over the uncompressed model."),
 )
+_R2_LOST = _Number(
+    "max-lost", "max_accuracy_drop", "R2 lost at most (hundredths)", 0.1, first=_FIRST_DROP,
+    help="Against the uncompressed model; 1 is a loss of 0.01 in R2.",
+)
 _BUDGET = (
     _Number("trials", "trials", "Trials", 1, help="Artifacts to make and measure.", first=_FIRST_TRIALS),
     _Number("minutes", "minutes", "Minutes", 1.0, help="Where both are given, what is used up first ends the search."),
@@ -72,7 +76,7 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
     _show_baseline(service, info.name, dataset)
     st.markdown("**What you need**")
     st.caption("An empty field sets no limit.")
-    given = _numbers(_LIMITS, 2)
+    given = _numbers(limits_of(info.task), 2)
     st.markdown("**Budget**")
     spent = _numbers(_BUDGET, 2)
     techniques = st.pills(
@@ -100,6 +104,11 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
         "Start the search", type="primary", key="start", icon=":material/play_arrow:", disabled=spec is None
     )
     return spec if started else None
+
+
+def limits_of(task: str) -> tuple[_Number, ...]:
+    """The fields of limits for models of a task: of a regression R2 may be lost, of others accuracy."""
+    return (_R2_LOST, *_LIMITS[1:]) if task == "regression" else _LIMITS
 
 
 def use_model(recipe: Recipe) -> None:

@@ -76,7 +76,7 @@ def show_course(service: "Service", record: SearchRecord) -> None:
     with right:
         st.markdown("**What was found out about the limits**")
         notes = [*record.notes, *checked(record.estimates)]
-        st.markdown("\n".join(f"- {note}" for note in notes) or "- nothing yet")
+        st.markdown("\n".join(f"- {note}" for note in notes) or "Nothing yet.")
     with st.expander(f"{trials(len(record.trials))} as a table", key="all-trials-table"):
         table = trial_table(record, service.known_results(trial.key for trial in record.trials))
         st.dataframe(table, hide_index=True, alt="All trials of this search")

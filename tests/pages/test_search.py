@@ -14,7 +14,7 @@ from compression.experiments.search.searches import Searches
 from compression.experiments.search.spec import Limits, SearchSpec
 from models.datasets import list_datasets
 from pages.components import address
-from pages.components.search_form import form_values
+from pages.components.search_form import form_values, limits_of
 from tests.experiments.search.laboratories import FakeLaboratory
 
 TECHNIQUES = ("channel_pruning", "quantization")
@@ -226,3 +226,11 @@ def test_the_form_asks_for_the_same_again() -> None:
     values = form_values(spec)
     assert (values["max-lost"], values["max-kb"], values["max-ms"], values["at-least"]) == (0.5, 120.5, 0.25, 2.0)
     assert (values["trials"], values["minutes"], values["strategy"]) == (8, 3.0, "tpe")
+
+
+def test_of_a_regression_r2_may_be_lost() -> None:
+    labels = {task: [limit.label for limit in limits_of(task)] for task in ("image_classification", "regression")}
+    assert labels["image_classification"][0] == "Accuracy lost at most (points)"
+    assert labels["regression"][0] == "R2 lost at most (hundredths)"
+    assert labels["regression"][1:] == labels["image_classification"][1:]
+    assert {limit.key for limit in limits_of("regression")} == {limit.key for limit in limits_of("sentiment")}

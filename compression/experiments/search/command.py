@@ -38,7 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes. All of it is text, so that what is wrong with it is said in one line."""
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--dataset", help="name of the data set (default: the model's)")
-    parser.add_argument("--max-accuracy-drop", metavar="X", help="points of accuracy that may be lost")
+    parser.add_argument(
+        "--max-accuracy-drop", metavar="X", help="points of accuracy that may be lost, of a regression hundredths of R2"
+    )
     parser.add_argument("--max-size", metavar="S", help="packed size, like 300kB")
     parser.add_argument("--max-latency", metavar="L", help="median of one inference, like 2ms")
     parser.add_argument("--min-speedup", metavar="R", help="times as fast as the uncompressed model")
