@@ -1,8 +1,11 @@
 """Replays an exported bundle and compares what it does with what it says."""
 
+import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +17,7 @@ from compression.artifact.graph.integers import wide_layers
 from compression.artifact.graph.reading import read_graph
 from compression.artifact.packing import unpack_model
 from compression.errors import InputError
+from compression.experiments.bundle_inputs import input_spec
 from compression.experiments.results import ExperimentResult, result_from_json
 from compression.experiments.runtimes import unpacked_model
 from compression.experiments.tasks import Task, load_task
@@ -23,6 +27,11 @@ from compression.metrics.latency import LatencyTimer
 from compression.recipe import Recipe, recipe_from_dict, recipe_from_yaml, recipe_hash
 from compression.state import state_of
 from models.datasets import Split
+
+_COMPARED = (
+    "task", "shape", "dtype", "scale", "mean", "std", "channel_order", "num_classes", "classes", "image", "text",
+    "runtime", "stated", "wide_integer_weights",
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,10 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
         checks = [_check_recipe(recipe_hash(recipe), recipe_hash(recipe_from_dict(result.recipe)))]
         checks += _check_sizes(result, contents)
         task = load_task(recipe)
+        _check_input(proto, task)
+        checks.append(_check_spec(contents.input_spec, input_spec(
+            task, result, proto, wide_weights=bool(wide_layers(proto))
+        )))
         checks += _check_graph(recipe, task, proto, contents.packed_path)
         split = _scored_split(task, recipe, result)
         measured = evaluate_onnx(
@@ -115,12 +128,44 @@ def _check_sizes(result: ExperimentResult, contents: BundleContents) -> list[Che
     ]
 
 
+def _check_input(proto: onnx.ModelProto, task: Task) -> None:
+    """Raises an InputError where the graph does not take the samples of the recipe's model."""
+    lengths = [dim.dim_value for dim in proto.graph.input[0].type.tensor_type.shape.dim][1:]
+    wanted = list(task.info.input_shape)
+    if len(lengths) != len(wanted) or any(a not in (0, b) for a, b in zip(lengths, wanted, strict=True)):
+        shown = "x".join(map(str, lengths))
+        raise InputError("model.onnx", f"input {shown}", f"the recipe's model takes {'x'.join(map(str, wanted))}")
+
+
+def _check_spec(stated: Mapping[str, Any], fresh: Mapping[str, Any]) -> Check:
+    """Preprocessing, classes and figures that run.py uses, against those of the recipe's model and of the result.
+
+    Entries that a bundle of an earlier version lacks are not compared, nor what only describes the exporter's version.
+    """
+    if not isinstance(stated, dict):
+        raise InputError("input_spec.json", type(stated).__name__, "a mapping is needed")
+    fresh = json.loads(json.dumps(fresh))
+    wrong = [name for name in _COMPARED if name in stated and name in fresh and _differ(stated[name], fresh[name])]
+    found = f"{', '.join(wrong[:3])} differ" if wrong else "equal"
+    return Check("input_spec.json", "that of the recipe's model", found, not wrong)
+
+
+def _differ(stated: Any, fresh: Any) -> bool:
+    if isinstance(stated, dict) and isinstance(fresh, dict):
+        return any(_differ(stated[key], fresh[key]) for key in stated.keys() & fresh.keys())
+    return bool(stated != fresh)
+
+
 def _check_graph(recipe: Recipe, task: Task, proto: onnx.ModelProto, packed_path: Path) -> list[Check]:
     """The network with the packed weights against the graph: tensor by tensor, and of float graphs the output."""
     model = unpacked_model(recipe, task, packed_path)
     samples = checked_samples(task.prepare(task.calibration_split.inputs[:]))
     grids = unpack_model(packed_path).activation_grids
-    compared, wrong = differing_weights(model, proto, samples[:1], grids)
+    try:
+        compared, wrong = differing_weights(model, proto, samples[:1], grids)
+    except RuntimeError as error:
+        reason = f"weights of the recipe's model are needed: {' '.join(str(error).split())[:120]}"
+        raise InputError("weights.packed", packed_path.name, reason) from None
     found = f"{', '.join(wrong[:3])} differ" if wrong else f"{compared} tensors agree"
     checks = [Check("packed weights", "those of the graph", found, compared > 0 and not wrong)]
     if not grids and state_of(model).compute_dtype is None:

@@ -190,6 +190,27 @@ def _other_recipe(members: dict[str, bytes]) -> None:
     members["recipe.yaml"] = members["recipe.yaml"].replace(b"sparsity: 0.5", b"sparsity: 0.6")
 
 
+def _other_input(members: dict[str, bytes]) -> None:
+    spec = json.loads(members["input_spec.json"])
+    members["input_spec.json"] = json.dumps({**spec, "mean": [0.9]}).encode()
+
+
+def _other_classes(members: dict[str, bytes]) -> None:
+    spec = json.loads(members["input_spec.json"])
+    members["input_spec.json"] = json.dumps({**spec, "classes": spec["classes"][::-1]}).encode()
+
+
+def _graph_of_another_input(members: dict[str, bytes]) -> None:
+    proto = onnx.load_model_from_string(members["model.onnx"])
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    members["model.onnx"] = proto.SerializeToString()
+
+
+def test_a_graph_of_other_inputs_is_named(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.onnx: 'input 3x32x32' is not allowed; .* model takes 1x32x32"):
+        verify_bundle(rewritten(bundle, tmp_path, _graph_of_another_input))
+
+
 def test_other_weights_are_noticed(store: ResultStore, bundle: Path, tmp_path: Path) -> None:
     other = run_experiment(recipe(INT8.steps and {"technique": "quantization", "weight_bits": 8}), store, quick=True)
     weights = (store.artifact_dir(other.key) / "weights.packed").read_bytes()
@@ -199,7 +220,11 @@ def test_other_weights_are_noticed(store: ResultStore, bundle: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("edit", "name"), [(_better, "accuracy"), (_smaller, "size_bytes"), (_other_recipe, "recipe")]
+    ("edit", "name"),
+    [
+        (_better, "accuracy"), (_smaller, "size_bytes"), (_other_recipe, "recipe"), (_other_input, "input_spec.json"),
+        (_other_classes, "input_spec.json"),
+    ],
 )
 def test_a_bundle_that_does_not_do_what_it_says_fails(bundle: Path, tmp_path: Path, edit: Edit, name: str) -> None:
     _, checks = verify_bundle(rewritten(bundle, tmp_path, edit))
