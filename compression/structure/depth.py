@@ -5,27 +5,34 @@ from torch import nn
 from compression.errors import NotApplicableError
 from compression.layers import layer_kind
 
+_STACKS = (nn.TransformerEncoder, nn.TransformerDecoder)
+
+
+def sequences(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Modules whose children run one after the other: nn.Sequential, and the layers of PyTorch's transformers."""
+    stacked = {id(module.layers) for module in model.modules() if isinstance(module, _STACKS)}
+    return [(fqn, m) for fqn, m in model.named_modules() if isinstance(m, nn.Sequential) or id(m) in stacked]
+
 
 def repeated_blocks(model: nn.Module) -> dict[str, list[list[str]]]:
-    """Runs of neighbouring blocks of one type and shape in each nn.Sequential, by the sequence's fqn."""
+    """Runs of neighbouring blocks of one type and shape in each sequence, by the sequence's fqn."""
     found: dict[str, list[list[str]]] = {}
-    for fqn, module in model.named_modules():
-        if isinstance(module, nn.Sequential):
-            runs: list[list[str]] = []
-            last: object = None
-            for name, child in module.named_children():
-                shape = (type(child), tuple((n, tuple(p.shape)) for n, p in child.named_parameters()))
-                if not shape[1] or layer_kind(child) is not None:
-                    last = None
-                    continue
-                if shape == last:
-                    runs[-1].append(name)
-                else:
-                    runs.append([name])
-                last = shape
-            long = [run for run in runs if len(run) > 1]
-            if long:
-                found[fqn] = long
+    for fqn, module in sequences(model):
+        runs: list[list[str]] = []
+        last: object = None
+        for name, child in module.named_children():
+            shape = (type(child), tuple((n, tuple(p.shape)) for n, p in child.named_parameters()))
+            if not shape[1] or layer_kind(child) is not None:
+                last = None
+                continue
+            if shape == last:
+                runs[-1].append(name)
+            else:
+                runs.append([name])
+            last = shape
+        long = [run for run in runs if len(run) > 1]
+        if long:
+            found[fqn] = long
     return found
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.layers import is_conv2d, is_linear
+from compression.structure.depth import sequences
 from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d
 
 _SIZES = {nn.BatchNorm1d: "num_features", nn.BatchNorm2d: "num_features"}
@@ -31,12 +32,11 @@ def rebuild(model: nn.Module, tensors: Mapping[str, Tensor], shared: Mapping[str
 
 def _drop_blocks(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Blocks of sequences that have weights, but none in the file."""
-    for fqn, sequence in list(model.named_modules()):
-        if isinstance(sequence, nn.Sequential):
-            for name, block in list(sequence.named_children()):
-                prefix = f"{fqn}.{name}." if fqn else f"{name}."
-                if block.state_dict() and not any(own.startswith(prefix) for own in tensors):
-                    delattr(sequence, name)
+    for fqn, sequence in sequences(model):
+        for name, block in list(sequence.named_children()):
+            prefix = f"{fqn}.{name}." if fqn else f"{name}."
+            if block.state_dict() and not any(own.startswith(prefix) for own in tensors):
+                delattr(sequence, name)
 
 
 def _split_layers(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.structure.depth import drop_every_other_block
 from compression.structure.rebuilding import rebuild
 from compression.techniques import get_technique
+from models.preparing import prepare
 from tests.techniques.networks import KINDS, subject
 
 STEPS: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -45,6 +47,22 @@ def test_a_packed_network_is_rebuilt(kind: str, name: str, tmp_path: Path) -> No
              for n in (found, model)]
     assert sizes[0] == sizes[1]
     assert sum(p.numel() for p in found.parameters()) == sum(p.numel() for p in model.parameters())
+
+
+def test_layers_left_out_of_pytorchs_encoder_stay_out(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    whole = prepare(nn.Sequential(nn.TransformerEncoder(layer, 3, nn.LayerNorm(16)))).eval().requires_grad_(False)
+    model = copy.deepcopy(whole)
+    assert drop_every_other_block(model) == ["0.layers.1"]
+    pack_model(model, tmp_path / "weights.packed")
+    packed = unpack_model(tmp_path / "weights.packed")
+    found = copy.deepcopy(whole)
+    rebuild(found, packed.tensors, packed.shared)
+    load_packed(found, packed)
+    tokens = torch.randn(2, 5, 16)
+    assert [name for name, _ in found[0].layers.named_children()] == ["0", "2"]
+    assert torch.equal(found(tokens), model(tokens)) and not torch.allclose(found(tokens), whole(tokens))
 
 
 def test_left_out_blocks_stay_out(tmp_path: Path) -> None:
