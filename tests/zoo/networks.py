@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compression.context import Batch, CompressionContext
 from compression.layers import weight_layers
@@ -15,6 +15,7 @@ from models.architectures.cifar import TinyResNet, conv_mixer
 from models.architectures.resnet import CifarResNet, PaddedBlock
 from models.architectures.transformer import VisionTransformer as CompactTransformer
 from tests.techniques.networks import Subject
+from tests.zoo.settling import settle
 
 SIZE, CLASSES, SAMPLES = 48, 5, 16
 
@@ -78,6 +79,11 @@ def _convnext() -> nn.Module:
     return family.ConvNeXt(stages, num_classes=CLASSES, layer_scale=0.5)
 
 
+def _maxvit() -> nn.Module:
+    family = _torchvision("maxvit")
+    return family.MaxVit((SIZE, SIZE), 16, 3, [16, 32], [1, 1], 8, 0.0, mlp_ratio=2, num_classes=CLASSES)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: _residual("BasicBlock", 128),
     "resnet50": lambda: _residual("Bottleneck", 512, width_per_group=16),
@@ -94,6 +100,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "swin_t": lambda: _torchvision("swin_transformer").SwinTransformer(
         [4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=CLASSES
     ),
+    "maxvit_t": _maxvit,
     "cifar_resnet": lambda: CifarResNet(1, CLASSES, PaddedBlock),
     "cifar_resnet8": lambda: TinyResNet(CLASSES, 16),
     "cifar_convmixer": lambda: conv_mixer(16, 2, 9, 4, CLASSES),
@@ -106,7 +113,7 @@ def zoo_subject(name: str, seed: int = 0, **changes: Any) -> Subject:
     torch.manual_seed(seed)
     model = separate_roles(NETWORKS[name]())
     inputs = torch.randn(SAMPLES, 3, SIZE, SIZE)
-    _settle(model, inputs)
+    settle(model, inputs, 0.05)
     with torch.inference_mode():
         targets = model(inputs).argmax(-1).clone()
 
@@ -122,14 +129,3 @@ def zoo_subject(name: str, seed: int = 0, **changes: Any) -> Subject:
         "model_key": f"thin-{name}-{seed}", "data_key": f"random-{seed}", "protected": (layers[0], layers[-1]),
     }
     return Subject(model, CompressionContext(**{**settings, **changes}))
-
-
-def _settle(model: nn.Module, inputs: Tensor) -> None:
-    """Batch-norm statistics of the data, and weights that no initialisation leaves at zero or one."""
-    model.train()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-        for _ in range(20):
-            model(inputs)
-    model.eval().requires_grad_(False)
