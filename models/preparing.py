@@ -10,13 +10,31 @@ from models.outputs import chosen_output, give_primary_output
 from models.parametrizations import bake_parametrizations
 
 _NOTES = "_preparation_notes"
+_SAME_AS = {"timm.layers.linear.Linear": nn.Linear}  # their forward pass differs only under TorchScript
 
 
 def prepare(model: nn.Module) -> nn.Module:
-    """One layer per role in attention modules, an input left as it is and one tensor as output; returns the model."""
-    model = separate_roles(model)
+    """Make a network one that every technique can act on, in place; returns the model.
+
+    Layers that equal PyTorch's become those, attention modules get one layer per role, the input is left as it is, and
+    the output is one tensor.
+    """
+    model = separate_roles(make_plain(model))
     guard_input(model)
     give_primary_output(model)
+    return model
+
+
+def make_plain(model: nn.Module) -> nn.Module:
+    """Give layers of libraries that compute exactly what PyTorch's do PyTorch's class, in place; returns the model.
+
+    Only listed classes are taken, no classes that derive from them: what another forward pass computes for every input
+    cannot be seen from running it.
+    """
+    for module in model.modules():
+        plain = _SAME_AS.get(f"{type(module).__module__}.{type(module).__qualname__}")
+        if plain is not None:
+            module.__class__ = plain
     return model
 
 

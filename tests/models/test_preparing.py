@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from compression.layers import custom_layers, weight_layers
 from models import registry
 from models.checkpoints import read_checkpoint
 from models.errors import ModelError
@@ -131,3 +132,20 @@ def test_batch_norms_without_running_statistics_are_refused_in_a_line() -> None:
     with pytest.raises(ModelError, match=r"^batch norm '1' has no running statistics .*predictions would depend"):
         bake(model)
     assert bake(nn.Sequential(nn.InstanceNorm2d(4), nn.BatchNorm2d(4))) is not None
+
+
+def test_layers_that_equal_pytorchs_become_those_and_others_stay() -> None:
+    layers = pytest.importorskip("timm.layers")
+
+    class Shifted(layers.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 1
+
+    model = nn.Sequential(layers.Linear(4, 8), Shifted(8, 8), nn.Linear(8, 2))
+    inputs, state = torch.randn(3, 4), copy.deepcopy(model.state_dict())
+    wanted = model(inputs)
+    model = prepare(model)
+    assert list(custom_layers(model)) == ["1"]
+    assert [fqn for fqn, _ in weight_layers(model)] == ["0", "2"]
+    torch.testing.assert_close(model(inputs), wanted, rtol=0, atol=0)
+    model.load_state_dict(state)
