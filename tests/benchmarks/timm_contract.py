@@ -33,11 +33,13 @@ from compression.techniques import get_technique
 from models.own.builders import architecture, build
 from models.preparing import prepare
 from tests.zoo.settling import pictures, settle
+from tests.zoo.timm_networks import SIZE, THIN
 
 NAMES = {
     "mobilenetv3_small_050": 64, "efficientnet_lite0": 64, "lcnet_050": 64, "tinynet_e": 64, "regnetx_002": 64,
     "ghostnet_100": 64, "resnet10t": 64, "convnext_atto": 64, "mobilevit_xxs": 64, "vit_tiny_patch16_224": 64,
     "mixer_s32_224": 224, "levit_128s": 224, "thin_maxvit": 64,
+    **dict.fromkeys(THIN, SIZE),
 }
 RECIPES: dict[str, tuple[str, dict[str, Any]] | None] = {
     "baseline": None,
@@ -57,13 +59,25 @@ def network(name: str, size: int) -> nn.Module:
         return prepare(maxvit.MaxVit(
             (size, size), 16, 2, [16, 32], [2, 1], 8, 0.0, mlp_ratio=2, num_classes=_CLASSES
         ))
+    if name in THIN:
+        return prepare(THIN[name]())
     return build(architecture(name), _CLASSES, size)
+
+
+@torch.no_grad()
+def _widen(model: nn.Module) -> None:
+    """Draw matrices again that start near zero: the lowest scores of all weights would be one whole layer's."""
+    for parameter in model.parameters():
+        usual = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.0
+        if float(parameter.square().mean().sqrt()) < 0.2 * usual:
+            nn.init.normal_(parameter, 0.0, usual)
 
 
 def subject(name: str, size: int) -> CompressionContext:
     """A network of ten classes that tells random pictures apart."""
     torch.manual_seed(0)
     model, inputs = network(name, size), pictures(_SAMPLES, size)
+    _widen(model)
     settle(model, inputs)
     with torch.inference_mode():
         targets = model(inputs).argmax(-1).clone()
