@@ -18,7 +18,8 @@ body [class*="st-key-cards"] {
 [class*="st-key-cards"] > * {min-width: 0; width: auto}
 body [data-testid="stImage"] {column-gap: .5rem}
 [class*="st-key-cards"] [data-testid="stMetricDelta"] * {white-space: normal; overflow: visible}
-[class*="st-key-cards"] [data-testid="stMarkdownBadge"], [class*="st-key-cards"] .stMarkdownBadge {white-space: normal}
+[class*="st-key-cards"] :is(.stMarkdownBadge, [data-testid="stMetricLabel"] .stMarkdownEllipsis),
+[class*="st-key-cards"] [data-testid="stMetricLabel"] .stMarkdownEllipsis * {white-space: normal !important}
 [class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
 [class*="st-key-head-"] label p {white-space: normal; font-weight: 600}
 [class*="st-key-about-"] button {min-height: 0; padding: 0}
