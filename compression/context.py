@@ -1,7 +1,7 @@
 """What a technique is given beside the model and its config."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -108,6 +108,20 @@ class CompressionContext:
     def teach(self, inputs: Tensor) -> Tensor:
         """Predictions of the uncompressed model, the teacher of every training."""
         return (self.original if self.teacher is None else self.teacher)(inputs)
+
+    def phase(self, start: float, end: float) -> "CompressionContext":
+        """The same context for a part of the step: its progress from 0 to 1 is the step's from `start` to `end`."""
+        whole = self.progress
+        return replace(self, progress=lambda fraction, message: whole(start + (end - start) * fraction, message))
+
+    def watch(self, message: str) -> Callable[[float], None]:
+        """A callback of a fraction that reports progress and stops where the user has cancelled."""
+
+        def look(fraction: float) -> None:
+            self.check_cancelled()
+            self.progress(fraction, message)
+
+        return look
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when the user has cancelled."""

@@ -1,12 +1,17 @@
 """Removal of whole units (channels, neurons, heads), one after the other, each made up for by those that stay."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 _ONE_BY_ONE = 128
+_FACTORING = 0.3
+
+
+def _unwatched(fraction: float) -> None:
+    del fraction
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,9 @@ class RemovalOrder:
     errors: tuple[float, ...]
 
 
-def removal_order(weights: Sequence[Tensor], hessians: Sequence[Tensor], units: int) -> RemovalOrder:
+def removal_order(
+    weights: Sequence[Tensor], hessians: Sequence[Tensor], units: int, watch: Callable[[float], None] = _unwatched
+) -> RemovalOrder:
     """Greedy optimal brain surgery on units (ZipLM, Kurtic et al., arXiv 2302.04089).
 
     The next unit S is the one of least ``tr(W_S (H^-1_SS)^-1 W_S^T)``; then ``W -= W_S (H^-1_SS)^-1 H^-1_S`` and
@@ -33,8 +40,12 @@ def removal_order(weights: Sequence[Tensor], hessians: Sequence[Tensor], units: 
         weights: Of each layer that reads the units, (C_out, K); a unit's inputs are neighbours.
         hessians: Damped, float64 (K, K), one per layer.
         units: Number of units.
+        watch: Called with the fraction done after each few units; may raise to stop.
     """
-    readers = [_Reader(weight.double(), hessian, units) for weight, hessian in zip(weights, hessians, strict=True)]
+    readers = []
+    for number, (weight, hessian) in enumerate(zip(weights, hessians, strict=True)):
+        readers.append(_Reader(weight, hessian, units, watch))
+        watch(_FACTORING * (number + 1) / len(weights))
     energy = max(sum(reader.energy for reader in readers), 1e-30)
     gone = torch.zeros(units, dtype=torch.bool)
     order: list[int] = []
@@ -44,41 +55,54 @@ def removal_order(weights: Sequence[Tensor], hessians: Sequence[Tensor], units: 
         costs = sum(reader.costs(gone) for reader in readers)
         assert isinstance(costs, Tensor)
         count = min(chunk, units - 1 - len(order))
-        for unit in torch.topk(costs, count, largest=False).indices.tolist():
-            spent += sum(reader.remove(unit) for reader in readers)
-            gone[unit] = True
-            order.append(unit)
+        chosen = torch.topk(costs, count, largest=False).indices
+        for added in sum(reader.remove(chosen) for reader in readers).tolist():
+            spent += added
             errors.append(spent / energy)
+        gone[chosen] = True
+        order += chosen.tolist()
+        watch(_FACTORING + (1 - _FACTORING) * len(order) / units)
     return RemovalOrder(tuple(order), tuple(errors))
 
 
 class _Reader:
-    """One layer's weights and inverse Hessian as units go."""
+    """One layer's weights and inverse Hessian as units go.
 
-    def __init__(self, weight: Tensor, hessian: Tensor, units: int) -> None:
-        self.size = weight.shape[1] // units
-        self.units = units
-        self.energy = float(((weight @ hessian) * weight).sum())
-        self.weight = weight.clone()
-        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+    The inverse is not written again with every removal, which takes its whole memory through the processor: the rows
+    of ``A`` that were taken from it, ``H^-1 - A^T A``, are kept, and rows are computed when their unit goes.
+    """
+
+    def __init__(self, weight: Tensor, hessian: Tensor, units: int, watch: Callable[[float], None]) -> None:
+        self.units, self.size = units, weight.shape[1] // units
+        self.weight = weight.double().t().clone(memory_format=torch.contiguous_format)  # (K, C_out)
+        self.energy = float(((hessian @ self.weight) * self.weight).sum())
+        factor = torch.linalg.cholesky(hessian)
+        watch(0.0)
+        self.inverse = torch.cholesky_inverse(factor)
+        rows = torch.arange(units)
+        self.blocks = self.inverse.view(units, self.size, units, self.size)[rows, :, rows]
+        self.taken = torch.empty_like(self.inverse)
+        self.count = 0
 
     def costs(self, gone: Tensor) -> Tensor:
         """Error that each unit's removal would add now; infinite for those that are gone."""
-        rows = torch.arange(self.units)
-        blocks = self.inverse.view(self.units, self.size, self.units, self.size)[rows, :, rows]
-        blocks = torch.where(gone[:, None, None], torch.eye(self.size, dtype=torch.float64), blocks)
-        parts = self.weight.view(-1, self.units, self.size).permute(1, 2, 0)
-        found = (parts * torch.linalg.solve(blocks, parts)).sum((1, 2))
+        blocks = torch.where(gone[:, None, None], torch.eye(self.size, dtype=torch.float64), self.blocks)
+        parts = self.weight.view(self.units, self.size, -1)
+        found = torch.linalg.solve(blocks, parts @ parts.mT).diagonal(dim1=1, dim2=2).sum(1)
         return found.masked_fill(gone, torch.inf)
 
-    def remove(self, unit: int) -> float:
-        """Take a unit out, let the others make up for it, and return the error that this added."""
-        own = slice(unit * self.size, (unit + 1) * self.size)
-        row = self.inverse[own].clone()
-        solved = torch.linalg.solve(row[:, own], row)
-        part = self.weight[:, own].clone()
-        error = float((part * torch.linalg.solve(row[:, own], part.t()).t()).sum())
-        self.weight -= part @ solved
-        self.inverse -= row.t() @ solved
-        self.weight[:, own] = 0.0
-        return error
+    def remove(self, chosen: Tensor) -> Tensor:
+        """Take units out one after the other, let the others make up for them, and return the error each adds."""
+        inputs = (chosen[:, None] * self.size + torch.arange(self.size)).flatten()
+        before = self.taken[: self.count]
+        rows = torch.addmm(self.inverse[inputs], before[:, inputs].t(), before, alpha=-1)
+        factor = torch.linalg.cholesky(rows[:, inputs])
+        solved = torch.linalg.solve_triangular(factor, rows, upper=False)
+        part = torch.linalg.solve_triangular(factor, self.weight[inputs], upper=False)
+        self.taken[self.count : self.count + len(inputs)] = solved
+        self.count += len(inputs)
+        self.weight.addmm_(solved.t(), part, alpha=-1)
+        self.weight[inputs] = 0.0
+        columns = solved.view(-1, self.units, self.size).permute(1, 2, 0)
+        self.blocks -= columns @ columns.mT
+        return part.square().sum(1).view(-1, self.size).sum(1)

@@ -23,15 +23,16 @@ def unit_order(model: nn.Module, group: ChannelGroup, criterion: str, context: C
             carries), "taylor" (squared first-order change of the loss; Molchanov et al., arXiv 1906.10771), "l1" or
             "l2" (size of its weights). The first three fall back to "l2" where a layer has no Hessian or gradient that
             fits, because it was changed before.
-        context: For the Hessians and gradients.
+        context: For the Hessians and gradients, progress and cancel.
     """
-    readers = _readers(model, group, context)
+    readers = _readers(model, group, context) if criterion in ("obs", "output") else []
     if criterion == "obs" and readers:
+        watch = context.watch(f"order of removal of {group.name}")
         weights, hessians = zip(*readers, strict=True)
         digest = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights)).hexdigest()
         return remembered(
             hessians[0], f"removal {group.units} {digest}",
-            lambda _: removal_order(weights, [damped(h) for h in hessians], group.units),
+            lambda _: removal_order(weights, [damped(h) for h in hessians], group.units, watch),
         )
     if criterion == "output" and readers:
         scores = sum(_carried(weight, hessian.double(), group.units) for weight, hessian in readers)

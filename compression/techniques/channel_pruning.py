@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.calibration.finish import finish_step
-from compression.calibration.hessian import damped, fitting_hessian
+from compression.calibration.hessian import damped, fitting_hessian, original_hessians
 from compression.context import CompressionContext
 from compression.errors import NotApplicableError
 from compression.knobs import knob, validate
@@ -21,6 +21,7 @@ from compression.structure.importance import unit_order
 from compression.techniques.registry import register_technique
 
 _HALVINGS = 24
+_STATISTICS, _ORDERS, _REMOVAL = (0.02, 0.4), (0.4, 0.85), (0.85, 0.95)
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,26 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     Raises:
         NotApplicableError: if the network has no group of units that can be removed, or cannot be traced.
     """
+    context.progress(0.0, "structure of the network")
     groups, reasons = find_groups(model, context.example_input, context.model_key)
     context.report.skipped.update(reasons)
     report_others(model, context, "units of a {kind} are not removed")
     chosen = [g for g in groups if _selected(g, config, context)]
     if not chosen:
         raise NotApplicableError("no channels, neurons or heads were found that can be removed on their own")
-    plans = [_plan(model, group, _config_of(group, config, context), context) for group in chosen]
+    plans = _plans(model, chosen, config, context)
     shares = _spread([p for p in plans if p.config == config and config.scope == "global"], model, config, context)
     removed = 0
-    for plan in plans:
-        context.check_cancelled()
+    watch = context.phase(*_REMOVAL).watch("removal of units")
+    for number, plan in enumerate(plans):
+        watch(number / len(plans))
         removed += _remove(model, plan, shares.get(plan.group.name), context)
     total = sum(group.units for group in chosen)
     if config.pruning_ratio and not removed:
         context.report.notes.append(f"0 of {total} channels, neurons and heads removed; each layer says why")
     if removed:
         context.report.notes.append(f"{removed} of {total} channels, neurons and heads removed")
-        finish_step(model, context)
+        finish_step(model, context, _REMOVAL[1])
     return model
 
 
@@ -140,6 +143,28 @@ class _Plan:
     def kept(self, share: float) -> int:
         """The number that may stay nearest to a fraction removed."""
         return min(self.allowed, key=lambda n: abs(n - (1 - share) * self.group.units))
+
+
+def _plans(
+    model: nn.Module, groups: list[ChannelGroup], config: ChannelPruningConfig, context: CompressionContext
+) -> list[_Plan]:
+    """A plan of each group; the time that its order takes grows with its readers' inputs."""
+    configs = [_config_of(group, config, context) for group in groups]
+    if any(found.reconstruct or found.criterion in ("obs", "output") for found in configs):
+        original_hessians(context.phase(*_STATISTICS))
+    work = [_work(model, group) for group in groups]
+    plans, total, done = [], sum(work), 0.0
+    part = context.phase(*_ORDERS)
+    for group, found, added in zip(groups, configs, work, strict=True):
+        phase = part.phase(done / total, (done + added) / total)
+        phase.watch(f"order of removal of {group.name}")(0.0)
+        plans.append(_plan(model, group, found, phase))
+        done += added
+    return plans
+
+
+def _work(model: nn.Module, group: ChannelGroup) -> float:
+    return 1.0 + sum(float(model.get_submodule(fqn).weight[0].numel()) ** 3 for fqn in group.consumers())
 
 
 def _plan(

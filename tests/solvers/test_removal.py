@@ -44,6 +44,18 @@ def test_several_readers_are_summed_up() -> None:
     assert found.errors[2] == pytest.approx(sum(errors) / energy, rel=1e-6)
 
 
+def test_errors_are_those_of_least_squares_where_several_units_go_at_a_time() -> None:
+    weight, hessian = layer(3, 1, outputs=5, inputs=600)
+    rows, h, seen = weight[0].double(), hessian[0], []
+    found = removal_order([rows], [h], 300, seen.append)
+    assert sorted(set(found.order)) == sorted(found.order) and len(found.order) == 299
+    energy = float(output_error(rows, h).sum())
+    for count in (1, 2, 7, 150, 298):
+        kept = [unit for unit in range(300) if unit not in found.order[:count]]
+        assert found.errors[count - 1] == pytest.approx(refitted_error(rows, h, kept, 2) / energy, rel=1e-6)
+    assert seen == sorted(seen) and len(seen) > 100
+
+
 def test_a_budget_is_spread_as_enumeration_finds() -> None:
     generator = torch.Generator().manual_seed(0)
     fractions = [0.0, 0.25, 0.5, 0.75, 1.0]

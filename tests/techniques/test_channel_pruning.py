@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compression.artifact.packing import model_tensors
 from compression.calibration.hessian import original_hessians
-from compression.errors import InputError, NotApplicableError
+from compression.errors import CancelledError, InputError, NotApplicableError
 from compression.metrics.macs import count_macs, count_parameters
 from compression.solvers.reconstruction import output_error
 from compression.state import state_of
@@ -123,7 +123,7 @@ def test_criterion_removes_the_unit_it_ranks_lowest(criterion: str, gone: int) -
 
 def test_dead_neurons_go_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     made = subject("gpt", model_key="half dead")
-    monkeypatch.setattr(channel_pruning, "finish_step", lambda model, context: None)  # heads go too, with a trace
+    monkeypatch.setattr(channel_pruning, "finish_step", lambda *_: None)  # heads go too, with a trace
     for block in made.model.blocks:
         block.fc2.weight[:, ::2] = 0
         block.fc1.weight[::2] = 0
@@ -231,3 +231,28 @@ def test_units_go_where_they_are_needed_least() -> None:
     model = prune(made, pruning_ratio=0.4, scope="global", round_to=1)
     idle, busy = (len(block.fc1.weight) for block in model.blocks)
     assert idle <= 8 < 24 <= busy
+
+
+def test_progress_grows_through_all_phases_and_looks_for_a_cancel() -> None:
+    made, seen = subject("residual"), []
+    made.context.model_key = "watched"  # nothing is remembered
+    made.context.progress = lambda fraction, message: seen.append((fraction, message))
+    prune(made, pruning_ratio=0.5)
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0 and 0.95 < fractions[-1] <= 1.0
+    words = ("structure", "statistics", "order of removal", "removal of units", "correction")
+    counts = {word: sum(message.startswith(word) or word in message for _, message in seen) for word in words}
+    assert counts["structure"] == 1 and counts["statistics"] >= 1
+    assert all(counts[word] > 1 for word in words[2:])
+
+
+@pytest.mark.parametrize("phase", ["statistics", "order of removal", "removal of units", "correction"])
+def test_a_cancel_stops_in_every_phase(phase: str) -> None:
+    made, after = subject("residual"), []
+    made.context.model_key = f"cancelled in {phase}"
+    made.context.progress = lambda _, message: after.append(message) if phase in message or after else None
+    made.context.cancelled = lambda: bool(after)
+    with pytest.raises(CancelledError):
+        prune(made, pruning_ratio=0.5)
+    assert len(after) == 1
