@@ -23,7 +23,6 @@ _SAMPLES, _FEWEST = 128, 32
 _VALUES = 2**23  # all together: 128 images of 128x128 pixels, 55 of 224x224
 _ROWS_AT_ONCE = 16_384
 _FLOOR = 1e-5
-_LEAST_RATIO = 0.25  # a channel whose variance collapses would be scaled up to noise
 _originals: "OrderedDict[tuple[str, str], tuple[dict[str, Moments], Tensor]]" = OrderedDict()
 _channels_last: "OrderedDict[tuple[str, str], bool]" = OrderedDict()
 
@@ -85,10 +84,9 @@ def _squares(rows: Tensor) -> Tensor:
 
 
 def _shift(norm: Any, original: Moments, now: Moments) -> None:
-    before = original.var.clamp(min=_FLOOR)
-    ratio = norm.running_var / before
+    ratio = norm.running_var / original.var.clamp(min=_FLOOR)
     norm.running_mean.add_((now.mean - original.mean) * ratio.sqrt())
-    norm.running_var.copy_((torch.maximum(now.var, _LEAST_RATIO * before) * ratio).clamp(min=_FLOOR * 1e-3))
+    norm.running_var.copy_((now.var.clamp(min=_FLOOR) * ratio).clamp(min=_FLOOR * 1e-3))
 
 
 def original_pass(context: CompressionContext) -> tuple[dict[str, Moments], Tensor]:

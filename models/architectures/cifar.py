@@ -10,16 +10,19 @@ _COMMON = {"task": "image_classification", "dataset": "cifar10", "input_shape": 
 _EPS = 1e-3
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow does it (SAME): at a stride of 2, one column more at the far side."""
+def same_padded(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A convolution's input padded as TensorFlow does it (SAME): at a stride of 2, one column more at the far side.
 
-    def forward(self, x: Tensor) -> Tensor:
-        missing = [
-            max(0, (-(-length // stride) - 1) * stride + kernel - length)
-            for length, stride, kernel in zip(x.shape[-2:], self.stride, self.kernel_size, strict=True)
-        ]
-        top, left = missing[0] // 2, missing[1] // 2
-        return super().forward(F.pad(x, (left, missing[1] - left, top, missing[0] - top)))
+    Args:
+        x: (N, C, H, W).
+        conv: A convolution without padding of its own.
+    """
+    missing = [
+        max(0, (-(-length // stride) - 1) * stride + kernel - length)
+        for length, stride, kernel in zip(x.shape[-2:], conv.stride, conv.kernel_size, strict=True)
+    ]
+    top, left = missing[0] // 2, missing[1] // 2
+    return F.pad(x, (left, missing[1] - left, top, missing[0] - top))
 
 
 class TinyBlock(nn.Module):
@@ -34,7 +37,8 @@ class TinyBlock(nn.Module):
         self.down = nn.Conv2d(inputs, outputs, 1, stride) if stride != 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        inner = self.conv1(x if self.conv1.stride == (1, 1) else same_padded(x, self.conv1))
+        out = self.bn2(self.conv2(F.relu(self.bn1(inner))))
         return F.relu(out + self.down(x))
 
 
@@ -61,8 +65,8 @@ class TinyResNet(nn.Module):
 
 
 def _same(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    """At a stride of 1 the two ways to pad are one."""
-    return nn.Conv2d(inputs, outputs, 3, 1, 1) if stride == 1 else SameConv2d(inputs, outputs, 3, stride)
+    """At a stride of 1 the two ways to pad are one; at another its input has to be padded (`same_padded`)."""
+    return nn.Conv2d(inputs, outputs, 3, stride, 1 if stride == 1 else 0)
 
 
 class Residual(nn.Module):

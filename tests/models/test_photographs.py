@@ -280,7 +280,7 @@ def test_large_images_go_through_in_smaller_batches() -> None:
     sizes = {}
     for name in ("digits_resnet", "resnet18"):
         task = Task(registry.model_info(name), load_dataset("digits"), "", "")
-        sizes[name] = (task.quick_samples, task._sized({"image_classification": 64}), task.scoring_threads(1))
+        sizes[name] = (task.quick_samples, task._sized(64), task.scoring_threads(1))
     assert sizes["digits_resnet"] == (160, 64, 1)
     assert sizes["resnet18"][0] < 160 and sizes["resnet18"][1] < 64 and sizes["resnet18"][2] >= 1
 

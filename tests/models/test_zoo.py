@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models import registry
 from models.architectures.attention_blocks import WindowAttention
-from models.architectures.cifar import SameConv2d
+from models.architectures.cifar import same_padded
 from models.architectures.torchvision_zoo import ZOO
 from models.checkpoints import Checkpoint, load_checkpoint
 from models.preprocessing import image_view
@@ -79,11 +79,11 @@ def test_separate_roles_compute_what_shifted_windows_do(shift: tuple[int, int], 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (1, 2), (3, 1), (5, 3)])
 def test_same_padding_gives_the_near_side_less(length: int, kernel: int, stride: int) -> None:
     """TensorFlow's rule: ``ceil(length / stride)`` outputs, of an odd number of missing columns one more behind."""
-    layer = SameConv2d(1, 1, kernel, stride, bias=False)
+    layer = nn.Conv2d(1, 1, kernel, stride, bias=False)
     x = torch.randn(1, 1, length, length)
     outputs = -(-length // stride)
     missing = max(0, (outputs - 1) * stride + kernel - length)
     padded: Tensor = F.pad(x, (missing // 2, missing - missing // 2) * 2)
-    found = layer(x)
+    found = layer(same_padded(x, layer))
     assert found.shape[-2:] == (outputs, outputs)
     torch.testing.assert_close(found, F.conv2d(padded, layer.weight, stride=stride))

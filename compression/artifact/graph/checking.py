@@ -173,9 +173,10 @@ def _simulation(proto: onnx.ModelProto, filled: onnx.ModelProto, names: list[str
     simulated = onnx.ModelProto()
     simulated.CopyFrom(filled)
     graph, quantized = simulated.graph, set(names)
+    read = {node.output[0]: set(node.input) for node in proto.graph.node}
     for node in graph.node:
         for index, name in enumerate(node.input):
-            if name in quantized:
+            if name in quantized and f"{name}.dq" in read.get(node.output[0], ()):
                 node.input[index] = _given(name)
     held = {tensor.name: tensor for tensor in proto.graph.initializer}
     _expand_half(graph, {name.removesuffix(SYMBOLS) for name in held if name.endswith(f".bias{SYMBOLS}")})

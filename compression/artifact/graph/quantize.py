@@ -15,6 +15,7 @@ from compression.artifact.graph.integers import IntegerWeight, with_room_for_bia
 
 Grid = tuple[float, int, int]
 _CLIPPING = ("Relu", "Clip")
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass
@@ -105,7 +106,7 @@ def insert_grids(
                              name=f"Quantize:{value}"),
             _dequantize(f"{value}.q", f"{value}.scale", f"{value}.zero", f"{value}.dq"),
         ]
-    _rewire(graph, front, pairs)
+    _rewire(graph, front, pairs, _float_products(graph, {f"{fqn}.weight" for fqn in weights}))
     gone = {f"{fqn}.weight" for fqn in weights} | {node.output[0] for node in front}
     kept = [t for t in graph.initializer if t.name not in gone]
     del graph.initializer[:]
@@ -139,15 +140,35 @@ def _dequantize(source: str, scale: str, zero: str, output: str, **attributes: i
     )
 
 
-def _rewire(graph: onnx.GraphProto, front: list[onnx.NodeProto], pairs: dict[str, list[onnx.NodeProto]]) -> None:
-    """Every consumer of a quantized value reads its dequantized form; nodes stay in topological order."""
+def _float_products(graph: onnx.GraphProto, quantized: set[str]) -> set[str]:
+    """Outputs of products by a constant weight that stays in float.
+
+    Between a dequantized input and a quantized output ONNX Runtime would round such a weight to 8 bits by itself.
+    """
+    constants = {tensor.name for tensor in graph.initializer}
+    found = set()
+    for node in graph.node:
+        if node.op_type in _PRODUCTS and node.input[1] in constants and node.input[1] not in quantized:
+            found.add(node.output[0])
+        if node.input and all(name in constants or not name for name in node.input):
+            constants.update(node.output)
+    return found
+
+
+def _rewire(
+    graph: onnx.GraphProto, front: list[onnx.NodeProto], pairs: dict[str, list[onnx.NodeProto]], floats: set[str]
+) -> None:
+    """Every consumer of a quantized value but those of `floats` reads its dequantized form.
+
+    Nodes stay in topological order.
+    """
     own = list(graph.node)
     ordered = list(front)
     for value in graph.input:
         ordered += pairs.get(value.name, [])
     for node in own:
         for index, name in enumerate(node.input):
-            if name in pairs:
+            if name in pairs and node.output[0] not in floats:
                 node.input[index] = f"{name}.dq"
         ordered.append(node)
         for name in node.output:
