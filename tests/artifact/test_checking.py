@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.graph import compile as compiling
@@ -38,6 +40,33 @@ def test_a_right_graph_passes_on_many_samples(cache: Path, tmp_path: Path) -> No
         model, inputs[:1], tmp_path / "m.onnx", activation_grids=grids, cache_dir=cache, samples=inputs
     )
     assert set(report.kernels.values()) == {"int8"}
+
+
+class Rewritten(nn.Conv2d):
+    """A convolution whose forward pass is not the plain class's, so that its weight stays in float."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=1)
+
+
+def test_a_weight_that_stays_in_float_is_not_rounded_by_the_runtime(cache: Path, tmp_path: Path) -> None:
+    """Between quantized values ONNX Runtime would round a constant float weight to 8 bits without being asked."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), Rewritten(16, 16, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1), nn.Flatten(), nn.Linear(16 * 64, 4),
+    ).eval().requires_grad_(False)
+    with torch.no_grad():
+        model[2].weight[0] *= 50  # one large channel, which a single scale for all would not resolve
+    inputs, path = torch.randn(8, 1, 8, 8), tmp_path / "m.onnx"
+    put_on_grids(model, int8_weight_bits())
+    state_of(model).encodings.pop("2.weight", None)
+    state_of(model).activations = ActivationQuantization(range_method="minmax")
+    grids = calibrate_activations(model, inputs[:1], inputs, cache)
+    report = compile_graph(model, inputs[:1], path, activation_grids=grids, cache_dir=cache, samples=inputs)
+    assert report.kernels["0"] == report.kernels["4"] == "int8"
+    readers = [node for node in onnx.load(path).graph.node if "2.weight" in node.input]
+    assert len(readers) == 1 and not readers[0].input[0].endswith(".dq")
 
 
 def _flipped(symbols: np.ndarray) -> np.ndarray:
