@@ -7,6 +7,7 @@ from models.checkpoints.report import ImportReport
 
 _MASK, _ORIGINAL = "_mask", "_orig"
 _PARAMETRIZATIONS = "parametrizations."
+_ITERATED = 0.1
 
 
 def bake(tensors: dict[str, Tensor], wanted: set[str], report: ImportReport) -> None:
@@ -77,8 +78,8 @@ def _bake_weight_norm(tensors: dict[str, Tensor], name: str, size: str, directio
 def _without_spectral_norm(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """W / sigma as in eval mode, sigma = u W v with W as a matrix whose rows are the dimension that u counts.
 
-    That is the first, for transposed convolutions the second; where both have that length, the one that u and v, left
-    by the power iteration, belong to.
+    That is the first, for transposed convolutions the second; where both have that length, the second only if u and v
+    are clearly what the power iteration has left there: before any iteration they belong to neither.
     """
     wide = weight.double()
     fitting = [wide.movedim(d, 0).flatten(1) for d in range(min(2, wide.ndim)) if wide.shape[d] == len(u)]
@@ -87,5 +88,5 @@ def _without_spectral_norm(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
         product = matrix.T @ u.double()
         return float((product / product.norm().clamp_min(1e-12) - v.double()).norm())
 
-    matrix = min(fitting, key=miss)
+    matrix = fitting[-1] if miss(fitting[-1]) < _ITERATED < miss(fitting[0]) else fitting[0]
     return (wide / (u.double() @ matrix @ v.double())).to(weight.dtype)

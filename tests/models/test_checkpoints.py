@@ -246,6 +246,17 @@ def test_normalized_weights_are_baked(norm: str, layer: nn.Module) -> None:
     assert list(report.baked.values()) == [["0.weight"]]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", ["old spectral norm", "spectral norm"])
+def test_spectral_norm_that_was_never_iterated_is_that_of_the_first_dimension(norm: str) -> None:
+    torch.manual_seed(3)
+    layer = nn.Conv2d(16, 16, 3)
+    plain, theirs = nn.Sequential(copy.deepcopy(layer)), nn.Sequential(NORMS[norm](copy.deepcopy(layer))).eval()
+    load_checkpoint(plain, Checkpoint(dict(theirs.state_dict())), "mine")
+    x = torch.randn(2, 16, 6, 6)
+    torch.testing.assert_close(plain.eval()(x), theirs(x), atol=1e-5, rtol=1e-4)
+
+
 def test_prefixes_stay_where_stripping_them_does_not_make_the_names_match() -> None:
     class Wrapped(nn.Module):
         def __init__(self) -> None:
