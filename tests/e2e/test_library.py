@@ -14,7 +14,8 @@ def test_a_model_and_a_data_set_are_looked_at_and_a_folder_is_chosen(visit: Visi
     page = visit("/library?item=digits_vit")
     details = page.locator(".st-key-library-details")
     expect(details.get_by_text(re.compile("trained by this project on 20"))).to_be_visible(timeout=SLOW)
-    page.locator('[data-testid="stDataFrame"]').click(position={"x": 18, "y": 36 * 2 + 16})  # the box of the second row
+    table = page.locator('[data-testid="stDataFrame"]').first
+    table.click(position={"x": 18, "y": 36 * 2 + 16})  # the box of the second row
     expect(page).not_to_have_url(re.compile("item=digits_vit"), timeout=SLOW)
     page.locator(".st-key-show").get_by_role("radio", name="Data sets").click()
     expect(details.get_by_role("img", name=re.compile("Test image of the class"))).to_have_count(12, timeout=SLOW)

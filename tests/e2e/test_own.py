@@ -55,7 +55,7 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     form.get_by_role("textbox", name="Name", exact=True).fill("my_net")
     pick(page, "Architecture", "cifar_resnet8")
     expect(form.get_by_role("textbox", name="Mean")).to_have_value("")  # the fields of this architecture are there
-    classes = form.get_by_role("spinbutton", name="Number of classes")
+    classes = form.get_by_role("spinbutton", name="Number of outputs")
     classes.fill("3")
     classes.press("Enter")
     expect(form.get_by_role("combobox", name="Scored on")).to_have_value("my_photos: 3 classes of your own")
@@ -63,6 +63,7 @@ def test_own_data_and_an_own_model_are_added_and_open_in_explore(visit: Visit, t
     form.get_by_role("button", name="Check and add").click()
     refusal = re.compile("num_classes: 3 is not allowed.*of 10 classes")
     expect(page.get_by_text(refusal)).to_be_visible(timeout=WORKERS)
+    form.get_by_role("button", name="Remove w.safetensors").click()
     upload(page, form, weights_of(tmp_path / "w3.pth", network(3)))
     form.get_by_role("button", name="Check and add").click()
     expect(page.get_by_text("my_net fits and was added")).to_be_visible(timeout=WORKERS)
