@@ -21,7 +21,7 @@ def test_a_model_and_a_data_set_are_looked_at_and_a_folder_is_chosen(visit: Visi
     expect(details.get_by_role("img", name=re.compile("Test image of the class"))).to_have_count(12, timeout=SLOW)
     expect(page).to_have_url(re.compile("show=Data"))
     shared = visit(page.evaluate("location.href"))  # the address alone shows the same
-    expect(shared.locator(".st-key-library-details").get_by_text("719 are scored")).to_be_visible(timeout=SLOW)
+    expect(shared.locator(".st-key-library-details").get_by_text("10,000 are scored")).to_be_visible(timeout=SLOW)
     (tmp_path / "imagenette2").mkdir()
     field = shared.get_by_role("textbox", name="Folder on the server's machine")
     for folder, told in ((tmp_path / "nothing", "is not there"), (tmp_path, "Found there: imagenette")):
