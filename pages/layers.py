@@ -9,7 +9,7 @@ import streamlit as st
 from compression.experiments import ExperimentResult, InputError, Recipe, has_weights
 from pages.components import backend
 from pages.components.bound import bound
-from pages.components.details import layer_table
+from pages.components.comparison import layer_table
 from pages.components.failures import fragment
 from pages.components.formats import PERCENT_COLUMN, percent, recipe_label
 from pages.components.layer_charts import BYTES, MACS, QUANTITIES, REST, ROOT, WEIGHTS, quantity_of, share_figure

@@ -14,10 +14,12 @@ from compression.experiments.doctor.command import doctor_model, lines_of
 from compression.experiments.own_checks import output_words, remarks_on, what_is_in
 from compression.experiments.progress_bar import progress_bar
 from compression.experiments.report import text_table
-from compression.experiments.user_onnx import add_onnx_command
+from compression.experiments.user_onnx import add_onnx
 from models.preprocessing import preprocessing_text
 
 _PREPROCESSING = ("input_size", "resize_size", "scale", "interpolation", "mean", "std")
+_ONNX_PREPROCESSING = (*_PREPROCESSING, "num_classes")
+_OF_CHECKPOINTS = ("architecture", "weights")
 _Command = Callable[[str, str, Callable[[Namespace], int]], ArgumentParser]
 
 
@@ -129,7 +131,7 @@ def add_model(options: Namespace) -> int:
     if options.huggingface is not None:
         kept = _add_huggingface(options)
     else:
-        kept = _add_checkpoint(options) if options.onnx is None else add_onnx_command(options)
+        kept = _add_checkpoint(options) if options.onnx is None else _add_onnx(options)
     found = None if options.no_doctor else _examined(kept)
     if options.json:
         imported = {**kept.imported.to_dict(), "lines": kept.imported.lines()}
@@ -148,6 +150,26 @@ def add_model(options: Namespace) -> int:
         for line in [] if found is None else lines_of(found):
             sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _add_onnx(options: Namespace) -> own.KeptModel:
+    """``add-model --onnx``: import a file.
+
+    Raises:
+        InputError: if it cannot be, or is named beside an architecture or a checkpoint.
+    """
+    for field in _OF_CHECKPOINTS:
+        value = getattr(options, field)
+        if value is not None:
+            raise InputError(field, str(value), "an ONNX file holds both the architecture and the weights")
+    if options.ema:
+        raise InputError("ema", True, "an ONNX file holds one set of weights")
+    given = {name: value for name in _ONNX_PREPROCESSING if (value := getattr(options, name)) is not None}
+    if options.onnx.is_dir():
+        raise InputError("onnx", str(options.onnx), "a file .onnx, or a zip of it and its data, is needed")
+    path = own.find_weights(str(options.onnx))
+    with progress_bar(options.name) as progress:
+        return add_onnx(options.name, given, path, options.dataset, progress=progress)
 
 
 def _add_huggingface(options: Namespace) -> own.KeptModel:

@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compression.errors import CancelledError, InputError
+from compression.experiments import own, user_onnx
+from compression.experiments.doctor import diagnose_and_keep
 from compression.experiments.jobs import side_stage
-
-if TYPE_CHECKING:
-    from models.datasets.image_folder import FolderOptions
+from models.datasets.image_folder import FolderOptions
 
 
 def add_model(
@@ -18,8 +18,6 @@ def add_model(
     before: bool = True,
 ) -> bool:
     """Check a model from end to end and keep it; the uploaded file is removed either way."""
-    from compression.experiments import own
-
     def add(store: object, progress: own.Progress, cancelled: Callable[[], bool]) -> None:
         first = partial(_half, progress, 0.0)
         if path is None or file_name is None:
@@ -37,8 +35,6 @@ def add_huggingface(
     root: str, job: str, name: str, path: str, file_name: str, dataset: str | None, before: bool = True
 ) -> bool:
     """Check the classifier of an uploaded folder and keep it; the upload is removed either way."""
-    from compression.experiments import own
-
     def add(store: object, progress: own.Progress, cancelled: Callable[[], bool]) -> None:
         first = partial(_half, progress, 0.0)
         own.add_uploaded_huggingface(name, Path(path), file_name, dataset, progress=first, cancelled=cancelled)
@@ -55,22 +51,32 @@ def _half(progress: Callable[[float, str], None], start: float, fraction: float,
 
 def _examine(name: str, progress: Callable[[float, str], None], cancelled: Callable[[], bool]) -> None:
     """The import doctor; the model stays where this is cancelled or cannot be done."""
-    from compression.experiments.doctor import diagnose_and_keep
-
     with contextlib.suppress(InputError, CancelledError):
         diagnose_and_keep(name, progress, cancelled)
 
 
 def add_data(
-    root: str, job: str, name: str, path: str, file_name: str, options: "FolderOptions | None", before: bool = True
+    root: str, job: str, name: str, path: str, file_name: str, options: FolderOptions | None, before: bool = True
 ) -> bool:
     """Unpack, survey and keep a data set; the uploaded file is removed either way."""
-    from compression.experiments import own
-
     try:
         return before and side_stage(
             root, job, lambda store, progress, cancelled: own.add_data(
                 name, Path(path), options=options, shown=file_name, progress=progress, cancelled=cancelled
+            ),
+        )
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def add_onnx(
+    root: str, job: str, name: str, given: dict[str, Any], path: str, file_name: str, dataset: str, before: bool = True
+) -> bool:
+    """Import an uploaded file in a worker process; the upload is removed either way."""
+    try:
+        return before and side_stage(
+            root, job, lambda store, progress, cancelled: user_onnx.add_onnx(
+                name, given, Path(path), dataset, file_name=file_name, progress=progress, cancelled=cancelled
             ),
         )
     finally:

@@ -16,7 +16,7 @@ from compression.experiments.illustrations import Illustrations
 from compression.experiments.jobs import CURVE, ENOUGH, measure_sensitivity
 from compression.experiments.library import Library
 from compression.experiments.locations import home
-from compression.experiments.own import Own
+from compression.experiments.own_service import UserEntries
 from compression.experiments.pairing import Scores
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.scoring_data import ScoringData, scoring_data
@@ -64,7 +64,7 @@ class Service:
         self.exports = Exports(self.store, self._engine, self._lost)
         self.distributions = Distributions(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
-        self.own = Own(self.store, self._engine, self._lost)
+        self.own = UserEntries(self.store, self._engine, self._lost)
         self.library = Library(self.store, self._engine, self.submit, self._lost, self._forget)
         self.comparisons = Comparisons(self.store, self._engine, self._lost)
         self.searches = Searches(self.store.root, ServiceLaboratory(self), self._engine.compute_workers + 1)

@@ -14,6 +14,7 @@ from models.onnx_import.graph import Graph, Node
 from models.onnx_import.limits import ALL_FOLDED, LARGEST_ACTIVATION, LARGEST_FOLDED
 from models.onnx_import.naming import Names, is_generated, layer_name
 from models.onnx_import.network import Extent, Held, OnnxNetwork, Operand, Step
+from models.onnx_import.operator_registry import handler_of
 from models.onnx_import.values import Kind, Origin, Value, batch_axis, constant, of_batch
 
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AssertionError, NotImplementedError)
@@ -62,8 +63,6 @@ class Builder:
                 self._translate(node)
 
     def _translate(self, node: Node) -> None:
-        from models.onnx_import.operators import handler_of
-
         call = Call(self, node)
         try:
             result = handler_of(node)(call)

@@ -10,6 +10,7 @@ from onnx.inliner import inline_local_functions
 from models.onnx_import.errors import NodeError, OnnxError, shortened
 from models.onnx_import.files import all_tensors
 from models.onnx_import.limits import EARLIEST_OPSET, LARGEST_FILE, MOST_DIMENSIONS, MOST_NODES, MOST_TENSORS
+from models.onnx_import.operator_registry import is_known, why_not
 
 STANDARD = ("", "ai.onnx")
 _NUMERIC = (
@@ -110,8 +111,6 @@ def _check_tensor(tensor: TensorProto) -> None:
 
 
 def _check_node(node: onnx.NodeProto) -> None:
-    from models.onnx_import.operators import is_known, why_not
-
     if not all(isinstance(text, str) for text in (node.name, node.op_type, node.domain, *node.input, *node.output)):
         raise OnnxError("the file is damaged: a node's name is no text")
     name = node.name or next(iter(node.output), node.op_type)

@@ -143,3 +143,22 @@ def _latencies(figures: Figures) -> tuple[float, float, float]:
     middle = figures.latency_ms_p50
     assert middle is not None
     return figures.latency_low or middle, middle, figures.latency_high or middle
+
+
+def layer_table(result: ExperimentResult) -> pd.DataFrame:
+    """One row per weight layer: what executes it, how it is stored and why. Shares are in percent."""
+    total = max(result.figures.size_bytes, 1)
+    return pd.DataFrame(
+        {
+            "layer": [layer.fqn for layer in result.layers],
+            "kind": [layer.kind for layer in result.layers],
+            "shape": ["x".join(map(str, layer.shape)) for layer in result.layers],
+            "kernel": [layer.kernel for layer in result.layers],
+            "encoding": [layer.encoding for layer in result.layers],
+            "bytes": [layer.packed_bytes for layer in result.layers],
+            "share of file": [100 * layer.packed_bytes / total for layer in result.layers],
+            "zeros": [100 * layer.sparsity for layer in result.layers],
+            "MACs": [layer.macs for layer in result.layers],
+            "reason": [layer.note for layer in result.layers],
+        }
+    )

@@ -9,6 +9,7 @@ import streamlit as st
 
 from compression.experiments import ExperimentResult, figure_rows
 from pages.components.charts import Mark
+from pages.components.comparison import layer_table
 from pages.components.formats import PERCENT_COLUMN
 from pages.components.view import select
 
@@ -19,25 +20,6 @@ def show_explanation(result: ExperimentResult) -> None:
         st.markdown("**Why isn't it smaller or faster?**\n" + "\n".join(f"- {line}" for line in result.explanation))
     if result.notes:
         st.markdown("**Remarks of the steps**\n" + "\n".join(f"- {line}" for line in result.notes))
-
-
-def layer_table(result: ExperimentResult) -> pd.DataFrame:
-    """One row per weight layer: what executes it, how it is stored and why. Shares are in percent."""
-    total = max(result.figures.size_bytes, 1)
-    return pd.DataFrame(
-        {
-            "layer": [layer.fqn for layer in result.layers],
-            "kind": [layer.kind for layer in result.layers],
-            "shape": ["x".join(map(str, layer.shape)) for layer in result.layers],
-            "kernel": [layer.kernel for layer in result.layers],
-            "encoding": [layer.encoding for layer in result.layers],
-            "bytes": [layer.packed_bytes for layer in result.layers],
-            "share of file": [100 * layer.packed_bytes / total for layer in result.layers],
-            "zeros": [100 * layer.sparsity for layer in result.layers],
-            "MACs": [layer.macs for layer in result.layers],
-            "reason": [layer.note for layer in result.layers],
-        }
-    )
 
 
 def show_layers(result: ExperimentResult) -> None:

@@ -13,7 +13,8 @@ from pages.components.own_job import busy, follow, plain, say, show_job, show_re
 
 if TYPE_CHECKING:
     from compression.experiments import Service
-    from compression.experiments.own import Architecture, KeptModel
+    from compression.experiments.own import KeptModel
+    from compression.experiments.own_service import Architecture
 
 KIND = "model"
 LARGEST_MEGABYTES = 1000

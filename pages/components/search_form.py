@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from compression.experiments import InputError, ModelInfo, Recipe, get_technique
-from compression.experiments.search.command import USUAL_TECHNIQUES
-from compression.experiments.search.spec import STRATEGIES, Limits, SearchSpec, searchable
+from compression.experiments.search.spec import STRATEGIES, USUAL_TECHNIQUES, Limits, SearchSpec, searchable
 from pages.components.bound import bound, put_for_widget
 from pages.components.current import set_current_model
 from pages.components.data_choice import follow_model, pick_dataset

@@ -22,7 +22,7 @@ from compression.experiments import (
 from compression.experiments.differences import Difference
 from compression.experiments.exports import job_key
 from compression.experiments.illustration import Illustration
-from compression.experiments.own import Own
+from compression.experiments.own_service import UserEntries
 from compression.experiments.pairing import Scores
 from compression.experiments.reports import Subject
 from compression.experiments.reports.subject import comparable
@@ -162,7 +162,7 @@ class FakeService:
         self.exports = FakeExports(self)
         self.illustrations = FakeIllustrations(self)
         self.comparisons = FakeComparisons(self)
-        self.own = Own(None, None, None)  # type: ignore[arg-type]
+        self.own = UserEntries(None, None, None)  # type: ignore[arg-type]
 
     def models(self) -> list[object]:
         return list(list_models())

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from compression.experiments import InputError, JobStatus
-from compression.experiments.own import Own
+from compression.experiments.own_service import UserEntries
 from models.datasets import list_datasets
 from models.own.kept_data import add_data
 from models.own.kept_models import add_model
@@ -27,7 +27,7 @@ class Service:
     """The real shelves; jobs that end when a test says so."""
 
     def __init__(self) -> None:
-        self.own = Own(None, None, None)  # type: ignore[arg-type]
+        self.own = UserEntries(None, None, None)  # type: ignore[arg-type]
         self.state: dict[str, JobStatus] = {}
         self.submitted: list[tuple[Any, ...]] = []
         self.refused: InputError | None = None

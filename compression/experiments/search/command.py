@@ -18,6 +18,7 @@ from compression.experiments.search.reach import checked, show
 from compression.experiments.search.records import SearchRecord, TrialRecord
 from compression.experiments.search.spec import (
     STRATEGIES,
+    USUAL_TECHNIQUES,
     Limits,
     SearchSpec,
     parse_duration,
@@ -30,7 +31,6 @@ from compression.recipe import Recipe
 if TYPE_CHECKING:
     from compression.experiments.service import Service
 
-USUAL_TECHNIQUES = ("channel_pruning", "weight_pruning", "quantization")
 _POLL_SECONDS = 0.3
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from compression.experiments.results import ExperimentResult
 from compression.experiments.search.outcomes import Outcome
 from compression.experiments.search.planning import LayerCost
+from compression.experiments.sensitivity import SensitivityMap
 from compression.experiments.stages import key_of
+from compression.experiments.status import JobStatus
+from compression.experiments.store import ResultStore
 from compression.recipe import Recipe
-
-if TYPE_CHECKING:
-    from compression.experiments.service import Service
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,44 @@ def outcome_of(result: ExperimentResult | None, selection: dict[str, Any] | None
     )
 
 
+class MeasuringService(Protocol):
+    """What a search calls of the application service, `compression.experiments.service.Service`."""
+
+    store: ResultStore
+
+    def submit(self, recipe: Recipe, *, priority: int = 0) -> str:
+        """Have a recipe measured; returns its key."""
+        ...
+
+    def submit_trial(self, recipe: Recipe) -> str:
+        """Have a recipe measured and scored on the validation split; returns its key."""
+        ...
+
+    def submit_sensitivity(self, model: str, dataset: str, technique: str) -> str:
+        """Have a sensitivity map measured; returns the job's key."""
+        ...
+
+    def sensitivity_map(self, model: str, dataset: str, technique: str) -> SensitivityMap:
+        """A sensitivity map as far as it is measured."""
+        ...
+
+    def status(self, ids: Iterable[str]) -> dict[str, JobStatus]:
+        """States of jobs by key."""
+        ...
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Cancel jobs."""
+        ...
+
+    def result(self, key: str) -> ExperimentResult | None:
+        """The result so far."""
+        ...
+
+    def selection(self, key: str) -> dict[str, Any] | None:
+        """Accuracy of a result on the validation split, or None."""
+        ...
+
+
 class ServiceLaboratory:
     """The application service as a laboratory.
 
@@ -98,7 +136,7 @@ class ServiceLaboratory:
         service: Whose workers measure.
     """
 
-    def __init__(self, service: "Service") -> None:
+    def __init__(self, service: MeasuringService) -> None:
         self._service = service
         self._recipes: dict[str, Recipe] = {}
         self._maps: dict[tuple[str, str, str], str] = {}

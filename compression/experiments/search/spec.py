@@ -11,6 +11,7 @@ from compression.knobs import knobs_of
 from compression.techniques import get_technique, list_techniques
 
 STRATEGIES = ("planned", "tpe", "random")
+USUAL_TECHNIQUES = ("channel_pruning", "weight_pruning", "quantization")
 DEFAULT_TRIALS = 40
 MOST_TRIALS, MOST_MINUTES = 2000, 24 * 60
 _SIZES = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6}

@@ -1,4 +1,4 @@
-"""One small function per ONNX operator."""
+"""One small function per ONNX operator; importing this package registers all of them."""
 
 from models.onnx_import.operators import (
     attention,
@@ -12,9 +12,8 @@ from models.onnx_import.operators import (
     selecting,
     shapes,
 )
-from models.onnx_import.operators.registry import handler_of, is_known, known_operators, operator, why_not
 
 __all__ = [
-    "attention", "elementwise", "handler_of", "is_known", "known_operators", "layers", "normalization", "operator",
-    "pooling", "reductions", "reshaping", "resizing", "selecting", "shapes", "why_not",
+    "attention", "elementwise", "layers", "normalization", "pooling", "reductions", "reshaping", "resizing",
+    "selecting", "shapes",
 ]

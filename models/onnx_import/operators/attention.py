@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.onnx_import.builder import Call
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.values import Value
 
 _SOFTMAX = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}

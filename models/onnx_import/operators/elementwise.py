@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from models.onnx_import.builder import Call
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.values import Value
 
 _UNARY: dict[str, Callable[[Tensor], Tensor]] = {

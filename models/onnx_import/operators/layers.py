@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from models.onnx_import.builder import Call
 from models.onnx_import.graph import Node
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.operators.padding import conv_padding, pad
-from models.onnx_import.operators.registry import operator
 from models.onnx_import.operators.reshaping import swap_last
 from models.onnx_import.values import Value
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.onnx_import.builder import Call
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.values import Value, constant
 
 _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}

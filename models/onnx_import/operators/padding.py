@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 
 if TYPE_CHECKING:
     from models.onnx_import.builder import Call

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.onnx_import.builder import Call
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.operators.padding import conv_padding, pad
-from models.onnx_import.operators.registry import operator
 from models.onnx_import.values import Value
 
 _MAX = (F.max_pool1d, F.max_pool2d, F.max_pool3d)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.onnx_import.builder import Call
 from models.onnx_import.network import Extent, Length
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.values import Kind, Value, batch_axis, lengths_of
 
 

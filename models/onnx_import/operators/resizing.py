@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.onnx_import.builder import Call
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.values import Value
 
 _ALIGNED = {"half_pixel": False, "pytorch_half_pixel": False, "align_corners": True}

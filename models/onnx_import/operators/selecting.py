@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models.onnx_import.builder import Call
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.operators.layers import embedding
-from models.onnx_import.operators.registry import operator
 from models.onnx_import.values import Value, batch_axis, constant
 
 _FAR = 2**31 - 1

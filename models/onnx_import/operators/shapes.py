@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.onnx_import.builder import Call
 from models.onnx_import.network import Extent
-from models.onnx_import.operators.registry import operator
+from models.onnx_import.operator_registry import operator
 from models.onnx_import.values import Value, lengths_of, of_batch
 
 

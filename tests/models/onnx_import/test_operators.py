@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.onnx_import.operators import known_operators
+from models.onnx_import.operator_registry import known_operators
 from tests.models.onnx_import.graphs import behind_conv, built, model, weights
 
 W = weights

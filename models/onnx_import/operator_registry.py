@@ -1,16 +1,13 @@
 """Operators by name: a function decorated with `operator` translates one."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from models.onnx_import.errors import NodeError
+from models.onnx_import.graph import Node
+from models.onnx_import.values import Value
 
-if TYPE_CHECKING:
-    from models.onnx_import.builder import Call
-    from models.onnx_import.graph import Node
-    from models.onnx_import.values import Value
-
-Handler = Callable[["Call"], "Value | tuple[Value, ...]"]
+Handler = Callable[[Any], Value | tuple[Value, ...]]  # takes a `models.onnx_import.builder.Call`
 _HANDLERS: dict[str, Handler] = {}
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -39,7 +36,7 @@ def known_operators() -> list[str]:
     return sorted(_HANDLERS)
 
 
-def handler_of(node: "Node") -> Handler:
+def handler_of(node: Node) -> Handler:
     """The translation of a node's operator.
 
     Raises:
