@@ -12,22 +12,23 @@ from typing import Any
 
 from torch import nn
 
+from models import models_file
 from models.checkpoints import Checkpoint, MismatchError, load_checkpoint, read_checkpoint, weight_files
 from models.downloads import Download
-from models.errors import ModelError
+from models.errors import FieldError, ModelError
 from models.info import ModelInfo
 from models.onnx_import.files import SUFFIX as ONNX
 from models.onnx_import.files import onnx_files
 from models.origins import WeightsOrigin, find_origin
 from models.parametrizations import has_parametrizations
 from models.preparing import bake, prepare
+from models.providers import ModelEntry, model_providers
 from models.source_code import architecture_code
 
 _TEXTS = (
     "source", "license", "published_accuracy", "release", "reference_weights", "parameters", "weights",
     "preprocessing_source",
 )
-_BUILDERS = {"huggingface:": "models.huggingface.networks", ONNX.removeprefix("."): "models.onnx_import"}
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
 
@@ -90,20 +91,17 @@ def load_models_file(*, anew: bool = False) -> None:
 
 @lru_cache(maxsize=1)
 def _load_file() -> None:
-    from models.own import python_file
-    from models.own.keeping import FieldError
-
     _discover()
-    path = python_file.named_file()
+    path = models_file.named_file()
     if path is None:
         return
     before = dict(_MODELS)
     _RUNNING.add(path)
     try:
-        python_file.run_file(path)
+        models_file.run_file(path)
         clash = [name for name, entry in before.items() if _MODELS[name] is not entry]
         if clash:
-            raise FieldError(python_file.OPTION, str(path), f"it registers {clash[0]!r}, which there is already")
+            raise FieldError(models_file.OPTION, str(path), f"it registers {clash[0]!r}, which there is already")
     except ModelError:
         _MODELS.clear()
         _MODELS.update(before)
@@ -143,10 +141,11 @@ def list_models() -> list[ModelInfo]:
 
 def entries() -> dict[str, tuple[ModelInfo, Factory]]:
     """Record and factory of all models by name, the users' own last."""
-    from models.own import kept_models
-
     load_models_file()
-    return _MODELS | kept_models.entries()
+    found = dict(_MODELS)
+    for provider in model_providers():
+        found |= provider.entries()
+    return found
 
 
 def entry(name: str) -> tuple[ModelInfo, Factory]:
@@ -155,13 +154,16 @@ def entry(name: str) -> tuple[ModelInfo, Factory]:
     Raises:
         ModelError: if there is none of that name.
     """
-    from models.own import kept_models
-
     load_models_file()
-    found = _MODELS.get(name) or _DESCRIBED.get(name) or kept_models.entry(name)
+    found = _MODELS.get(name) or _DESCRIBED.get(name) or _provided(name)
     if found is None:
         raise ModelError(f"there is no model {name!r}; allowed: " + ", ".join(sorted(entries())))
     return found
+
+
+def _provided(name: str) -> ModelEntry | None:
+    found = (provider.entry(name) for provider in model_providers())
+    return next((entry for entry in found if entry is not None), None)
 
 
 def register_described(given: Mapping[str, Any], dataset: str) -> str:
@@ -174,18 +176,10 @@ def register_described(given: Mapping[str, Any], dataset: str) -> str:
     Raises:
         FieldError: naming the field, the value and what is allowed.
     """
-    from models.own import kept_models
-
-    info, factory = kept_models.described(given, dataset)
+    (provider,) = model_providers()
+    info, factory = provider.described(given, dataset)
     _DESCRIBED[info.name] = (info, factory)
     return info.name
-
-
-def is_taken(name: str) -> bool:
-    """Whether there is a model or data set of a name."""
-    from models.datasets import list_datasets
-
-    return name in entries() or any(data.name == name for data in list_datasets())
 
 
 def is_of_file(name: str) -> bool:
@@ -196,9 +190,7 @@ def is_of_file(name: str) -> bool:
 
 def is_own(name: str) -> bool:
     """Whether a user has added a model through a page or a command, so that it can be removed there."""
-    from models.own import kept_models
-
-    return kept_models.entry(name) is not None
+    return _provided(name) is not None
 
 
 def variants(name: str) -> dict[str, Factory]:
@@ -263,12 +255,10 @@ def model_identity(name: str) -> str:
     Raises:
         ModelError: if there is no such model, or its weights are not here.
     """
-    from models.own.python_file import file_digest
-
     info, weights = model_info(name), weights_hash(name)
     plain = replace(info, **{text: ModelInfo.__dataclass_fields__[text].default for text in _TEXTS}, name="", title="",
                     description="")
-    parts = (weights, repr(plain), code_of(name), file_digest() if name in _OF_FILE else "")
+    parts = (weights, repr(plain), code_of(name), models_file.file_digest() if name in _OF_FILE else "")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
@@ -280,15 +270,15 @@ def code_of(name: str) -> str:
     """
     info, factory = entry(name)
     if name in _OF_FILE:
-        return architecture_code("models.own.python_file")
+        return architecture_code("models.models_file")
     if info.architecture is None:
         return architecture_code(factory.__module__)
-    for prefix, module in _BUILDERS.items():
-        if info.architecture.startswith(prefix):
-            return architecture_code(module)
     usual = _MODELS.get(info.architecture)
     known = usual is not None and info.architecture not in _OF_FILE
-    return architecture_code(usual[1].__module__ if usual is not None and known else "models.own.builders")
+    if usual is not None and known:
+        return architecture_code(usual[1].__module__)
+    (provider,) = model_providers()
+    return architecture_code(provider.code_module(info))
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 from models import registry
 from models.info import ModelInfo
+from models.own import kept_models
+from models.own.builders import with_classes
 from models.parameters import count_of
 from models.preparing import bake
 
@@ -18,8 +20,6 @@ def students_of(name: str) -> Mapping[str, registry.Factory]:
     Raises:
         ModelError: if there is no such model.
     """
-    from models.own import kept_models
-
     return _students_of(name, kept_models.SHELF.signature())
 
 
@@ -51,8 +51,6 @@ def _variants(info: ModelInfo) -> dict[str, registry.Factory]:
 
 
 def _with_classes(usual: ModelInfo, factory: registry.Factory, info: ModelInfo) -> registry.Factory:
-    from models.own.builders import with_classes
-
     return lambda: with_classes(factory(), usual, info.num_classes)
 
 

@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from models.datasets.class_folders import is_hidden
 from models.downloads import Progress, unreported
 from models.errors import InterruptedWorkError, ModelError
 
+_SYSTEM_NAMES = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"))
 _CHUNK = 2**18
 _SPARE_BYTES = 2**28
 _END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
 _BYTES_PER_ENTRY = 512
 _UTF8_FLAG = 0x800
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the user's: hidden, or left by an operating system."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 @dataclass(frozen=True)

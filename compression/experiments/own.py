@@ -8,15 +8,15 @@ from typing import Any, BinaryIO
 from compression.errors import CancelledError, InputError
 from compression.experiments.own_uploads import discard, opened
 from compression.experiments.store import now
-from models import registry
 from models.checkpoints import split_script
 from models.datasets.class_folders import ClassTable, Labels, Order
 from models.datasets.image_files import ImageReading
 from models.datasets.image_folder import FolderOptions
-from models.errors import InterruptedWorkError, ModelError
-from models.own import kept_data, kept_huggingface, kept_models
+from models.errors import FieldError, InterruptedWorkError, ModelError
+from models.names import is_taken
+from models.own import kept_data, kept_huggingface, kept_models, weight_files
 from models.own.data_report import DataReport
-from models.own.keeping import FieldError, check_name
+from models.own.keeping import check_name
 from models.own.kept_data import KeptData
 from models.own.kept_models import KeptModel
 from models.preprocessing import preprocessing_text
@@ -48,17 +48,17 @@ def as_input_errors(field: str, value: str) -> Iterator[None]:
 def check_new_name(name: str) -> None:
     """Raises an InputError where a name cannot be given to something new."""
     with as_input_errors("name", name):
-        check_name(name, registry.is_taken)
+        check_name(name, is_taken)
 
 
 def find_weights(text: str, field: str = "weights") -> Path:
-    """Where a file lies that the user names; see `models.own.kept_models.find_weights`.
+    """Where a file lies that the user names; see `models.own.weight_files.find_weights`.
 
     Raises:
         InputError: if it is a folder without a file that could be meant.
     """
     with as_input_errors(field, text):
-        return kept_models.find_weights(text)
+        return weight_files.find_weights(text)
 
 
 def add_model(

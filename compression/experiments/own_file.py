@@ -24,7 +24,7 @@ def use_models_file(path: Path | None = None) -> None:
     if not os.environ.get(VARIABLE):
         return
     from models import registry
-    from models.own.keeping import FieldError
+    from models.errors import FieldError
 
     try:
         registry.load_models_file(anew=path is not None)

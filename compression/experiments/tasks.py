@@ -20,8 +20,7 @@ from compression.problems import Problem, problem_of
 from compression.recipe import Recipe
 from compression.structure.ends import first_and_last
 from models import datasets, registry
-from models.errors import InterruptedWorkError, ModelError
-from models.own.keeping import FieldError
+from models.errors import FieldError, InterruptedWorkError, ModelError
 from models.own.outputs import wrong_outputs
 from models.preprocessing import IMAGE_CHANNELS, image_view, prepare_inputs, preprocessing_text
 from models.students import students_of

@@ -6,9 +6,8 @@ from typing import Any
 
 from compression.errors import CancelledError, InputError
 from compression.experiments.store import now
-from models.errors import InterruptedWorkError, ModelError
+from models.errors import FieldError, InterruptedWorkError, ModelError
 from models.own import kept_models, onnx_models
-from models.own.keeping import FieldError
 from models.own.kept_models import KeptModel
 
 Progress = Callable[[float, str], None]

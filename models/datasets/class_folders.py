@@ -8,9 +8,9 @@ from typing import Protocol
 
 from models.datasets.imagenet_classes import class_indices, class_names, wordnet_ids
 from models.errors import ModelError
+from models.zip_archives import is_hidden
 
 _TRAIN, _VALIDATION, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
-_SYSTEM_NAMES = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"))
 
 
 class Labels(StrEnum):
@@ -112,11 +112,6 @@ class ListedFolder:
     def iterdir(self) -> Iterator["ListedFolder"]:
         """What is in it."""
         return iter(self._children.values())
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's: hidden, or left by an operating system."""
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def visible(folder: Folder) -> list[Folder]:

@@ -13,7 +13,6 @@ from models.datasets.class_folders import (
     Order,
     class_folders,
     class_table,
-    is_hidden,
     split_folders,
 )
 from models.datasets.decoded import ImageListing
@@ -23,6 +22,7 @@ from models.datasets.registry import DatasetInfo, Split
 from models.datasets.views import ImageView
 from models.errors import ModelError
 from models.tasks import IMAGES
+from models.zip_archives import is_hidden
 
 _CALIBRATION_SHARE, _MOST_FOR_CALIBRATION = 0.2, 2048
 

@@ -19,6 +19,8 @@ from models.datasets.views import ImageView
 from models.downloads import Download, Progress
 from models.errors import ModelError
 from models.locations import find_data
+from models.providers import DatasetProvider, dataset_providers
+from models.registry import load_models_file
 from models.source_code import dataset_code
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -220,18 +222,23 @@ def list_datasets() -> list[DatasetInfo]:
 
 
 def _all() -> dict[str, tuple[DatasetInfo, Loader]]:
-    from models.own import kept_data, kept_text
-
     _find_registered()
-    return _DATASETS | kept_data.entries() | kept_text.entries()
+    found = dict(_DATASETS)
+    for provider in dataset_providers():
+        found |= provider.entries()
+    return found
+
+
+def _provider(name: str) -> DatasetProvider | None:
+    """The source that has a dataset, or None."""
+    return next((provider for provider in dataset_providers() if provider.entry(name) is not None), None)
 
 
 def _entry(name: str) -> tuple[DatasetInfo, Loader]:
     """A data set in code, else one that a user has added, perhaps in another process and just now."""
-    from models.own import kept_data, kept_text
-
     _find_registered()
-    found = _DATASETS.get(name) or kept_data.entry(name) or kept_text.entry(name)
+    provider = None if name in _DATASETS else _provider(name)
+    found = _DATASETS.get(name) if provider is None else provider.entry(name)
     if found is None:
         raise ModelError(f"there is no data set {name!r}; allowed: " + ", ".join(sorted(_all())))
     return found
@@ -239,8 +246,6 @@ def _entry(name: str) -> tuple[DatasetInfo, Loader]:
 
 def _find_registered() -> None:
     """Data sets in code; a user's Python file may register some, too."""
-    from models.registry import load_models_file
-
     _discover()
     load_models_file()
 
@@ -262,10 +267,10 @@ def is_registered(name: str) -> bool:
 
 def data_identity(name: str) -> str:
     """Changes when a data set is removed, comes to lie elsewhere, or is replaced by another one of the same name."""
-    from models.own import kept_data, kept_text
-
-    return "|".join(map(str, data_paths(name))) if is_registered(name) else (
-        kept_data.identity(name) or kept_text.identity(name))
+    if is_registered(name):
+        return "|".join(map(str, data_paths(name)))
+    provider = _provider(name)
+    return "" if provider is None else provider.identity(name)
 
 
 def code_of(name: str) -> str:
@@ -274,10 +279,10 @@ def code_of(name: str) -> str:
     Raises:
         ModelError: if there is none of that name.
     """
-    from models.own import kept_text
-
-    module = _entry(name)[1].__module__ if is_registered(name) else (
-        "models.own.kept_text" if kept_text.entry(name) else "models.own.kept_data")
+    module = _entry(name)[1].__module__ if is_registered(name) else ""
+    provider = _provider(name)
+    if provider is not None and not module:
+        module = provider.code_module()
     return dataset_code(module)
 
 
@@ -288,19 +293,17 @@ def has_data(name: str) -> bool:
 
 def has_full_data(name: str) -> bool:
     """Whether a data set is on this machine with all its samples, rather than with those shipped with the project."""
-    from models.own import kept_data, kept_text
-
     if not is_registered(name):
-        return kept_data.is_here(name) or bool(kept_text.paths(name))
+        provider = _provider(name)
+        return provider is not None and provider.is_here(name)
     return not dataset_info(name).needs or bool(data_paths(name))
 
 
 def data_paths(name: str) -> tuple[Path, ...]:
     """What is on this machine of the files and folders of which a data set needs one; of a user's its folder."""
-    from models.own import kept_data, kept_text
-
     if not is_registered(name):
-        return kept_data.paths(name) or kept_text.paths(name)
+        provider = _provider(name)
+        return () if provider is None else provider.paths(name)
     found = (find_data(relative) for relative in dataset_info(name).needs)
     return tuple(path for path in found if path is not None)
 

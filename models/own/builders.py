@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
+from models.errors import FieldError
 from models.info import ModelInfo
 from models.own.foreign_names import explained, plain_name
-from models.own.keeping import FieldError
 from models.own.metadata import family_of, timm_states, torchvision_states
 from models.preparing import prepare
 from models.tasks import outputs_of

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.datasets import DatasetInfo, dataset_info
-from models.errors import ModelError
+from models.errors import FieldError, ModelError
 from models.info import ModelInfo
 from models.own.builders import Architecture, architecture
-from models.own.keeping import FieldError
 from models.own.metadata import FILTERS
 from models.tasks import BINARY, REGRESSION, classes_of, data_task, is_of_images, task_on
 

@@ -9,29 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models.errors import ModelError
+from models.errors import FieldError, ModelError
 from models.locations import cache_folder
 
 RECORD = "record.json"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{1,47}")
 _Record = TypeVar("_Record")
-
-
-class FieldError(ModelError):
-    """A value of a user's description that cannot be used.
-
-    Args:
-        field: Which one.
-        value: What was given.
-        allowed: What would have been accepted, in words.
-    """
-
-    def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}: {value!r} is not allowed; {allowed}")
-        self.field, self.value, self.allowed = field, value, allowed
-
-    def __reduce__(self) -> tuple[type, tuple[str, object, str]]:
-        return type(self), (self.field, self.value, self.allowed)
 
 
 def own_folder(kind: str) -> Path:

@@ -22,9 +22,11 @@ from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo
 from models.datasets.views import ImageView
 from models.downloads import Progress, unreported
-from models.errors import ModelError
+from models.errors import FieldError, ModelError
+from models.names import is_taken
 from models.own.data_report import DataReport, examined, options_from_record, share
-from models.own.keeping import FieldError, Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
+from models.own.keeping import Shelf, check_name, folder_bytes, new_folder, own_folder, write_record
+from models.own.kept_models import models_on
 from models.own.value_report import examined_values
 from models.tasks import IMAGES, REGRESSION
 from models.zip_archives import ZipLimits, unpack_zip, zip_names
@@ -82,8 +84,6 @@ def add_data(
         ModelError: if it is not of that form, or the zip is refused; nothing is kept.
         InterruptedWorkError: if `cancelled` became true; nothing is kept.
     """
-    from models.registry import is_taken
-
     check_name(name, is_taken)
     options = options or FolderOptions()
     if options.task not in (IMAGES, REGRESSION):
@@ -200,14 +200,17 @@ def is_here(name: str) -> bool:
     return bool(paths(name))
 
 
+def code_module() -> str:
+    """Name of the module whose code reads the datasets."""
+    return __name__
+
+
 def remove_data(name: str) -> bool:
     """Delete a data set that a user has added, but never the user's own folder; False where there is none.
 
     Raises:
         FieldError: if models of the user are scored on it.
     """
-    from models.own.kept_models import models_on
-
     if SHELF.get(name) is None:
         return False
     users = models_on(name)

@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models import registry
 from models.datasets import dataset_info, sst2
 from models.downloads import Progress, unreported
+from models.errors import FieldError
 from models.huggingface import HuggingFaceModel, read_folder
 from models.huggingface.networks import IMAGES, PREFIX
 from models.huggingface.preprocessing import FILE
+from models.names import is_taken
 from models.own import kept_models, kept_text
 from models.own.builders import Architecture
 from models.own.description import describe
-from models.own.keeping import FieldError, check_name
+from models.own.keeping import check_name
 from models.own.kept_models import KeptModel
 from models.own.metadata import family_of
 
@@ -40,7 +41,7 @@ def add_huggingface(
         FieldError: naming the field, the value and what is allowed.
         ModelError: if the folder cannot be read, or its weights do not fit its configuration.
     """
-    check_name(name, registry.is_taken)
+    check_name(name, is_taken)
     if not folder.is_dir():
         raise FieldError("huggingface", str(folder), "a folder with config.json and weights is needed")
     shown = shown or folder.name

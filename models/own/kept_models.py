@@ -22,17 +22,16 @@ from models.checkpoints import (
     load_checkpoint,
     read_checkpoint,
     weight_files,
-    weights_in,
 )
 from models.checkpoints.report import ImportReport, report_from_dict
 from models.downloads import Progress, unreported
-from models.errors import InterruptedWorkError, ModelError
-from models.own import onnx_models
+from models.errors import FieldError, InterruptedWorkError, ModelError
+from models.names import is_taken
+from models.own import builders, onnx_models
 from models.own.builders import Architecture, build, last_layer
 from models.own.description import Description, describe, wants_average
 from models.own.keeping import (
     RECORD,
-    FieldError,
     Shelf,
     check_name,
     folder_bytes,
@@ -41,8 +40,10 @@ from models.own.keeping import (
     write_record,
 )
 from models.own.outputs import wrong_outputs
+from models.own.weight_files import find_weights
 from models.preparing import check_running_statistics
 
+_BUILDERS = {"huggingface:": "models.huggingface.networks", onnx_models.NAME: "models.onnx_import"}
 LARGEST_WEIGHTS = 2_000_000_000
 _WEIGHTS = "weights-{}.safetensors"
 
@@ -111,7 +112,7 @@ def add_model(
         FieldError: naming the field, the value and what is allowed.
         ModelError: if the weights cannot be read or do not fit, saying which and how many.
     """
-    check_name(name, registry.is_taken)
+    check_name(name, is_taken)
     description = describe(given, dataset)
     shown = file_name or (weights.name if weights is not None else f"those of {description.kind.name}")
     return keep(
@@ -284,6 +285,13 @@ def entry(name: str) -> tuple[registry.ModelInfo, Callable[[], nn.Module]] | Non
     return None if kept is None else (kept.info, kept.build)
 
 
+def code_module(info: registry.ModelInfo) -> str:
+    """Name of the module whose code builds a model of a given record."""
+    architecture = info.architecture or ""
+    found = (module for prefix, module in _BUILDERS.items() if architecture.startswith(prefix))
+    return next(found, builders.__name__)
+
+
 def described(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInfo, Callable[[], nn.Module]]:
     """Record and factory of a model that a recipe describes; its name is made of what the description says.
 
@@ -302,16 +310,6 @@ def described(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInf
     name = f"{description.kind.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     maker = partial(build, description.kind, description.num_classes, description.input_size)
     return replace(description.info(name, str(path), path.name), ema=ema), maker
-
-
-def find_weights(text: str) -> Path:
-    """A path as it is given, else below the data roots' folders of weights; of a folder the weights or index in it."""
-    from models.locations import find_reference_weights
-
-    path = Path(text).expanduser()
-    found = None if path.is_absolute() or path.exists() else find_reference_weights(text)
-    path = (found or path).absolute()
-    return weights_in(path) if path.is_dir() else path
 
 
 def models_on(dataset: str) -> list[str]:

@@ -61,6 +61,16 @@ def paths(name: str) -> tuple[Path, ...]:
     return (_tokenizer(name),) if _model_of(name) is not None and has_data(sst2.INFO.name) else ()
 
 
+def is_here(name: str) -> bool:
+    """Whether the tokenizer and SST-2 are there."""
+    return bool(paths(name))
+
+
+def code_module() -> str:
+    """Name of the module whose code reads the datasets."""
+    return __name__
+
+
 def _load(info: DatasetInfo) -> Dataset:
     """Token ids (N, T), begun and ended by the tokenizer's own marks, padded as the model's configuration says."""
     kept = _model_of(info.name)

@@ -18,12 +18,14 @@ from models import registry
 from models.checkpoints.report import ImportReport
 from models.datasets import dataset_info, list_datasets
 from models.downloads import Progress, unreported
-from models.errors import InterruptedWorkError, ModelError
+from models.errors import FieldError, InterruptedWorkError, ModelError
+from models.names import is_taken
 from models.onnx_import import ImportedModel, OnnxError, import_onnx
 from models.onnx_import.files import read_file, unpack_onnx_zip
 from models.own.builders import Architecture
 from models.own.description import FIELDS, describe
-from models.own.keeping import FieldError, check_name, new_folder, write_record
+from models.own.keeping import check_name, new_folder, write_record
+from models.own.weight_files import find_weights
 from models.tasks import IMAGES, REGRESSION
 
 NAME, SUFFIX = "onnx", ".onnx"
@@ -57,7 +59,7 @@ def add_onnx_model(
             raise InterruptedWorkError("cancelled")
         progress(fraction, message)
 
-    check_name(name, registry.is_taken)
+    check_name(name, is_taken)
     shown = file_name or path.name
     with _onnx_file(path, shown) as file:
         step(0.1, "reading the file")
@@ -219,8 +221,6 @@ def described_onnx(given: Mapping[str, Any], dataset: str) -> tuple[registry.Mod
     Raises:
         FieldError: naming the field, the value and what is allowed.
     """
-    from models.own.kept_models import find_weights
-
     text = given.get(NAME)
     if not isinstance(text, str) or not text:
         raise FieldError(NAME, text, "the path of a file .onnx is needed")

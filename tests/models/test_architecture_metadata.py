@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.errors import FieldError
 from models.own import builders
 from models.own.description import describe
-from models.own.keeping import FieldError
 from models.own.metadata import timm_states
 from models.preprocessing import preprocessing_text
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from models.errors import FieldError
 from models.own import builders
 from models.own.builders import architecture
-from models.own.keeping import FieldError
 
 
 @pytest.mark.parametrize(

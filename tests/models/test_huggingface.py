@@ -13,8 +13,7 @@ pytest.importorskip("transformers")
 from models import datasets, registry
 from models.datasets import sst2
 from models.datasets.sentences import train_tokenizer
-from models.errors import ModelError
-from models.own.keeping import FieldError
+from models.errors import FieldError, ModelError
 from models.own.kept_huggingface import add_huggingface
 
 WHEN = "2026-01-01T00:00:00+00:00"

@@ -10,7 +10,7 @@ from torch import nn
 from compression.__main__ import main
 from models import registry
 from models.errors import ModelError
-from models.own.python_file import VARIABLE
+from models.models_file import VARIABLE
 from tests.models.own_things import network, weights_of
 
 SOURCE = '''

@@ -12,9 +12,9 @@ from compression.experiments.own_checks import interval_words, remarks_on, remar
 from models import registry
 from models.datasets import dataset_info, has_data, list_datasets, load_dataset
 from models.datasets.views import ImageView
-from models.errors import InterruptedWorkError, ModelError
+from models.errors import FieldError, InterruptedWorkError, ModelError
 from models.own import kept_data
-from models.own.keeping import FieldError, own_folder
+from models.own.keeping import own_folder
 from models.own.kept_data import add_data, remove_data, sample_pictures
 from models.own.kept_models import add_model
 from models.zip_archives import ZipLimits, unpack_zip

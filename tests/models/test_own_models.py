@@ -14,9 +14,9 @@ from torch import nn
 from compression.__main__ import main
 from models import registry
 from models.checkpoints import Checkpoint
-from models.errors import InterruptedWorkError, ModelError
+from models.errors import FieldError, InterruptedWorkError, ModelError
 from models.own import builders, kept_models
-from models.own.keeping import FieldError, own_folder
+from models.own.keeping import own_folder
 from models.own.kept_models import add_model
 from models.students import students_of
 from tests.models.own_things import KIND, network, weights_of

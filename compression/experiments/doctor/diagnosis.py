@@ -18,10 +18,9 @@ from compression.experiments.tasks import Task, load_task
 from compression.problems import Problem
 from compression.recipe import Recipe
 from models import registry
-from models.errors import ModelError
+from models.errors import FieldError, ModelError
 from models.info import ModelInfo
 from models.own import kept_models
-from models.own.keeping import FieldError
 from models.preprocessing import prepare_inputs
 from models.tasks import REGRESSION, is_of_images
 

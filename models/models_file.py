@@ -10,7 +10,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from models.own.keeping import FieldError
+from models.errors import FieldError
 
 VARIABLE, OPTION = "COMPRESSION_MODELS", "--models"
 _MODULE = "models_of_the_user"
