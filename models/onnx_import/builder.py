@@ -341,6 +341,13 @@ class Call:
         unknown = any(origin is None or origin.view == "derived" for origin in origins)
         identity = (len(self.builder.steps),) if unknown else tuple((o.name, o.view) for o in origins if o is not None)
         otherwise = f"{self.node.operator.lower()}_{len(self.builder.steps)}"
+        if value.is_constant:
+            result = self.builder.fold(self.node, _Applied(make().eval()), (value,), {})
+            if reader is not None:
+                self.builder.values[reader.outputs[0]] = result
+            return result
+        if not value.is_activation:  # it depends on the number of samples only, such as a table of positions
+            value = self._expanded(value)
         name = self.builder.layer((self.node.operator, self.node.scope, *key, *identity), wanted, otherwise, make)
         module = self.builder.network.get_submodule(name)
         state = {k: t.detach().to("meta") for k, t in (*module.named_parameters(), *module.named_buffers())}
@@ -375,6 +382,21 @@ class Call:
         if found is None:
             raise self.refuse("its lengths do not follow the batch linearly")
         return found
+
+
+class _Applied:
+    """A layer as a function of tensors, on the meta device too.
+
+    Args:
+        module: The layer, in eval mode.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.state = {k: t.detach() for k, t in (*module.named_parameters(), *module.named_buffers())}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional_call(self.module, {k: t.to(x.device) for k, t in self.state.items()}, (x,))
 
 
 def repeat(x: Tensor, *, axis: int, multiple: int, batch: int) -> Tensor:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import onnx
+import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph.blocks import held_blocks, unpacked_blocks
 from compression.artifact.graph.lowering import Lowering, lowered_tensors, plan_lowering
 from compression.artifact.graph.quantize import Grid
+from compression.artifact.graph.sharing import held_tensors, moves
 from compression.artifact.graph.weights import SYMBOLS
 from compression.layers import weight_layers
 
@@ -33,11 +35,16 @@ def differing_weights(
     Returns:
         Number of compared tensors and grids, and the names of those that differ.
     """
-    held = {tensor.name: tensor for tensor in proto.graph.initializer}
+    held, moved = held_tensors(proto.graph), moves(proto.graph)
     lowering = _as_written(plan_lowering(model, example_input), proto)
     compared, wrong = 0, []
-    for name, wanted in lowered_tensors(model, lowering).items():
+    tensors = lowered_tensors(model, lowering)
+    for name, wanted in tensors.items():
         same = _holds(name, wanted.numpy(), held, lowering)
+        if same is None and name in moved and moved[name][0] in tensors:
+            source, transposed = moved[name]
+            equal = torch.equal(tensors[source].t() if transposed else tensors[source], wanted)
+            same = equal and _holds(source, tensors[source].numpy(), held, lowering)
         compared += same is not None
         wrong += [name] if same is False else []
     layers = dict(weight_layers(model))

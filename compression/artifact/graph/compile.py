@@ -27,6 +27,7 @@ from compression.artifact.graph.lowering import Lowering, lowered_copy, lowered_
 from compression.artifact.graph.opset import lower_opset
 from compression.artifact.graph.quantize import Grid, insert_grids, layer_nodes, values_to_quantize
 from compression.artifact.graph.ranges import choose_grids
+from compression.artifact.graph.sharing import share_symbols
 from compression.artifact.graph.template import load_template, write_atomically
 from compression.artifact.graph.weights import fill_weights
 from compression.errors import GraphError
@@ -135,8 +136,8 @@ def compile_graph(
         )
     key = structure_key(proto)
     lower_opset(proto)
-    write_atomically(path, proto.SerializeToString())
-    on_integers = integer_layers(proto, key, cache_dir)
+    write_atomically(path, share_symbols(proto, model).SerializeToString())
+    on_integers = integer_layers(proto, key, cache_dir)  # of the graph without moved symbols: the kernels are the same
     kernels = {fqn: _kernel(fqn, on_integers, state.compute_dtype) for fqn, _ in weight_layers(model)}
     if state.activations is not None or state.compute_dtype == "int8":
         for fqn in kernels:

@@ -9,6 +9,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph.lowering import Fold, Lowering
+from compression.artifact.graph.sharing import held_tensors
 from compression.artifact.graph.weights import centered_symbols
 from compression.grids import codebook_indices
 from compression.layers import weight_layers
@@ -116,7 +117,8 @@ def with_room_for_bias(weight: IntegerWeight, bias: np.ndarray, input_scale: flo
 
 def wide_layers(proto: onnx.ModelProto) -> list[str]:
     """Layers of a written graph whose weights x86 without VNNI overflows with, where activations have 8 bits."""
-    held = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type == TensorProto.INT8}
+    tensors = held_tensors(proto.graph)
+    held = {name: tensor for name, tensor in tensors.items() if tensor.data_type == TensorProto.INT8}
     names = (name.removesuffix(".zero") for name in held if name.endswith(".weight.zero"))
     symbols = {name: held[f"{name}.symbols"] for name in names if f"{name}.symbols" in held}
     return [

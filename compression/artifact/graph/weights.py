@@ -36,6 +36,14 @@ def layouts_of(lowering: Lowering) -> dict[str, Layout]:
     }
 
 
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Names of parameters that have several, each with the first of them."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {name: tied[0] for tied in names.values() if len(tied) > 1 for name in tied}
+
+
 def fill_weights(
     editor: GraphEditor, model: nn.Module, lowering: Lowering, skip: frozenset[str] = frozenset()
 ) -> None:
@@ -51,17 +59,32 @@ def fill_weights(
     parameters = dict(model.named_parameters(remove_duplicate=False))
     computed = {f"{fqn}.bias" for fqn in lowering.folds}
     computed |= {f"{name.removesuffix('.weight')}.bias" for name in skip}  # kernels take them as plain numbers
+    tied, written = tied_names(model), dict[str, str]()
     for name in editor.initializer_names():
         if name not in tensors:
             continue
         editor.replace(name)
         if name in skip:
             continue
+        if name in tied and name not in computed and layouts.get(name, Layout()).multiplier is None:
+            source = written.setdefault(tied[name], name)
+            if source != name:
+                _write_moved(editor, source, name, layouts)
+                continue
         encoding = state.encodings.get(name)
         if encoding is None or name in computed or name not in parameters or not _write_encoded(
             editor, name, parameters[name].detach(), encoding, layouts.get(name, Layout())
         ):
             editor.add_tensor(name, tensors[name].numpy())
+
+
+def _write_moved(editor: GraphEditor, source: str, name: str, layouts: dict[str, Layout]) -> None:
+    """A tied parameter, from the name under which the graph holds its values."""
+    layout, other = layouts.get(name, Layout()), layouts.get(source, Layout())
+    if layout.transposed == other.transposed:
+        editor.add_node("Identity", [source], name)
+    else:
+        editor.add_node("Transpose", [source], name, perm=[1, 0])
 
 
 def _write_encoded(editor: GraphEditor, name: str, value: Tensor, encoding: Encoding, layout: Layout) -> bool:
