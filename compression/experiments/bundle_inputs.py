@@ -11,8 +11,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
+from compression.artifact.bundle import program_files
 from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.opset import least_runtime, model_opset
+from compression.experiments import report
 from compression.experiments.results import ExperimentResult
 from compression.experiments.samples import class_names
 from compression.experiments.tasks import Task
@@ -23,10 +25,11 @@ from models.datasets.photographs import PhotographDataset
 from models.datasets.sentences import read_tokenizer
 from models.locations import find_data
 from models.preprocessing import image_view
+from models.source_code import PROJECT, digest_of
 from models.tasks import REGRESSION
 
 _MOST_PROBES, _LEAST_PROBES, _PROBE_BYTES = 32, 4, 1_500_000
-SPEC_FORMAT = 2
+SPEC_FORMAT = 3
 
 
 def input_spec(task: Task, result: ExperimentResult, proto: onnx.ModelProto, *, wide_weights: bool) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def input_spec(task: Task, result: ExperimentResult, proto: onnx.ModelProto, *, 
     info, runtime, figures = task.info, recipe_from_dict(result.recipe).runtime, result.figures
     outputs = open_session(proto).run(None, {"input": task.example_input().numpy()})[0]
     spec = {
-        "format": SPEC_FORMAT, "task": info.task, "shape": list(info.input_shape), "dtype": info.input_dtype,
+        "format": SPEC_FORMAT, "exporter": exporter(), "task": info.task,
+        "shape": list(info.input_shape), "dtype": info.input_dtype,
         "scale": info.scale, "mean": list(info.mean), "std": list(info.std), "channel_order": info.channel_order,
         "num_classes": info.num_classes,
         "classes": list(class_names(task.dataset.info)),
@@ -64,6 +68,11 @@ def input_spec(task: Task, result: ExperimentResult, proto: onnx.ModelProto, *, 
     if wide_weights:
         spec["kernel_probe"] = base64.b64encode(_integer_product().SerializeToString()).decode()
     return spec
+
+
+def exporter() -> str:
+    """Version of what writes the programs and the README of bundles; 12 hexadecimal digits."""
+    return digest_of(PROJECT, [*program_files(), Path(report.__file__)])[:12]
 
 
 def _image(task: Task) -> dict[str, Any]:
@@ -104,14 +113,20 @@ def _tokenizer(task: Task) -> Tokenizer | None:
 
 def extra_members(task: Task, result: ExperimentResult, proto: onnx.ModelProto) -> dict[str, bytes]:
     """Files of a bundle that run.py reads: stored samples, and the tokenizer of a model of text."""
-    members = {"probe.npz": _probe(task, result, proto)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **probe(task, result, proto))
+    return {"probe.npz": buffer.getvalue(), **tokenizer_member(task)}
+
+
+def tokenizer_member(task: Task) -> dict[str, bytes]:
+    """The tokenizer of a model of text; empty for others."""
     path = _tokenizer_path(task)
-    if path is not None:
-        members["tokenizer.json"] = json.dumps(json.loads(path.read_text(encoding="utf-8"))).encode()
-    return members
+    if path is None:
+        return {}
+    return {"tokenizer.json": json.dumps(json.loads(path.read_text(encoding="utf-8"))).encode()}
 
 
-def _probe(task: Task, result: ExperimentResult, proto: onnx.ModelProto) -> bytes:
+def probe(task: Task, result: ExperimentResult, proto: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Some scored samples as they are before the preprocessing, their targets and this graph's predictions."""
     whole = task.scoring_split(recipe_from_dict(result.recipe).n_samples)
     each = int(np.prod(whole.inputs.shape[1:])) * whole.inputs[:1].element_size()
@@ -119,9 +134,7 @@ def _probe(task: Task, result: ExperimentResult, proto: onnx.ModelProto) -> byte
     inputs = few.inputs[:]
     outputs = open_session(proto).run(["output"], {"input": task.prepare(inputs).numpy()})[0]
     predictions = _predictions(task.info.task, outputs)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, inputs=inputs.numpy(), targets=few.targets.numpy(), predictions=predictions)
-    return buffer.getvalue()
+    return {"inputs": inputs.numpy(), "targets": few.targets.numpy(), "predictions": predictions}
 
 
 def _predictions(task: str, outputs: np.ndarray) -> np.ndarray:

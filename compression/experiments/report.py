@@ -170,7 +170,7 @@ Input "input": {spec['dtype']}, (batch, {shape_in}); output "output": {spec['out
 - `recipe.yaml`: how they were made; `result.json`: every number
 - `input_spec.json`: shapes, preprocessing, and the name of each class in the order of the outputs
 - `probe.npz`: some scored samples before the preprocessing, their labels, and this graph's predictions
-- `run.py`: runs the model with onnxruntime and numpy alone
+- `run.py`: runs the model with onnxruntime and numpy alone; `SHA256SUMS`: for `sha256sum -c`
 
 `python -m compression verify BUNDLE` replays the measurement and compares.
 """

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from compression.artifact.graph.reading import read_graph
 from compression.artifact.packing import unpack_model
 from compression.errors import InputError
 from compression.experiments.bundle_inputs import input_spec
+from compression.experiments.bundle_members import check_members
+from compression.experiments.check import Check, equal
 from compression.experiments.results import ExperimentResult, result_from_json
 from compression.experiments.runtimes import unpacked_model
 from compression.experiments.tasks import Task, load_task
@@ -32,17 +34,6 @@ _COMPARED = (
     "task", "shape", "dtype", "scale", "mean", "std", "channel_order", "num_classes", "classes", "image", "text",
     "runtime", "stated", "wide_integer_weights",
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison: what the bundle says, what was found, whether they agree, and why they might not."""
-
-    name: str
-    stated: str
-    found: str
-    passed: bool
-    note: str = ""
 
 
 def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
@@ -63,9 +54,9 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
         checks += _check_sizes(result, contents)
         task = load_task(recipe)
         _check_input(proto, task)
-        checks.append(_check_spec(contents.input_spec, input_spec(
-            task, result, proto, wide_weights=bool(wide_layers(proto))
-        )))
+        spec = input_spec(task, result, proto, wide_weights=bool(wide_layers(proto)))
+        checks.append(_check_spec(contents.input_spec, spec))
+        checks += check_members(contents, task, result, proto, spec)
         checks += _check_graph(recipe, task, proto, contents.packed_path)
         split = _scored_split(task, recipe, result)
         measured = evaluate_onnx(
@@ -73,9 +64,9 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
             task=task.info.task, threads=task.scoring_threads(recipe.runtime.threads),
         )
         stated = result.figures
-        agreement = _equal(task.problem.quality.word, f"{stated.accuracy:.6f}", f"{measured.accuracy:.6f}")
+        agreement = equal(task.problem.quality.word, f"{stated.accuracy:.6f}", f"{measured.accuracy:.6f}")
         checks.append(replace(agreement, note=_overflow_note(proto)))
-        checks.append(_equal("n_samples", str(stated.n_samples), str(measured.n)))
+        checks.append(equal("n_samples", str(stated.n_samples), str(measured.n)))
         checks.append(_check_latency(result, contents.onnx_path, task.example_input(recipe.runtime.batch_size).numpy()))
     return result, checks
 
@@ -112,19 +103,15 @@ def _overflow_note(proto: onnx.ModelProto) -> str:
     )
 
 
-def _equal(name: str, stated: str, found: str) -> Check:
-    return Check(name, stated, found, stated == found)
-
-
 def _check_recipe(own: str, stated: str) -> Check:
-    return _equal("recipe", stated, own)
+    return equal("recipe", stated, own)
 
 
 def _check_sizes(result: ExperimentResult, contents: BundleContents) -> list[Check]:
     onnx_path, packed_path = contents.onnx_path, contents.packed_path
     return [
-        _equal("size_bytes", str(result.figures.size_bytes), str(packed_path.stat().st_size)),
-        _equal("runtime_size_bytes", str(result.figures.runtime_size_bytes), str(onnx_path.stat().st_size)),
+        equal("size_bytes", str(result.figures.size_bytes), str(packed_path.stat().st_size)),
+        equal("runtime_size_bytes", str(result.figures.runtime_size_bytes), str(onnx_path.stat().st_size)),
     ]
 
 
