@@ -153,7 +153,7 @@ def recipe_from_dict(data: object) -> Recipe:
     mapping = _check_mapping("recipe", data, _RECIPE_FIELDS)
     model = mapping.get("model")
     if not isinstance(model, str | Mapping):
-        forms = "a model's name, or a mapping with architecture and weights or with onnx, is needed"
+        forms = "a model's name, or a mapping with architecture and weights, onnx or huggingface, is needed"
         raise InputError("model", model, forms)
     dataset = mapping.get("dataset")
     if not isinstance(dataset, str):

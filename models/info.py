@@ -1,6 +1,6 @@
 """The record of a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.releases import Release
 from models.tasks import outputs_of
@@ -37,6 +37,7 @@ class ModelInfo:
             Python file.
         architecture: Name of the architecture of a model that a user has described; None of one in code.
         preprocessing_source: Where size, crop, interpolation, mean and std are from, in words; empty where `source` is.
+        configuration: Digest of what a network of transformers is built from; empty of others.
         ema: Whether the moving average of a training checkpoint is loaded rather than its plain weights.
     """
 
@@ -65,6 +66,7 @@ class ModelInfo:
     preprocessing_source: str = ""
     ema: bool = False
     channel_order: str = "RGB"
+    configuration: str = field(default="", repr=False)
 
     @property
     def outputs(self) -> int:

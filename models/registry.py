@@ -16,6 +16,7 @@ from models import models_file
 from models.checkpoints import Checkpoint, MismatchError, load_checkpoint, read_checkpoint, weight_files
 from models.downloads import Download
 from models.errors import FieldError, ModelError
+from models.huggingface import read_folder
 from models.info import ModelInfo
 from models.onnx_import.files import SUFFIX as ONNX
 from models.onnx_import.files import onnx_files
@@ -170,7 +171,7 @@ def register_described(given: Mapping[str, Any], dataset: str) -> str:
     """Make a model known in this process that a recipe describes; returns its name.
 
     Args:
-        given: Fields of `models.own.description.FIELDS`.
+        given: Fields of `models.own.description.FIELDS`, or "onnx" or "huggingface" and the preprocessing.
         dataset: Data set it is scored on.
 
     Raises:
@@ -258,7 +259,8 @@ def model_identity(name: str) -> str:
     info, weights = model_info(name), weights_hash(name)
     plain = replace(info, **{text: ModelInfo.__dataclass_fields__[text].default for text in _TEXTS}, name="", title="",
                     description="")
-    parts = (weights, repr(plain), code_of(name), models_file.file_digest() if name in _OF_FILE else "")
+    parts = [weights, repr(plain), code_of(name), models_file.file_digest() if name in _OF_FILE else ""]
+    parts += [info.configuration] if info.configuration else []
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
@@ -316,7 +318,9 @@ def load_model(name: str) -> nn.Module:
         raise ModelError(f"the weights of {name!r} are damaged: their SHA-256 is not the card's")
     if path.suffix == ONNX:
         return build_model(name).eval()
-    model, checkpoint = build_model(name), read_checkpoint(path, ema=info.ema)
+    as_written = name in _DESCRIBED and info.configuration  # by transformers, under its names
+    model = build_model(name)
+    checkpoint = read_folder(path.parent).checkpoint(name) if as_written else read_checkpoint(path, ema=info.ema)
     if info.release is not None and path == info.release.path():
         if not weights_hash(name).startswith(info.release.sha256):
             raise ModelError(f"the weights of {name!r} are damaged: {path.name} has not the published SHA-256")

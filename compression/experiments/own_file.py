@@ -42,7 +42,7 @@ def beside(path: Path, recipe: Recipe) -> Recipe:
     if isinstance(recipe.model, str):
         return recipe
     found = {}
-    for field in ("weights", "onnx"):
+    for field in ("weights", "onnx", "huggingface"):
         named = recipe.model.get(field)
         if isinstance(named, str) and not Path(named).is_absolute() and not Path(named).exists():
             near = path.parent / named

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from compression.experiments.pairing import AccuracyChange
@@ -133,8 +134,11 @@ def training_from_dict(data: dict[str, Any]) -> TrainingRecord:
 
 
 def plain_model(model: Any) -> str:
-    """A recipe's model in one word: its name, or of one that the recipe describes the architecture's."""
-    return model if isinstance(model, str) else str(model.get("architecture"))
+    """A recipe's model in one word: its name, or of one that the recipe describes its architecture's or its file's."""
+    if isinstance(model, str):
+        return model
+    named = model.get("architecture") or Path(str(model.get("onnx") or model.get("huggingface"))).name
+    return str(named)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from compression.recipe import Recipe
 from compression.structure.ends import first_and_last
 from models import datasets, registry
 from models.errors import FieldError, InterruptedWorkError, ModelError
+from models.own import kept_text
 from models.own.outputs import wrong_outputs
 from models.preprocessing import IMAGE_CHANNELS, image_view, prepare_inputs, preprocessing_text
 from models.students import students_of
@@ -284,7 +285,9 @@ def load_task(recipe: Recipe) -> Task:
         InputError: if the model or data set is unknown or unavailable, they do not belong together, or the model has
             no student of the name that a step gives.
     """
-    task = _load(model_name(recipe.model, recipe.dataset), recipe.dataset)
+    name = model_name(recipe.model, recipe.dataset)
+    described = not isinstance(recipe.model, str) and kept_text.is_described(_info(name).dataset)
+    task = _load(name, _info(name).dataset if described else recipe.dataset)  # its text in its word pieces
     _check_students(recipe, task.info.name)
     return task
 

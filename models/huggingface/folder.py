@@ -120,6 +120,9 @@ def _loaded(
         The network, and names of tensors that it does not use.
     """
     kind: Any = type(build_network(config).network)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     try:
         network, told = kind.from_pretrained(
             None, config=configuration(config), state_dict=dict(tensors), output_loading_info=True,

@@ -1,5 +1,7 @@
 """A model as its user describes it: an architecture, weights, classes and preprocessing."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +73,7 @@ class Description:
             std=self.std, scale=self.scale, resize_size=self.resize_size, interpolation=self.interpolation,
             parameters=parameters, weights=weights, architecture=kind.name,
             preprocessing_source=self.preprocessing_source, channel_order=self.channel_order,
+            configuration=_configuration(kind),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -174,6 +177,13 @@ def source_of(kind: Architecture, used: Mapping[str, Any]) -> str:
     if not changed:
         return kind.source
     return f"{kind.source}; set by the user: {', '.join(changed)}"
+
+
+def _configuration(kind: Architecture) -> str:
+    """Digest of the configuration that a network is built from; empty where its name alone decides."""
+    if kind.config is None:
+        return ""
+    return hashlib.sha256(json.dumps(kind.config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _of_text(kind: Architecture, classes: int, dataset: str, values: Mapping[str, Any]) -> Description:

@@ -13,7 +13,7 @@ from models.huggingface.preprocessing import FILE
 from models.names import is_taken
 from models.own import kept_models, kept_text
 from models.own.builders import Architecture
-from models.own.description import describe
+from models.own.description import Description, describe
 from models.own.keeping import check_name
 from models.own.kept_models import KeptModel
 from models.own.metadata import family_of
@@ -47,14 +47,7 @@ def add_huggingface(
     shown = shown or folder.name
     source = read_folder(folder)
     wanted = {key: value for key, value in given.items() if value is not None and key not in ("architecture", "ema")}
-    kind = _of_images(source, wanted) if source.task == IMAGES else _of_text(source, dataset)
-    if source.task == IMAGES:
-        description = describe({"architecture": kind.name, **wanted}, dataset, kind=kind)
-        _check_labels(source.labels, dataset_info(description.dataset).class_names, description.dataset)
-    else:
-        description = describe(
-            {"architecture": kind.name, **wanted}, kept_text.dataset_name(name), known=False, kind=kind
-        )
+    description = description_of(source, wanted, dataset, kept_text.dataset_name(name))
     files = {} if source.tokenizer is None else {kept_text.TOKENIZER: source.tokenizer}
 
     def checkpoint() -> kept_models.Checkpoint:
@@ -63,6 +56,29 @@ def add_huggingface(
         return source.checkpoint(shown)
 
     return kept_models.keep(name, description, checkpoint, created, shown, files, progress, cancelled)
+
+
+def description_of(
+    source: HuggingFaceModel, given: Mapping[str, Any], dataset: str | None, text_dataset: str
+) -> Description:
+    """The checked description of a classifier.
+
+    Args:
+        source: What its folder holds.
+        given: Preprocessing that takes the place of what the folder states.
+        dataset: Data set to score on.
+        text_dataset: Name of SST-2 in its word pieces, of text.
+
+    Raises:
+        FieldError: naming the field, the value and what is allowed.
+    """
+    if source.task == IMAGES:
+        kind = _of_images(source, given)
+        description = describe({"architecture": kind.name, **given}, dataset, kind=kind)
+        _check_labels(source.labels, dataset_info(description.dataset).class_names, description.dataset)
+        return description
+    kind = _of_text(source, dataset)
+    return describe({"architecture": kind.name, **given}, text_dataset, known=False, kind=kind)
 
 
 def _of_images(source: HuggingFaceModel, wanted: Mapping[str, Any]) -> Architecture:
@@ -104,5 +120,3 @@ def _check_labels(labels: tuple[str, ...], names: tuple[str, ...], dataset: str)
         index = next(i for i, (a, b) in enumerate(zip(labels, names, strict=True)) if a != b)
         reason = f"its class {index} is {names[index]!r}, id2label's is {labels[index]!r}: the order must be the same"
         raise FieldError("dataset", dataset, reason)
-
-

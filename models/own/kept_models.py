@@ -5,8 +5,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ from models.own.keeping import (
     write_record,
 )
 from models.own.outputs import wrong_outputs
-from models.own.weight_files import find_weights
 from models.preparing import check_running_statistics
 
 _BUILDERS = {"huggingface:": "models.huggingface.networks", onnx_models.NAME: "models.onnx_import"}
@@ -150,9 +148,9 @@ def keep(
     checkpoint = read()
     step(0.4, "building the architecture")
     model = build(description.kind, description.num_classes, description.input_size)
-    imported = _load(model, checkpoint, description, shown)
+    imported = load(model, checkpoint, description, shown)
     step(0.6, "trying it on one input")
-    _try(model, description)
+    try_on_one_input(model, description)
     step(0.8, "writing")
     state = {key: value.detach().clone().contiguous() for key, value in model.state_dict().items()}
     with new_folder("models", name) as draft:
@@ -211,7 +209,13 @@ def check_file(path: Path, shown: str) -> None:
             raise FieldError("weights", shown, "it is a compressed archive; PyTorch writes none")
 
 
-def _load(model: nn.Module, checkpoint: Checkpoint, description: Description, shown: str) -> ImportReport:
+def load(model: nn.Module, checkpoint: Checkpoint, description: Description, shown: str) -> ImportReport:
+    """Put weights into a network and check that they are finite.
+
+    Raises:
+        FieldError: if they are of another number of classes.
+        ModelError: if they do not fit otherwise, saying which and how many.
+    """
     try:
         report = load_checkpoint(model, checkpoint, shown)
     except MismatchError as error:
@@ -230,8 +234,13 @@ def _load(model: nn.Module, checkpoint: Checkpoint, description: Description, sh
     return report
 
 
-def _try(model: nn.Module, description: Description) -> None:
-    """One input through the network: shapes that do not belong together are told now, not in the first experiment."""
+def try_on_one_input(model: nn.Module, description: Description) -> None:
+    """Put one input through the network: shapes that do not fit are an error now, not in the first experiment.
+
+    Raises:
+        FieldError: if the network cannot take it, or gives other outputs.
+        ModelError: if its outputs are not finite.
+    """
     check_running_statistics(model)
     text = description.input_size is None
     example = torch.zeros((1, *description.input_shape), dtype=torch.int64 if text else torch.float32)
@@ -290,26 +299,6 @@ def code_module(info: registry.ModelInfo) -> str:
     architecture = info.architecture or ""
     found = (module for prefix, module in _BUILDERS.items() if architecture.startswith(prefix))
     return next(found, builders.__name__)
-
-
-def described(given: Mapping[str, Any], dataset: str) -> tuple[registry.ModelInfo, Callable[[], nn.Module]]:
-    """Record and factory of a model that a recipe describes; its name is made of what the description says.
-
-    Raises:
-        FieldError: naming the field, the value and what is allowed.
-    """
-    if onnx_models.NAME in given:
-        return onnx_models.described_onnx(given, dataset)
-    weights = given.get("weights")
-    if not isinstance(weights, str) or not weights:
-        raise FieldError("weights", weights, f"the path of a file is needed: {', '.join(SUFFIXES)}")
-    path, ema = find_weights(weights), wants_average(given)
-    check_files(path, weights)
-    description = describe({key: value for key, value in given.items() if key != "weights"}, dataset)
-    text = f"{sorted(description.to_dict().items())}|{path}|{path.stat().st_mtime_ns}|{ema}"
-    name = f"{description.kind.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    maker = partial(build, description.kind, description.num_classes, description.input_size)
-    return replace(description.info(name, str(path), path.name), ema=ema), maker
 
 
 def models_on(dataset: str) -> list[str]:

@@ -1,8 +1,9 @@
 """SST-2 in the word pieces of a user's text classifier: each vocabulary is a data set of its own."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,8 +11,9 @@ from models.datasets import sst2
 from models.datasets.registry import Dataset, DatasetInfo, Split, has_data
 from models.datasets.sentences import read_tokenizer
 from models.errors import ModelError
+from models.info import ModelInfo
 from models.own.keeping import own_folder
-from models.own.kept_models import SHELF, KeptModel
+from models.own.kept_models import SHELF
 
 TOKENIZER = "tokenizer.json"
 _SUFFIX = "_sst2"
@@ -23,23 +25,61 @@ def dataset_name(model: str) -> str:
     return f"{model}{_SUFFIX}"
 
 
-def _model_of(name: str) -> KeptModel | None:
+@dataclass(frozen=True)
+class TextSource:
+    """What decides the token ids of a model's text.
+
+    Attributes:
+        tokenizer: Its file.
+        config: Content of the model's config.json.
+        input_shape: (tokens,).
+        identity: Changes when another model takes the name.
+    """
+
+    tokenizer: Path
+    config: Mapping[str, Any]
+    input_shape: tuple[int, ...]
+    identity: str = ""
+
+
+_DESCRIBED: dict[str, TextSource] = {}
+
+
+def describe_source(info: ModelInfo, source: TextSource) -> ModelInfo:
+    """Make the data set of a model known in this process that a recipe describes; returns the record that names it."""
+    name = dataset_name(info.name)  # which is made of the state of the folder's files
+    _DESCRIBED[name] = replace(source, identity=name)
+    return replace(info, dataset=name)
+
+
+def is_described(name: str) -> bool:
+    """Whether a data set belongs to a model that a recipe describes."""
+    return name in _DESCRIBED
+
+
+def _source_of(name: str) -> TextSource | None:
     kept = SHELF.get(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
-    return kept if kept is not None and kept.info.dataset == name and _tokenizer(name).is_file() else None
+    tokenizer = own_folder("models") / name.removesuffix(_SUFFIX) / TOKENIZER
+    if kept is None or kept.info.dataset != name or not tokenizer.is_file():
+        return _DESCRIBED.get(name)
+    config = kept.description.kind.config or {}
+    return TextSource(tokenizer, config, kept.info.input_shape, f"{name}-{kept.created}")
 
 
-def _tokenizer(name: str) -> Path:
-    return own_folder("models") / name.removesuffix(_SUFFIX) / TOKENIZER
+def tokenizer_of(name: str) -> Path | None:
+    """The tokenizer file of one of these data sets; None of others."""
+    source = _source_of(name)
+    return None if source is None else source.tokenizer
 
 
 def entry(name: str) -> tuple[DatasetInfo, Callable[[], Dataset]] | None:
     """Record and loader of one, or None."""
-    kept = _model_of(name)
-    if kept is None:
+    source = _source_of(name)
+    if source is None:
         return None
     info = replace(
         sst2.INFO, name=name, title=f"SST-2 in the word pieces of {name.removesuffix(_SUFFIX)}",
-        input_shape=kept.info.input_shape,
+        input_shape=source.input_shape,
     )
     return info, lambda: _load(info)
 
@@ -52,13 +92,14 @@ def entries() -> dict[str, tuple[DatasetInfo, Callable[[], Dataset]]]:
 
 def identity(name: str) -> str:
     """Changes when another model takes the name."""
-    kept = _model_of(name)
-    return "" if kept is None else f"{name}-{kept.created}"
+    source = _source_of(name)
+    return "" if source is None else source.identity
 
 
 def paths(name: str) -> tuple[Path, ...]:
     """The tokenizer; empty where SST-2 itself is not here."""
-    return (_tokenizer(name),) if _model_of(name) is not None and has_data(sst2.INFO.name) else ()
+    source = _source_of(name)
+    return (source.tokenizer,) if source is not None and has_data(sst2.INFO.name) else ()
 
 
 def is_here(name: str) -> bool:
@@ -73,11 +114,10 @@ def code_module() -> str:
 
 def _load(info: DatasetInfo) -> Dataset:
     """Token ids (N, T), begun and ended by the tokenizer's own marks, padded as the model's configuration says."""
-    kept = _model_of(info.name)
-    if kept is None:
+    source = _source_of(info.name)
+    if source is None:
         raise ModelError(f"the data set {info.name!r} is not here: its model was removed")
-    tokenizer, length = read_tokenizer(_tokenizer(info.name)), info.input_shape[0]
-    config = kept.description.kind.config or {}
+    tokenizer, length, config = read_tokenizer(source.tokenizer), info.input_shape[0], source.config
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_id=int(config.get("pad_token_id") or 0))
 
