@@ -39,8 +39,8 @@ def find_state(held: Any, ema: bool, report: ImportReport) -> dict[str, Tensor]:
     Raises:
         ModelError: if there are no tensors by name, or the moving average is wanted and there is none.
     """
-    plain, plain_path = _opened(held, (), CONTAINERS)
-    averaged, averaged_path = _average_beside(held, ())
+    plain, plain_path = _opened(held, (), CONTAINERS, set())
+    averaged, averaged_path = _average_beside(held, (), set())
     if plain is None and averaged is None:
         plain, plain_path = _only_state(held, report)
     if plain is not None and averaged is None:
@@ -61,14 +61,17 @@ def find_state(held: Any, ema: bool, report: ImportReport) -> dict[str, Tensor]:
     return _tensors(chosen, report)
 
 
-def _opened(held: Any, path: tuple[str, ...], names: tuple[str, ...]) -> tuple[State | None, tuple[str, ...]]:
-    """A mapping of tensors, perhaps within others, and the entries that lead to it."""
-    if not isinstance(held, Mapping) or not held:
+def _opened(
+    held: Any, path: tuple[str, ...], names: tuple[str, ...], seen: set[int]
+) -> tuple[State | None, tuple[str, ...]]:
+    """A mapping of tensors, perhaps within others, and the entries that lead to it; each mapping is opened once."""
+    if not isinstance(held, Mapping) or not held or id(held) in seen:
         return None, path
+    seen.add(id(held))
     for name in names:
         inner = held.get(name)
         if isinstance(inner, Mapping) and len(path) < _DEEPEST:
-            found = _opened(inner, (*path, name), CONTAINERS)
+            found = _opened(inner, (*path, name), CONTAINERS, seen)
             if found[0] is not None:
                 return found
     return (held, path) if _is_state(held) else (None, path)
@@ -80,22 +83,23 @@ def _only_state(held: Any, report: ImportReport) -> tuple[State | None, tuple[st
     Raises:
         ModelError: if there are several, of which none is known to be the network.
     """
-    found = _states_within(held, ())
+    found = _states_within(held, (), set())
     if len(found) > 1:
         names = ", ".join(".".join(path) for _, path in found[:4])
         raise ModelError(f"{report.file} holds several mappings of tensors ({names}); save the network's alone")
     return found[0] if found else (None, ())
 
 
-def _states_within(held: Any, path: tuple[str, ...]) -> list[tuple[State, tuple[str, ...]]]:
-    if not isinstance(held, Mapping) or not held:
+def _states_within(held: Any, path: tuple[str, ...], seen: set[int]) -> list[tuple[State, tuple[str, ...]]]:
+    if not isinstance(held, Mapping) or not held or id(held) in seen:
         return []
+    seen.add(id(held))
     if _is_state(held):
         return [(held, path)]
     if len(path) >= _DEEPEST:
         return []
     inner = [(key, value) for key, value in held.items() if isinstance(key, str) and not _TRAINING.match(key)]
-    return [state for key, value in inner for state in _states_within(value, (*path, key))]
+    return [state for key, value in inner for state in _states_within(value, (*path, key), seen)]
 
 
 def _is_state(held: State) -> bool:
@@ -105,16 +109,19 @@ def _is_state(held: State) -> bool:
     )
 
 
-def _average_beside(held: Any, path: tuple[str, ...]) -> tuple[State | None, tuple[str, ...]]:
+def _average_beside(
+    held: Any, path: tuple[str, ...], seen: set[int]
+) -> tuple[State | None, tuple[str, ...]]:
     """A moving average among the entries of a checkpoint or of its containers."""
-    if not isinstance(held, Mapping) or len(path) >= _DEEPEST:
+    if not isinstance(held, Mapping) or len(path) >= _DEEPEST or id(held) in seen:
         return None, path
+    seen.add(id(held))
     for name in EMA_CONTAINERS:
-        found = _opened(held.get(name), (*path, name), (*CONTAINERS, "shadow"))
+        found = _opened(held.get(name), (*path, name), (*CONTAINERS, "shadow"), set())
         if found[0] is not None:
             return found
     for name in CONTAINERS:
-        found = _average_beside(held.get(name), (*path, name))
+        found = _average_beside(held.get(name), (*path, name), seen)
         if found[0] is not None:
             return found
     return None, path
@@ -177,6 +184,7 @@ def _beside(held: Any, path: tuple[str, ...]) -> list[str]:
 
 def _why_not(held: Any) -> str:
     if not isinstance(held, Mapping) or not held:
-        return f"it holds a {type(held).__name__}, not tensors by name"
+        kind = "an object of another package" if isinstance(held, Ignored) else f"{type(held).__name__}"
+        return f"it holds {kind if held or not isinstance(held, Mapping) else 'nothing'}, not tensors by name"
     strange = next((key for key, value in held.items() if not isinstance(value, Tensor)), None)
     return f"{strange!r} is no tensor" if strange is not None else "its names are no text"

@@ -1,7 +1,9 @@
 """What a file is by its first bytes, whatever its name says."""
 
+import pickletools
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 from models.errors import ModelError
 
@@ -20,6 +22,8 @@ _KINDS = (
 )
 _WEB = (b"<!doctype", b"<html", b"<?xml")
 _SAMPLE = 512
+_LARGEST_PICKLE = 16_000_000  # bytes; what lists 100,000 tensors has fewer
+_LEGACY_PICKLES = 5
 
 
 def is_safetensors(path: Path) -> bool:
@@ -47,6 +51,41 @@ def check_content(path: Path, shown: str) -> None:
         raise ModelError(f"{shown} cannot be read as weights: it is {what}")
     if not start.startswith(_PICKLE) and not archive:
         raise ModelError(f"{shown} cannot be read as weights: it is neither safetensors nor a file of torch.save")
+
+
+def check_pickles(path: Path, shown: str) -> None:
+    """Refuse a pickle beside the tensors' values that is so large that reading it would take the memory.
+
+    Args:
+        path: An archive of `torch.save`, or its legacy form: pickles one after the other, then the values.
+        shown: What the user calls it.
+
+    Raises:
+        ModelError: saying so.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max((own.file_size for own in archive.infolist() if own.filename.endswith(".pkl")), default=0)
+    else:
+        with path.open("rb") as file:
+            size = _legacy_size(file)
+    if size > _LARGEST_PICKLE:
+        raise ModelError(
+            f"{shown} cannot be read as weights: what lists its tensors has more than "
+            f"{_LARGEST_PICKLE / 1e6:.0f} MB; save the tensors alone"
+        )
+
+
+def _legacy_size(file: BinaryIO) -> int:
+    """Bytes of the pickles of the legacy form, read without building anything, as far as they are allowed."""
+    try:
+        for _ in range(_LEGACY_PICKLES):
+            for _, _, place in pickletools.genops(file):
+                if place is not None and place > _LARGEST_PICKLE:
+                    return place
+    except (ValueError, MemoryError, OverflowError):  # damaged, or of another form: reading it says so
+        pass
+    return file.tell()
 
 
 def _kind_of(start: bytes) -> str:

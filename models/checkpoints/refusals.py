@@ -27,22 +27,28 @@ def unsafe_error(error: Exception, path: Path, shown: str) -> ModelError | None:
     names = [name for name in _GLOBAL.findall(text) if not name.startswith(("torch.serialization", "torch.load"))]
     names = _BARE.findall(text) or names
     if not names:
-        return None if not isinstance(error, UnpicklingError) else ModelError(
+        if not isinstance(error, UnpicklingError):
+            return None
+        again = "load it and save its tensors alone with torch.save or safetensors"
+        if zipfile.is_zipfile(path):
+            again = f'save it again: {_loading(shown)}; torch.save(checkpoint, "weights.pth")'
+        return ModelError(
             f"{shown} cannot be read as weights: it is damaged, or a pickle of another form than torch.save writes by "
-            "default; where you trust the file, load it and save its tensors alone with torch.save or safetensors"
+            f"default; where you trust the file, {again}"
         )
     model = names[0].startswith(_MODULES)
-    kept = "checkpoint.state_dict()" if model else 'checkpoint["state_dict"]'
+    kept = 'checkpoint.state_dict() if hasattr(checkpoint, "state_dict") else checkpoint["state_dict"]'
     what = "a whole pickled model" if model else "pickled objects"
-    script = (
-        f'import torch; checkpoint = torch.load("{shown}", map_location="cpu", weights_only=False); '
-        f'torch.save({kept}, "weights.pth")'
-    )
-    del path
+    script = f'{_loading(shown)}; torch.save({kept}, "weights.pth")'
     return ModelError(
         f"{shown} holds {what} ({names[0]}), and loading it would execute code; "
         f"where you trust the file, save its tensors alone: {script}"
     )
+
+
+def _loading(shown: str) -> str:
+    """The first two lines of a script."""
+    return f'{_SCRIPT}checkpoint = torch.load("{shown}", map_location="cpu", weights_only=False)'
 
 
 def check_archive(path: Path, shown: str) -> None:

@@ -1,6 +1,7 @@
 """Tensor files read safely: safetensors, and PyTorch's pickles by its restricted unpickler."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from models.checkpoints.content import check_content, is_safetensors
+from models.checkpoints.content import check_content, check_pickles, is_safetensors
 from models.checkpoints.refusals import check_archive, unsafe_error
 from models.errors import ModelError
 
 _ERRORS = (
     OSError, RuntimeError, ValueError, EOFError, KeyError, IndexError, AttributeError, TypeError, AssertionError,
-    pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError, RecursionError, OverflowError,
+    pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError, RecursionError, OverflowError, MemoryError,
 )
+_OF_DAMAGE = (KeyError, IndexError, EOFError, AttributeError, TypeError, AssertionError, UnicodeDecodeError)
 
 
 class Ignored:
@@ -54,7 +56,9 @@ def read_tensors(path: Path, shown: str) -> Any:
             return load_file(path)
         check_content(path, shown)
         check_archive(path, shown)
-        with torch.serialization.safe_globals([(Ignored, name) for name in _STAND_INS]):
+        check_pickles(path, shown)
+        with warnings.catch_warnings(), torch.serialization.safe_globals([(Ignored, name) for name in _STAND_INS]):
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
@@ -63,4 +67,6 @@ def read_tensors(path: Path, shown: str) -> Any:
         if refused is not None:
             raise refused from None
         reason = " ".join(str(error).split())[:160] or type(error).__name__
+        if isinstance(error, _OF_DAMAGE):
+            reason = f"it is damaged ({type(error).__name__}: {reason})"
         raise ModelError(f"{shown} cannot be read as weights: {reason}") from None

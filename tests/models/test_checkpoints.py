@@ -308,7 +308,8 @@ def test_whole_models_and_programs_are_refused_with_the_lines_that_save_them(tmp
     assert script.splitlines() == [
         "import torch",
         'checkpoint = torch.load("whole.pt", map_location="cpu", weights_only=False)',
-        'torch.save(checkpoint.state_dict(), "weights.pth")',
+        'torch.save(checkpoint.state_dict() if hasattr(checkpoint, "state_dict") else checkpoint["state_dict"], '
+        '"weights.pth")',
     ]
     torch.jit.script(network()).save(path)
     with pytest.raises(ModelError, match="is a TorchScript archive") as caught:
