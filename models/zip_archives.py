@@ -5,6 +5,7 @@ import stat
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _SPARE_BYTES = 2**28
 _END, _END_BYTES, _LONGEST_COMMENT = b"PK\x05\x06", 22, 2**16
 _BYTES_PER_ENTRY = 512
 _UTF8_FLAG = 0x800
+_LONGEST_NAME = 255
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -153,6 +155,10 @@ def _wanted(
     if total > limits.ratio * size + 10_000_000:
         sizes = f"{size / 1e6:.1f} MB would become {total / 1e6:.0f} MB, more than {limits.ratio} times as much"
         raise ModelError(f"{shown} is refused: {sizes}")
+    names = Counter(entry.filename for entry in entries)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise ModelError(f"{shown} is refused: it holds {twice[:80]!r} more than once")
     files = [entry for entry in entries if PurePosixPath(entry.filename).suffix.lower() in suffixes]
     files = [entry for entry in files if not entry.is_dir() and not any(map(is_hidden, _parts(entry)))]
     if not files:
@@ -167,6 +173,8 @@ def _check_entry(entry: zipfile.ZipInfo, shown: str) -> None:
     parts = _parts(entry)
     if entry.filename.startswith("/") or ".." in parts or any(":" in part for part in parts[:1]):
         raise ModelError(f"{shown} is refused: {name!r} lies outside of the archive's folder")
+    if any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
+        raise ModelError(f"{shown} is refused: the name {name!r}... has more than {_LONGEST_NAME} bytes")
     if entry.flag_bits & 0x1:
         raise ModelError(f"{shown} is refused: {name!r} is encrypted")
 

@@ -77,6 +77,8 @@ def _files(report: "DataReport") -> list[Remark]:
         "float": f"have float samples; {low:g} to {high:g} is scaled to 0 to 255 in all of them",
     }
     found = [Remark(False, f"{count} images {words[trait]}.") for trait, count in report.traits.items()]
+    if report.links:
+        found.append(Remark(False, f"Links to the data themselves are not followed: {report.links}."))
     if report.other_files:
         names = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(report.other_files.items()))
         found.append(Remark(False, f"Files of other kinds are left out: {names}."))

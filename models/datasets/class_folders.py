@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path, PurePath
 from typing import Protocol
+from unicodedata import category
 
+from models.datasets.image_files import SUFFIXES
 from models.datasets.imagenet_classes import class_indices, class_names, wordnet_ids
 from models.errors import ModelError
 from models.zip_archives import is_hidden
 
+_LONGEST = 255
 _TRAIN, _VALIDATION, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 
 
@@ -120,17 +124,25 @@ def visible(folder: Folder) -> list[Folder]:
 
 
 def class_folders(folder: Folder) -> list[Folder]:
-    """The folders in a folder."""
-    return [child for child in visible(folder) if child.is_dir()]
+    """The folders in a folder; a link back to it or to what holds it is none."""
+    return [child for child in visible(folder) if child.is_dir() and not _leads_back(child)]
+
+
+def _leads_back(child: Folder) -> bool:
+    return isinstance(child, Path) and child.is_symlink() and child.parent.resolve().is_relative_to(child.resolve())
 
 
 def content_root(folder: Folder) -> Folder:
     """The folder with class or split folders: archives mostly hold one folder around everything."""
     while True:
-        children = visible(folder)
-        if len(children) != 1 or not children[0].is_dir() or not class_folders(children[0]):
+        children = class_folders(folder)
+        if len(children) != 1 or _has_images(folder) or not class_folders(children[0]):
             return folder
         folder = children[0]
+
+
+def _has_images(folder: Folder) -> bool:
+    return any(PurePath(child.name).suffix.lower() in SUFFIXES for child in visible(folder))
 
 
 def split_folders(root: Folder) -> SplitFolders:
@@ -138,14 +150,28 @@ def split_folders(root: Folder) -> SplitFolders:
 
     ``test`` is scored where it is there, else ``val``; with all three, ``val`` chooses between candidates.
     """
-    named = {child.name.lower(): child for child in class_folders(root)}
-    parts = [next((named[name] for name in names if name in named), None) for names in (_TRAIN, _VALIDATION, _TEST)]
+    named: dict[str, Folder] = {}
+    for child in class_folders(root):
+        known = named.setdefault(child.name.lower(), child)
+        if known is not child and child.name.lower() in (*_TRAIN, *_VALIDATION, *_TEST):
+            raise ModelError(f"two folders of one split: {known.name!r} and {child.name!r}")
+    groups = (_TRAIN, _VALIDATION, _TEST)
+    parts = [next((_inner(named[name]) for name in names if name in named), None) for names in groups]
     train, validation, test = (part if part is not None and class_folders(part) else None for part in parts)
     ignored = tuple(part.name for part in parts if part is not None and not class_folders(part))
     present = [part for part in (train, validation, test) if part is not None]
     if len(present) < 2:
         return SplitFolders(root)
     return SplitFolders(present[0], present[-1], validation if len(present) == 3 else None, ignored)
+
+
+def _inner(split: Folder) -> Folder:
+    """A split's folder: archives of archives have ``train/train``."""
+    while True:
+        children = class_folders(split)
+        if len(children) != 1 or children[0].name.lower() != split.name.lower() or not class_folders(children[0]):
+            return split
+        split = children[0]
 
 
 def class_table(folders: Iterable[str], labels: str = Labels.AUTO, order: str = Order.LEXICOGRAPHIC) -> ClassTable:
@@ -165,6 +191,9 @@ def class_table(folders: Iterable[str], labels: str = Labels.AUTO, order: str = 
     if order not in list(Order):
         raise ModelError(f"order: {order!r} is not allowed; allowed: " + ", ".join(Order))
     names = sorted(set(folders))
+    for name in names:
+        if len(name.encode(errors="replace")) > _LONGEST or any(category(c) in ("Cc", "Cs") for c in name):
+            raise ModelError(f"class folder {name[:60]!a}: a name of at most {_LONGEST} bytes of text is needed")
     if len(names) < 2:
         raise ModelError(f"at least two folders of images, named by class, are needed; found {len(names)}")
     if labels == Labels.IMAGENET or (labels == Labels.AUTO and set(names) <= set(wordnet_ids())):
@@ -175,8 +204,19 @@ def class_table(folders: Iterable[str], labels: str = Labels.AUTO, order: str = 
         return ClassTable(tuple(n for _, n in pairs), tuple(i for i, _ in pairs), class_names(), imagenet=True)
     numeric = sorted(names, key=_numeric)
     ordered = names if order == Order.LEXICOGRAPHIC else numeric
-    warning = _order_warning(names, numeric, order) if names != numeric else ""
+    remarks = [_order_warning(names, numeric, order) if names != numeric else "", _case_warning(names)]
+    warning = " ".join(filter(None, remarks))
     return ClassTable(tuple(ordered), tuple(range(len(names))), tuple(ordered), imagenet=False, warning=warning)
+
+
+def _case_warning(names: list[str]) -> str:
+    """Names that are one class to people and two to torchvision."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.casefold(), name)
+        if other != name:
+            return f'"{other}" and "{name}" differ in upper and lower case only, and are two classes.'
+    return ""
 
 
 def _numeric(name: str) -> tuple[list[tuple[int, int | str]], str]:

@@ -55,7 +55,7 @@ class ImageListing:
                 state = f"{known.st_size}|{known.st_mtime_ns}"
             except OSError:  # decoding will tell that it is not there
                 state = "missing"
-            digest.update(f"{name}|{state}|{target}\n".encode())
+            digest.update(f"{name}|{state}|{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 

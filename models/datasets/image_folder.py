@@ -9,11 +9,13 @@ import torch
 
 from models.datasets.class_folders import (
     ClassTable,
+    Folder,
     Labels,
     Order,
     class_folders,
     class_table,
     split_folders,
+    visible,
 )
 from models.datasets.decoded import ImageListing
 from models.datasets.image_files import SUFFIXES, ImageReading
@@ -53,11 +55,27 @@ def folder_classes(path: Path, options: FolderOptions | None = None) -> ClassTab
     options = options or FolderOptions()
     if not path.is_dir():
         raise ModelError(f"{path}: a folder that holds one folder of images per class is needed")
-    names = {child.name for folder in split_folders(path).all() for child in class_folders(folder)}
     try:
+        names = {child.name for folder in split_folders(path).all() for child in _distinct(folder)}
         return class_table(names, options.labels, options.order)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
+    except OSError as error:
+        raise _cannot_be_listed(error) from None
+
+
+def _distinct(split: Folder) -> list[Folder]:
+    """The class folders of a split.
+
+    Raises:
+        ModelError: if two of them are one folder, by a link.
+    """
+    found, known = class_folders(split), {}
+    for child in found:
+        other = known.setdefault(Path(str(child)).resolve(), child)
+        if other is not child:
+            raise ModelError(f"class folders {other.name!r} and {child.name!r} are one folder, by a link")
+    return found
 
 
 def load_image_folder(
@@ -100,7 +118,7 @@ def _made_up(path: Path) -> DatasetInfo:
 def _listed(folder: Path, labels: dict[str, int], reading: ImageReading) -> ImageListing:
     names, targets = [], []
     for child in sorted(folder / child.name for child in class_folders(folder)):
-        for file in sorted(_files(child)):
+        for file in sorted(_files(child, folder)):
             if file.suffix.lower() in SUFFIXES:
                 names.append(file.relative_to(folder).as_posix())
                 targets.append(labels[child.name])
@@ -109,17 +127,52 @@ def _listed(folder: Path, labels: dict[str, int], reading: ImageReading) -> Imag
     return ImageListing(folder, tuple(names), tuple(targets), reading)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Visible files below a folder; links to folders are followed, but never in a circle."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
+def _files(folder: Path, root: Path) -> Iterator[Path]:
+    """Visible files below a class folder.
+
+    Links to folders elsewhere are followed, each once; links to folders of the same split, and to those that hold it,
+    are not: their images are of the classes where they lie.
+
+    Raises:
+        ModelError: if a folder cannot be listed, whose images would be missing.
+    """
+    def refuse(error: OSError) -> None:
+        raise _cannot_be_listed(error)
+
+    whole, seen = root.resolve(), set()
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        real = Path(place).resolve()
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not is_hidden(name)]
+        folders[:] = [name for name in folders if not is_hidden(name) and not _leads_inside(Path(place, name), whole)]
         yield from (path for name in files if not is_hidden(name) and (path := Path(place, name)).is_file())
+
+
+def _leads_inside(path: Path, whole: Path) -> bool:
+    """Whether a link leads to a folder of the data, or to one that holds them."""
+    if not path.is_symlink():
+        return False
+    real = path.resolve()
+    return real.is_relative_to(whole) or whole.is_relative_to(real)
+
+
+def _cannot_be_listed(error: OSError) -> ModelError:
+    return ModelError(f"{error.filename}: the folder cannot be listed ({error.strerror})")
+
+
+def skipped_links(folder: Path) -> int:
+    """How many links of the class folders of all splits are not followed, as they lead to the data themselves."""
+    count = 0
+    for split in split_folders(folder).all():
+        root = Path(str(split))
+        found = [child for child in visible(split) if child not in class_folders(split)]
+        count += sum(Path(str(child)).is_symlink() and child.is_dir() for child in found)
+        for child in class_folders(split):
+            for place, folders, _ in os.walk(str(child)):
+                count += sum(_leads_inside(Path(place, name), root.resolve()) for name in folders)
+    return count
 
 
 def other_files(folder: Path) -> dict[str, int]:
@@ -127,7 +180,7 @@ def other_files(folder: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for split in split_folders(folder).all():
         for child in class_folders(split):
-            for file in _files(Path(str(child))):
+            for file in _files(Path(str(child)), Path(str(split))):
                 if (suffix := file.suffix.lower()) not in SUFFIXES:
                     counts[suffix or "none"] = counts.get(suffix or "none", 0) + 1
     return counts

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.datasets.class_folders import Labels, split_folders
 from models.datasets.image_files import ImageReading, usual_range
-from models.datasets.image_folder import FolderOptions, folder_classes, load_image_folder, other_files
+from models.datasets.image_folder import FolderOptions, folder_classes, load_image_folder, other_files, skipped_links
 from models.datasets.imagenet_classes import COUNT, class_indices
 from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo
@@ -50,6 +50,7 @@ class DataReport:
         duplicates: Files to score whose bytes are those of a file to calibrate on, too.
         n_validation: Images of a validation split of its own.
         ignored: Split folders without class folders, which are left out.
+        links: Number of links that are not followed, as they lead to the data themselves.
         values: Of a regression, smallest, largest, mean and standard deviation of the scored values; such a data set
             has one group of images instead of classes.
     """
@@ -80,6 +81,7 @@ class DataReport:
     n_validation: int = 0
     ignored: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
+    links: int = 0
 
     @property
     def task(self) -> str:
@@ -159,7 +161,7 @@ def examined(
     train, test = data.listings[:2]
     labels = list(table.labels)
     digest = hashlib.sha256("|".join(listing.identity for listing in data.listings).encode()).hexdigest()[:16]
-    skipped = {name: reason for look in looks for name, reason in look.skipped.items()}
+    skipped = {_printable(name): reason for look in looks for name, reason in look.skipped.items()}
     shown = list(skipped)[:SHOWN_SKIPPED]
     report = DataReport(
         folder=str(folder), copied=False, imagenet=table.imagenet,
@@ -174,9 +176,14 @@ def examined(
         traits=summed(looks), other_files=other_files(folder),
         duplicates=len(looks[0].digests & looks[1].digests),
         n_validation=sum(looks[2].readable.values()) if len(looks) > 2 else 0,
-        ignored=split_folders(folder).ignored,
+        ignored=split_folders(folder).ignored, links=skipped_links(folder),
     )
     return report, [(table.names[label], picture) for label, picture in samples(test, looks[1].skipped)]
+
+
+def _printable(name: str) -> str:
+    """A file's name; bytes that are no UTF-8 are replaced."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def surveyed(

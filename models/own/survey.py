@@ -80,7 +80,9 @@ def look_at(path: Path, reading: ImageReading) -> Look | str:
             digest = hashlib.file_digest(file, "sha1").digest()
         return Look(image.size, pixels.mean(0), (pixels**2).mean(0), traits, digest)
     except UNREADABLE as error:
-        return "no image that can be read" if isinstance(error, OSError) else " ".join(str(error).split())[:120]
+        if isinstance(error, OSError):
+            return f"it cannot be opened ({error.strerror})" if error.strerror else "no image that can be read"
+        return " ".join(str(error).split())[:120]
 
 
 def survey(listing: ImageListing, progress: Progress, cancelled: Callable[[], bool]) -> Survey:
