@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from onnx import defs
 from torch import nn
 
 from models.onnx_import.operator_registry import known_operators
@@ -165,3 +166,26 @@ def test_the_cases_cover_the_operators() -> None:
     missing = [name for name in known_operators() if f"{name}(" not in text and f"{name}<" not in text]
     assert set(missing) <= {"Silu", "SimplifiedLayerNormalization", "CastLike", "Tan", "Asin", "Acos", "Sinh", "Cosh",
                             "IsNaN", "Equal", "GreaterOrEqual", "LessOrEqual", "ArgMin", "ReduceLogSum", "Swish"}
+
+
+def test_names_left_empty_are_inputs_and_outputs_that_are_not_given() -> None:
+    cases = {name: CASES[name] for name in ("clip", "conv same padding", "conv transposed same", "pools", "casts")}
+    for body, opset, constants in cases.values():
+        proto = behind_conv(body.replace(") ", ")\n"), opset=opset, constants=constants)
+        for node in proto.graph.node:
+            schema = defs.get_schema(node.op_type, max_inclusive_version=opset)
+            for given, known in ((node.input, schema.inputs), (node.output, schema.outputs)):
+                rest = known[len(given):]
+                given.extend("" for formal in rest if formal.option == defs.OpSchema.FormalParameterOption.Optional)
+        assert built(proto).compare().largest <= 1e-4
+
+
+@pytest.mark.parametrize("fixed", [None, 2])
+def test_a_convolution_of_a_table_of_positions_is_computed(fixed: int | None) -> None:
+    body = ("n=Shape<end=1>(x)\ns=Concat<axis=0>(n,lengths)\no=Expand(one,s)\np=CumSum(o,axis)\n"
+            "e=Conv(p,w,b)\nt=Conv(table,w,b)\na=Add(h,e)\nz=Add(a,t)")
+    proto = behind_conv(body, fixed=fixed, constants={
+        "lengths": np.array([2, 6, 6], I64), "one": np.float32([[[[1]]]]), "axis": np.array(3, I64), "w": W(4, 2, 1, 1),
+        "b": W(4), "table": W(1, 2, 6, 6),
+    })
+    assert built(proto).compare().largest <= 1e-4
