@@ -28,10 +28,14 @@ class Builder:
         network: What is filled.
         batches: Batch sizes that are tried; of a file of a fixed batch size, that one first.
         fixed: The file's batch size; None where it is free.
+        leading: Whether a first axis of length 1, which a reshape makes in a file of one sample, is the batch.
     """
 
-    def __init__(self, graph: Graph, network: OnnxNetwork, batches: tuple[int, ...], fixed: int | None) -> None:
+    def __init__(
+        self, graph: Graph, network: OnnxNetwork, batches: tuple[int, ...], fixed: int | None, leading: bool = False
+    ) -> None:
         self.graph, self.network, self.batches, self.fixed = graph, network, batches, fixed
+        self.leading = leading
         self.values: dict[str, Value] = {}
         self.steps: list[Step] = []
         self.readers = graph.readers()

@@ -12,7 +12,7 @@ from models.onnx_import.checks import checked
 from models.onnx_import.comparison import Agreement, compare
 from models.onnx_import.errors import OnnxError
 from models.onnx_import.files import read_file
-from models.onnx_import.graph import graph_of
+from models.onnx_import.graph import Graph, graph_of
 from models.onnx_import.inputs import NETWORK_INPUT, InputPlan, plan_inputs
 from models.onnx_import.network import Held, OnnxNetwork, Step
 from models.onnx_import.operators import elementwise
@@ -110,14 +110,8 @@ def _built(
     join_patterns(graph)
     plan = plan_inputs(graph, size, sample_shape)
     batches = _FREE_BATCHES if plan.fixed is None else (plan.fixed, 2 * plan.fixed, 3 * plan.fixed)
-    network = OnnxNetwork(NETWORK_INPUT, graph.outputs[0])
-    builder = Builder(graph, network, batches, plan.fixed)
-    builder.steps.extend(plan.steps)
-    for step in plan.steps:
-        builder.made_by[step.outputs[0]] = step
-    _give_inputs(builder, plan)
-    builder.build()
-    classes, per_token = _finish(builder, plan)
+    builder, classes, per_token = _network_of(graph, plan, batches)
+    network = builder.network
     network.connect(builder.steps)
     if not any(True for _ in network.parameters()):
         raise OnnxError("the graph has no weights that its result depends on")
@@ -126,6 +120,25 @@ def _built(
         network.eval(), model, plan, classes, per_token, _vocabulary(network, plan), normalises,
         bytes_in or any("bytes" in note for note in plan.notes), (*notes, *plan.notes, *builder.notes),
     )
+
+
+def _network_of(graph: Graph, plan: InputPlan, batches: tuple[int, ...]) -> tuple[Builder, int, bool]:
+    """Build all steps; a file of one sample does not say which axis of length 1 is the batch, so both are tried."""
+    ways = (False, True) if plan.fixed == 1 else (False,)
+    first: OnnxError | None = None
+    for leading in ways:
+        builder = Builder(graph, OnnxNetwork(NETWORK_INPUT, graph.outputs[0]), batches, plan.fixed, leading)
+        builder.steps.extend(plan.steps)
+        for step in plan.steps:
+            builder.made_by[step.outputs[0]] = step
+        _give_inputs(builder, plan)
+        try:
+            builder.build()
+            return builder, *_finish(builder, plan)
+        except OnnxError as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def _give_inputs(builder: Builder, plan: InputPlan) -> None:

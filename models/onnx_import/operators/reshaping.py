@@ -114,6 +114,8 @@ def follow_batch(call: Call, value: Value, shape: Sequence[int]) -> Value:
     if not fitting:
         raise call.refuse(f"the shape {list(shape)} mixes the samples of a batch")
     chosen = next((i for i in fitting if shape[i] == own), fitting[-1] if shape[fitting[-1]] != 1 else fitting[0])
+    if call.builder.leading and fitting[0] == 0 and shape[0] == 1:
+        chosen = 0
     wanted: list[Length] = list(shape)
     wanted[chosen] = Extent(shape[chosen] // fixed)
     return to_shape(call, value, wanted)

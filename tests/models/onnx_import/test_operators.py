@@ -189,3 +189,15 @@ def test_a_convolution_of_a_table_of_positions_is_computed(fixed: int | None) ->
         "b": W(4), "table": W(1, 2, 6, 6),
     })
     assert built(proto).compare().largest <= 1e-4
+
+
+def test_windows_of_a_file_of_one_sample_are_put_together_again() -> None:
+    body = ("a=Transpose<perm=[0,2,3,1]>(h)\nb=Reshape(a,split)\nc=Transpose<perm=[0,1,3,2,4,5]>(b)\n"
+            "d=Reshape(c,windows)\ne=MatMul(d,w)\nf=Reshape(e,back)\ng=Transpose<perm=[0,1,3,2,4,5]>(f)\n"
+            "i=Reshape(g,whole)\nz=Slice(i,start,end,axes)")
+    proto = behind_conv(body, fixed=1, constants={
+        "split": np.array([1, 3, 2, 3, 2, 4]), "windows": np.array([9, 4, 4]), "w": W(4, 4),
+        "back": np.array([1, 3, 3, 2, 2, 4]), "whole": np.array([1, 6, 6, 4]), "start": np.array([0], I64),
+        "end": np.array([5], I64), "axes": np.array([1], I64),
+    })
+    assert built(proto).compare().largest <= 1e-4
