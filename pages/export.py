@@ -1,7 +1,7 @@
 """Export: take a measured result away, as files, in other runtimes, as a report, and as what reproduces it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -148,12 +148,18 @@ def _show(service: "Service", result: ExperimentResult) -> None:
     except InputError as error:
         st.error(str(error))
         return
-    st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(result.recipe)}")
-    show_cards(result)
-    if result.stage != "full":
-        fragment(_show_stage, "The progress", run_every=_LOOK_SECONDS)(service, result)
-    st.markdown("##### Files")
-    _show_files(service, subject)
+    shown = subject.result  # what the files are made of
+    # The files are drawn before what stands above them: whoever reads a description has its files.
+    head, files = st.container(), st.container()
+    with files:
+        st.markdown("##### Files")
+        pack = _show_files(service, subject)
+    with head:
+        st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(shown.recipe)}")
+        show_cards(shown)
+        if shown.stage != "full":
+            fragment(_show_stage, "The progress", run_every=_LOOK_SECONDS)(service, shown)
+    pack()
     st.markdown("##### Runtimes")
     show_runtimes(service, subject)
     st.markdown("##### Reproduce")
@@ -187,13 +193,17 @@ def _refine(service: "Service", result: ExperimentResult) -> None:
     st.session_state.setdefault(_REFINED, {})[result.key] = refined
 
 
-def _show_files(service: "Service", subject: Subject) -> None:
-    """Bundle, recipe, report and model card as downloads, and recipe and card to look at."""
-    card, stem = model_card(subject), subject.file_stem
+def _show_files(service: "Service", subject: Subject) -> Callable[[], None]:
+    """Bundle, recipe, report and model card as downloads, and recipe and card to look at.
+
+    Returns:
+        What packs the bundle.
+    """
+    report, card, stem = report_html(subject), model_card(subject), subject.file_stem
     with st.container(horizontal=True):
-        show_downloads(service, subject.result)
+        pack = show_downloads(service, subject.result)
         st.download_button(
-            "Report (.html)", report_html(subject), f"{stem}.html", "text/html", key="report", on_click="ignore",
+            "Report (.html)", report, f"{stem}.html", "text/html", key="report", on_click="ignore",
             icon=":material/monitoring:", help="One file with plots and tables that opens without a network",
         )
         st.download_button(
@@ -204,6 +214,7 @@ def _show_files(service: "Service", subject: Subject) -> None:
         st.code(recipe_to_yaml(recipe_from_dict(subject.result.recipe)), "yaml")
     with st.expander("Model card", key="show-card"):
         st.code(card, "markdown", wrap_lines=True)
+    return pack
 
 
 def _show_reproduction(service: "Service", subject: Subject) -> None:

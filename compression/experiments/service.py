@@ -280,11 +280,19 @@ class Service:
             InputError: if there is no such result.
         """
         result = self.result(key)
-        path, of = self._bundles.get(key, (None, None))
-        if path is None or of != result or not path.is_file():
+        path = self._bundle_of(key, result)
+        if path is None:
             path = export_bundle(self.store, key)
             self._bundles[key] = (path, result)
         return path
+
+    def has_bundle(self, key: str) -> bool:
+        """Whether `bundle` returns at once."""
+        return self._bundle_of(key, self.result(key)) is not None
+
+    def _bundle_of(self, key: str, result: ExperimentResult | None) -> Path | None:
+        path, of = self._bundles.get(key, (None, None))
+        return path if path is not None and of == result and path.is_file() else None
 
     def close(self) -> None:
         """Stop the searches, the downloads and the workers."""

@@ -4,9 +4,11 @@ import io
 import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from compression.experiments import (
     ExperimentResult,
@@ -30,22 +32,41 @@ _LARGEST_RECIPE = 1_000_000
 _FILE, _TAKEN = "import", "import-taken"
 
 
-def show_downloads(service: "Service", result: ExperimentResult) -> None:
-    """Buttons that export a result, for a row of them: the bundle and the recipe alone.
+def show_downloads(service: "Service", result: ExperimentResult) -> Callable[[], None]:
+    """Draw the buttons that export a result, for a row of them: the bundle and the recipe alone.
 
-    The bundle's bytes are given, not a function that makes them: Streamlit forgets such a function at the next
-    redraw, and this page is redrawn while points are measured.
+    They are drawn before what describes the result: whoever reads a description has its files. A bundle that is not
+    packed yet has a disabled button until then, so that what was shown before cannot be taken for it. The keys hold the
+    result's: a button of another result is replaced and not changed.
+
+    Returns:
+        What packs the bundle and enables its button; called once the description is drawn.
     """
-    name = file_stem(result)
-    st.download_button(
-        "Bundle (.zip)", service.bundle(result.key).read_bytes(), f"{name}.zip", "application/zip", key="bundle",
-        icon=":material/download:", on_click="ignore",
-        help="recipe, ONNX model, packed weights, result and a run.py that needs only onnxruntime and numpy",
-    )
+    place, packed = st.empty(), service.has_bundle(result.key)
+    if packed:
+        _bundle_button(place, service, result)
+    else:
+        _bundle_button(place, None, result)
     recipe = recipe_to_yaml(recipe_from_dict(result.recipe))
     st.download_button(
-        "recipe.yaml", recipe, f"{name}.yaml", "application/yaml", key="recipe", icon=":material/description:",
-        on_click="ignore", help="for python -m compression run, or to import it here again",
+        "recipe.yaml", recipe, f"{file_stem(result)}.yaml", "application/yaml", key=f"recipe-{result.key}",
+        icon=":material/description:", on_click="ignore",
+        help="for python -m compression run, or to import it here again",
+    )
+    return (lambda: None) if packed else partial(_bundle_button, place, service, result)
+
+
+def _bundle_button(place: DeltaGenerator, service: "Service | None", result: ExperimentResult) -> None:
+    """The bundle's button; disabled without a service to pack it.
+
+    The bytes are given, not a function that makes them: Streamlit forgets such a function at the next redraw, and this
+    page is redrawn while points are measured.
+    """
+    content = b"" if service is None else service.bundle(result.key).read_bytes()
+    place.download_button(
+        "Bundle (.zip)", content, f"{file_stem(result)}.zip", "application/zip", disabled=service is None,
+        key=f"{'packing' if service is None else 'bundle'}-{result.key}", icon=":material/download:", on_click="ignore",
+        help="recipe, ONNX model, packed weights, result and a run.py that needs only onnxruntime and numpy",
     )
 
 

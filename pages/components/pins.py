@@ -69,7 +69,7 @@ def show_pin(key: str) -> None:
     pinned = key in own
     with st.container(horizontal=True, vertical_alignment="center", key="pin"):
         st.button(
-            "Unpin" if pinned else "Pin for comparison", key="pin-this", icon=":material/push_pin:",
+            "Unpin" if pinned else "Pin", key="pin-this", icon=":material/push_pin:",
             on_click=partial(unpin if pinned else pin, key),  # what it says, even if a redraw has it run twice
             help=f"Two to {MOST_PINS} pinned results stand side by side on the Compare page",
         )

@@ -7,7 +7,6 @@ from functools import partial
 import streamlit as st
 
 from compression.experiments import Figures
-from pages.components import exchange
 from pages.components.axes import COSTS, QUALITIES, Axis, qualities_of
 from pages.components.bound import bound
 from pages.components.charts import Mark, described, frontier_ids, pareto_figure
@@ -27,9 +26,7 @@ from pages.components.limits import (
     within,
 )
 from pages.components.palette import Theme
-from pages.components.pins import show_pin
 from pages.components.redraw import then_redraw
-from pages.components.state import RESULT
 from pages.components.training import show_trainings
 from pages.components.view import View, select, selection
 
@@ -96,17 +93,7 @@ def show_plots(view: View, axes: Axes) -> None:
         return
     focus = view.focus(statuses)
     if focus is not None:
-        left, right = st.columns([3, 2])
-        with left:
-            show_explanation(focus)
-        with right:
-            with st.container(horizontal=True):
-                exchange.show_downloads(view.service, focus)
-            st.page_link(
-                "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: focus.key},
-                help="Report, model card, other runtimes, and what reproduces it",
-            )
-            show_pin(focus.key)
+        show_explanation(focus)
         show_trainings(view.service, focus)
         with st.expander("Layers: kernel, encoding, bytes", key="layers"):
             show_layers(focus)

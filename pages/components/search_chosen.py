@@ -54,7 +54,7 @@ def _show_actions(service: "Service", trial: TrialRecord) -> None:
             button("Unpin", "pin", ":material/keep_off:", partial(unpin, trial.key))
         else:
             full = len(pinned) >= MOST_PINS
-            button("Pin for comparison", "pin", ":material/push_pin:", partial(pin, trial.key), disabled=full)
+            button("Pin", "pin", ":material/push_pin:", partial(pin, trial.key), disabled=full)
         button("Open in Explore", "explore", ":material/explore:", partial(leave_for_explore, service, trial))
         st.page_link(
             "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: trial.key},

@@ -1,17 +1,18 @@
 """The upper part of Explore, which refreshes itself: the baseline, progress, and the cards of the point in focus."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, JobStatus, recipe_from_dict
 from pages.components.cards import show_cards
 from pages.components.changes import ask
+from pages.components.exchange import show_downloads
 from pages.components.formats import baseline_line, recipe_label
 from pages.components.jobs import Progress, curve_progress
+from pages.components.pins import show_pin
 from pages.components.redraw import then_redraw
-from pages.components.state import widget_values
+from pages.components.state import RESULT, widget_values
 from pages.components.training import show_running
 from pages.components.view import View, clear_selection, pace_of, selection
 
@@ -31,12 +32,16 @@ def show_summary(view: View, every: float | None) -> None:
         st.rerun()
     baseline = view.baseline(statuses)
     st.markdown(_NO_BASELINE if baseline is None else baseline_line(baseline))
-    _show_progress(view, statuses, progress)
-    for key, status in statuses.items():
-        if status.state == "running" and status.result is None:
-            show_running(view.service, key)
-    if baseline is not None:
-        _show_focus(view, view.focus(statuses))
+    # Filled last: whoever reads there that all is measured has the figures of that state before them.
+    place = st.container()
+    pack = None if baseline is None else _show_focus(view, view.focus(statuses))
+    with place:
+        _show_progress(view, statuses, progress)
+        for key, status in statuses.items():
+            if status.state == "running" and status.result is None:
+                show_running(view.service, key)
+    if pack is not None:
+        pack()
 
 
 def _counts(view: View, statuses: Mapping[str, JobStatus], progress: Progress) -> str:
@@ -53,13 +58,13 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
     counts = _counts(view, statuses, progress)
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         if progress.active:
-            stop = partial(view.tracker.cancel, view.service)
-            st.button("Cancel", key="cancel", icon=":material/stop:", on_click=stop)
+            st.button("Cancel", key="cancel", icon=":material/stop:", on_click=view.cancel)
             doing = f" \u2014 {progress.message}" if progress.message else ""
             st.progress(progress.fraction, text=counts + doing)
         elif progress.cancelled or progress.errors:
+            # A callback: one that only looked at the button's value would miss a click that falls into a redraw.
             label = "Go on" if progress.cancelled else "Try again"
-            st.button(label, key="resume", icon=":material/play_arrow:", on_click=partial(_resume, view))
+            st.button(label, key="resume", icon=":material/play_arrow:", on_click=view.resume)
             st.caption(("Cancelled. " if progress.cancelled else "") + counts, width="stretch")
         elif progress.refining:
             st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
@@ -67,34 +72,33 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
             st.caption(f"{counts}, all measured.")
 
 
-def _resume(view: View) -> None:
-    """Ask again for what was cancelled or failed.
+def _show_focus(view: View, focus: ExperimentResult | None) -> Callable[[], None] | None:
+    """The point in focus: what it is, its files and ways on, its cards.
 
-    A callback, because one that only looked at the button's value would miss a click that falls into a redraw.
+    Returns:
+        What packs its bundle.
     """
-    view.tracker.resume()
-    view.tracker.follow(view.plan, view.service)
-
-
-def _show_focus(view: View, focus: ExperimentResult | None) -> None:
     if focus is None:
         st.caption("The current recipe has not been measured yet.")
-        return
-    if selection():
-        _show_selection(view, focus)
-    elif view.plan.invitation:
+        return None
+    if view.plan.invitation and not selection():
         shown = f" Until then: what **{view.plan.curves[0].title.lower()}** does to this model."
         st.info("Switch a technique on and move its sliders." + (shown if view.plan.curves else ""))
-    else:
-        st.markdown(f"**Current recipe** \u2014 {recipe_label(focus.recipe)}")
+    with st.container(horizontal=True, vertical_alignment="center", key="focus"):
+        place = st.empty()  # the name of the point, drawn after the buttons that belong to it
+        pack = show_downloads(view.service, focus)
+        st.page_link(
+            "pages/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: focus.key},
+            help="Report, model card, other runtimes, and what reproduces it",
+        )
+        show_pin(focus.key)
+        if selection():
+            st.button("Load into sliders", key="load", on_click=then_redraw(_load, view, focus))
+            st.button("Clear selection", key="clear", on_click=then_redraw(clear_selection))
+        word = "Selected" if selection() else "Current recipe"
+        place.markdown(f"**{word}** \u2014 {recipe_label(focus.recipe)}", width="content")
     show_cards(focus)
-
-
-def _show_selection(view: View, focus: ExperimentResult) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="selection"):
-        st.markdown(f"**Selected** \u2014 {recipe_label(focus.recipe)}", width="content")
-        st.button("Load into sliders", key="load", on_click=then_redraw(_load, view, focus))
-        st.button("Clear selection", key="clear", on_click=then_redraw(clear_selection))
+    return pack
 
 
 def _load(view: View, result: ExperimentResult) -> None:

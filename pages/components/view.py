@@ -1,7 +1,8 @@
 """What one drawing of Explore works on: the plan, its jobs' states and the point in focus."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from compression.experiments import ExperimentResult, JobStatus, Technique
@@ -15,10 +16,20 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _FAST, _SLOW = 0.5, 2.0
+_SHARED = 0.3
 _PAGE = "explore"
 
 
 @dataclass(frozen=True)
+class _Snapshot:
+    """States of the jobs of these ids at a time of the monotonic clock."""
+
+    ids: tuple[str, ...]
+    time: float
+    statuses: dict[str, JobStatus]
+
+
+@dataclass
 class View:
     """Everything that the parts of the page share."""
 
@@ -26,10 +37,29 @@ class View:
     tracker: Tracker
     plan: Plan
     techniques: Sequence[Technique]
+    _last: _Snapshot | None = field(default=None, init=False, repr=False)
 
     def statuses(self) -> dict[str, JobStatus]:
-        """States of this view's jobs now."""
-        return self.service.status(self.tracker.ids.values())
+        """States of this view's jobs now.
+
+        Parts of the page that are drawn together share one snapshot: a timing that is stored meanwhile changes all
+        latencies of its baseline.
+        """
+        ids, now = tuple(self.tracker.ids.values()), time.monotonic()
+        if self._last is None or self._last.ids != ids or now - self._last.time > _SHARED:
+            self._last = _Snapshot(ids, now, self.service.status(ids))
+        return self._last.statuses
+
+    def cancel(self) -> None:
+        """Stop everything that is not finished."""
+        self.tracker.cancel(self.service)
+        self._last = None
+
+    def resume(self) -> None:
+        """Ask again for what was cancelled or failed."""
+        self.tracker.resume()
+        self.tracker.follow(self.plan, self.service)
+        self._last = None
 
     def progress(self, statuses: Mapping[str, JobStatus]) -> Progress:
         """How far they are."""

@@ -16,7 +16,7 @@ def test_a_point_pinned_on_explore_is_compared_with_the_uncompressed_model(
     page = visit(PRUNED)
     expect(page.get_by_text(re.compile("sparsity 0.9$")).first).to_be_visible(timeout=FIRST_POINT)
     at_rest(page)
-    page.get_by_role("button", name="Pin for comparison").click()
+    page.get_by_role("button", name="Pin", exact=True).click()
     expect(page).to_have_url(re.compile("pins=[0-9a-f]{20}"))
     at_rest(page)
     page.get_by_role("link", name="Compare 1 pinned").click()

@@ -156,6 +156,7 @@ class FakeService:
         self.submitted: list[tuple[Recipe, int]] = []
         self.automatic = False
         self.trainings: dict[str, TrainingRecord] = {}
+        self.packed: set[str] = set()
         self.finished_early: list[str] = []
         self.trained_whole: list[str] = []
         self.refused: InputError | None = None
@@ -241,7 +242,11 @@ class FakeService:
 
     def bundle(self, key: str) -> Path:
         assert self.states[key] in ("quick", "done"), key
+        self.packed.add(key)
         return Path(__file__)
+
+    def has_bundle(self, key: str) -> bool:
+        return key in self.packed
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from compression.experiments import InputError, recipe_from_dict, recipe_hash, recipe_to_yaml
 from pages.components import changes, choice, exchange
+from pages.components.jobs import Tracker
+from pages.components.plan import make_plan
+from pages.components.view import View
 
 
 def complaints(app: AppTest) -> list[str]:
@@ -322,3 +325,36 @@ def test_an_address_names_curves_by_their_keys_and_may_name_their_titles(
     app.query_params["hide"] = "quantization"
     assert app.run().multiselect(key="hide").value == ["quantization"]
     assert complaints(app) == []
+
+
+def test_a_bundle_is_offered_once_it_is_packed_and_never_under_the_name_of_another_point(
+    app: AppTest, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is packed the button of the point shown before must be gone."""
+    settle(app.run(), fake)
+    enabled = [button.proto for button in app.get("download_button") if button.proto.label == "Bundle (.zip)"]
+    assert [button.disabled for button in enabled] == [False]
+
+    def interrupted(key: str) -> object:
+        raise OSError(f"interrupted while {key} was packed")
+
+    monkeypatch.setattr(fake, "bundle", interrupted)
+    fake.packed.clear()
+    app.toggle(key="weight_pruning").set_value(True).run()
+    settle(app, fake)
+    shown = [button.proto for button in app.get("download_button") if button.proto.label == "Bundle (.zip)"]
+    assert [(button.disabled, button.id != enabled[0].id) for button in shown] == [(True, True)]
+    assert "sparsity 0.5" in texts(app)
+
+
+def test_parts_that_are_drawn_together_share_one_snapshot_of_the_jobs(fake: Any) -> None:
+    recipe = recipe_from_dict({"model": "digits_resnet", "dataset": "digits", "steps": []})
+    plan = make_plan(recipe, fake.techniques(), together=False, invite=None, also=(), hidden=())
+    tracker = Tracker()
+    tracker.follow(plan, fake)
+    view = View(fake, tracker, plan, fake.techniques())
+    before = view.statuses()
+    fake.finish()
+    assert view.statuses() is before
+    view.cancel()
+    assert {status.state for status in view.statuses().values()} == {"done"}
