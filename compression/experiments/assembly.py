@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compression.experiments.clock import PRICE_PER_CORE_HOUR, Clock
+from compression.experiments.clock import LATENCIES, PRICE_PER_CORE_HOUR, Clock
 from compression.experiments.explanation import explain
 from compression.experiments.pairing import AccuracyChange
 from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, training_from_dict
@@ -12,8 +12,6 @@ from compression.experiments.wording import samples_text
 from compression.metrics.energy import estimate_energy
 from compression.metrics.environment import environment_record
 from compression.recipe import Recipe, recipe_to_dict
-
-_LATENCY_FIELDS = ("latency_ms_p50", "latency_ms_p95", "latency_low", "latency_high", "speedup")
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def _mark_preliminary(own: Parts, badges: dict[str, Badge], notes: dict[str, str
             badges[name] = "preliminary"
             notes[name] = f"From {_samples(own)} so far, of {accuracy['of_rows']:,}."
     if own.timing is not None and own.timing["tier"] == "quick":
-        for name in _LATENCY_FIELDS:
+        for name in LATENCIES:
             if badges[name] == "measured":
                 badges[name] = "preliminary"
                 notes[name] = f"From a short timing of {own.timing['samples']:,} runs so far."
@@ -142,7 +140,7 @@ def _macs_by_kernel(artifact: dict[str, Any]) -> dict[str, int]:
 def _badges(layers: tuple[LayerRecord, ...], energy_note: str) -> tuple[dict[str, Badge], dict[str, str]]:
     badges: dict[str, Badge] = dict.fromkeys(
         ("accuracy", "mean_absolute_error", "bits_per_character", "size_bytes", "runtime_size_bytes", "macs",
-         "parameters", "nonzero_parameters", "peak_memory_bytes", "energy_measured_mj", *_LATENCY_FIELDS), "measured",
+         "parameters", "nonzero_parameters", "peak_memory_bytes", "energy_measured_mj", *LATENCIES), "measured",
     )
     badges["energy_mj"] = badges["cost_per_million"] = "estimated"
     notes = {
@@ -155,7 +153,7 @@ def _badges(layers: tuple[LayerRecord, ...], energy_note: str) -> tuple[dict[str
             f"The stored weights of {len(low_bit)} of {len(layers)} layers are expanded to float32 when the model is "
             "loaded; their share of the latency is float32's."
         )
-        for name in _LATENCY_FIELDS:
+        for name in LATENCIES:
             badges[name] = "simulated"
             notes[name] = why
     return badges, notes

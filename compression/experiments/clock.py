@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from compression.experiments.results import ExperimentResult
 
 PRICE_PER_CORE_HOUR = 0.04
+MOST_SPREAD, _MARKED_SPREAD = 0.15, 0.3
+LATENCIES = ("latency_ms_p50", "latency_ms_p95", "latency_low", "latency_high", "speedup")
+_DISTURBED = (
+    "Disturbed: the machine was busy, so that the interval is wider than 30 % of the median to either side. It is "
+    "timed again when another recipe of this model is measured."
+)
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 _DRAWS = 400
 
@@ -119,12 +125,29 @@ class Clock:
         return _timed(figures, recipe, (base / ratio, base / high, base / low), timing.tail, (ratio, low, high))
 
     def resolve(self, result: "ExperimentResult") -> "ExperimentResult":
-        """A result with all its latencies on this clock."""
+        """A result with all its latencies on this clock, and marked where these are disturbed."""
         base = self.on_baseline(result.baseline, result.recipe)
-        if not result.recipe["steps"]:
-            return replace(result, figures=self.on_baseline(result.figures, result.recipe), baseline=base)
-        own = self.on_artifact(result.figures, result.structure, result.recipe)
-        return replace(result, figures=own, baseline=base)
+        if result.recipe["steps"]:
+            own = self.on_artifact(result.figures, result.structure, result.recipe)
+        else:
+            own = self.on_baseline(result.figures, result.recipe)
+        resolved = replace(result, figures=own, baseline=base)
+        return _marked(resolved) if is_disturbed(own) or is_disturbed(base) else resolved
+
+
+def is_disturbed(figures: Figures) -> bool:
+    """Whether a latency's interval is so wide that the machine must have been busy."""
+    middle, low, high = figures.latency_ms_p50, figures.latency_low, figures.latency_high
+    return middle is not None and low is not None and high is not None and high - low > 2 * _MARKED_SPREAD * middle
+
+
+def _marked(result: "ExperimentResult") -> "ExperimentResult":
+    """A result whose latencies say that they are disturbed; preliminary and simulated ones stay that."""
+    of = [name for name in LATENCIES if result.badges.get(name) == "measured"]
+    return replace(
+        result, badges={**result.badges, **dict.fromkeys(of, "disturbed")},
+        badge_notes={**result.badge_notes, **dict.fromkeys(of, _DISTURBED)},
+    )
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

@@ -145,8 +145,8 @@ def bundle_readme(result: ExperimentResult, title: str, spec: dict[str, Any]) ->
 
 `measured`: this artifact was executed or weighed. `simulated`: the numerics are exact, but no kernel of this CPU
 runs them natively; the latency is that of the kernel that really ran. `estimated`: computed from a model.
-`preliminary`: from a few samples or a short timing. {counted}Latencies are on one clock: the uncompressed model's
-median, pooled from all its timings, divided by the speed-up.
+`preliminary`: from a few samples or a short timing. `disturbed`: timed on a busy machine. {counted}Latencies are on one
+clock: the uncompressed model's median, pooled from all its timings, divided by the speed-up.
 
 Measured on {environment}.
 

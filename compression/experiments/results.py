@@ -8,7 +8,7 @@ from typing import Any, Literal
 from compression.experiments.pairing import AccuracyChange
 from compression.problems.quality import ACCURACY, R2, Quality, quality
 
-Badge = Literal["measured", "simulated", "estimated", "preliminary"]
+Badge = Literal["measured", "simulated", "estimated", "preliminary", "disturbed"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ class ExperimentResult:
         figures: This artifact's numbers.
         baseline: The uncompressed model's, measured the same way on the same samples.
         change: Accuracy minus the baseline's on the same samples, with its paired interval; None where it is not known.
-        badges: Badge per field of `figures`; "preliminary" while it comes from a few samples or a short timing.
+        badges: Badge per field of `figures`; "preliminary" while it comes from a few samples or a short timing,
+            "disturbed" of a timing while the machine was busy.
         badge_notes: Why a field is simulated or preliminary, or which model an estimate comes from.
         layers: Per-layer record.
         notes: Sentences of the steps (what was skipped and why, what changed nothing).

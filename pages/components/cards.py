@@ -20,12 +20,13 @@ from pages.components.palette import BADGE_COLORS
 
 UNCOMPRESSED = "the uncompressed model"
 _BADGE_ICONS = {"measured": ":material/check:", "simulated": ":material/science:", "estimated": ":material/calculate:",
-                "preliminary": ":material/hourglass_top:"}
+                "preliminary": ":material/hourglass_top:", "disturbed": ":material/warning:"}
 _BADGE_HELP = {
     "measured": "This artifact was executed or weighed, and this is what came out.",
     "simulated": "The numerics are exact, but no kernel on this CPU runs them natively.",
     "estimated": "Computed from a model, not measured.",
     "preliminary": "From a few samples or a short timing; the final figure is being measured.",
+    "disturbed": "Timed on a busy machine.",
 }
 
 
@@ -39,7 +40,7 @@ class Card:
         delta: Change against the baseline, empty for none.
         color: Streamlit's delta colour: "inverse" where less is better, "off" for a tie.
         help: Interval and remarks.
-        badge: "measured", "simulated", "estimated" or "preliminary".
+        badge: "measured", "simulated", "estimated", "preliminary" or "disturbed".
         label: The badge's text.
         badge_note: Why, on hover.
     """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from compression.experiments import ExperimentResult, Figures, Knob, format_bytes
+from compression.experiments.clock import is_disturbed
 from compression.experiments.pairing import AccuracyChange
 from compression.experiments.results import ACCURACY, Quality
 from compression.experiments.wording import (
@@ -110,7 +111,8 @@ def _latency(figures: Figures) -> str:
     text = f"**{milliseconds(figures.latency_ms_p50)}**"
     if figures.latency_low is None or figures.latency_high is None:
         return text
-    return f"{text} ({figures.latency_low:#.3g} to {figures.latency_high:#.3g})"
+    busy = "; disturbed: the machine was busy" if is_disturbed(figures) else ""
+    return f"{text} ({figures.latency_low:#.3g} to {figures.latency_high:#.3g}{busy})"
 
 
 def run_name(result: ExperimentResult, dataset: str = "") -> str:

@@ -38,7 +38,8 @@ _ORIGINS = {  # of a search's trials: Paul Tol's bright colours, which no techni
 }
 ORIGIN_SYMBOLS = {"probe": "triangle-up", "plan": "square", "sampler": "circle"}
 DIVERGING = "RdBu"
-BADGE_COLORS = {"measured": "green", "simulated": "orange", "estimated": "gray", "preliminary": "blue"}
+BADGE_COLORS = {"measured": "green", "simulated": "orange", "estimated": "gray", "preliminary": "blue",
+                "disturbed": "red"}
 
 
 def technique_color(key: str, theme: Theme = "light") -> str:

@@ -88,7 +88,8 @@ def measured_how(result: ExperimentResult) -> list[str]:
         "interval over blocks. Latencies are on one clock: the uncompressed model's median, pooled from all its "
         "timings, divided by the speed-up.",
         "measured: executed or weighed. simulated: the numerics are exact, but no kernel of this CPU runs them "
-        "natively. estimated: computed from a model. preliminary: from a few samples or a short timing.",
+        "natively. estimated: computed from a model. preliminary: from a few samples or a short timing. "
+        "disturbed: timed on a busy machine.",
     ]
 
 
