@@ -49,11 +49,12 @@ def check_suffix(name: str) -> None:
         raise ModelError(f"{name}: a weights file is needed; allowed: {allowed}, or an index of shards (*{INDEX})")
 
 
-def weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path, shown: str | None = None) -> list[Path]:
     """The files of a checkpoint.
 
     Args:
         path: A weights file, an index of shards, or a folder that holds either.
+        shown: What the user calls a folder.
 
     Raises:
         ModelError: if the folder holds none or several, or a shard is missing.
@@ -62,13 +63,17 @@ def weight_files(path: Path) -> list[Path]:
         numbered = _numbered_shards(path)
         if numbered:
             return numbered
-        path = weights_in(path)
+        path = weights_in(path, shown)
     check_suffix(path.name)
     return _shards(path) if path.name.endswith(INDEX) else [path]
 
 
-def weights_in(folder: Path) -> Path:
+def weights_in(folder: Path, shown: str | None = None) -> Path:
     """The weights file, or the index of shards, in a folder.
+
+    Args:
+        folder: The folder.
+        shown: What the user calls it.
 
     Raises:
         ModelError: if it holds none or several.
@@ -81,8 +86,8 @@ def weights_in(folder: Path) -> Path:
     chosen = indices if indices else inside
     if len(chosen) != 1:
         found = ", ".join(p.name for p in chosen[:4]) or "none"
-        needed = "one weights file or one index of shards is needed"
-        raise ModelError(f"{folder.name}: a folder with {needed}; it has {found}")
+        needed = "one weights file, or shards with their index, is needed"
+        raise ModelError(f"{shown or folder.name}: {needed}; found: {found}")
     return chosen[0]
 
 
@@ -136,7 +141,7 @@ def read_checkpoint(path: Path, *, ema: bool = False, shown: str | None = None) 
     Raises:
         ModelError: if it is no such file, is damaged, holds objects, or has no moving average that is wanted.
     """
-    files = weight_files(path)
+    files = weight_files(path, shown)
     report = ImportReport(file=shown or path.name, shards=len(files))
     tensors: dict[str, Tensor] = {}
     versions: Mapping[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Bring your own model: an architecture's name, weights, classes and preprocessing; checked before it is kept."""
+"""Add a user model: an architecture's name, weights, classes and preprocessing; checked before it is kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KIND = "model"
 LARGEST_MEGABYTES = 1000
 _FIRST = "cifar_resnet20"
+_CHECKED = "own-weights-checked"
 _FILTERS = ("bilinear", "bicubic")
 _TYPES = ["safetensors", "pt", "pth", "ckpt", "bin", "tar", "json", "zip"]
 _PLAIN, _AVERAGE = "Plain weights", "Moving average"
@@ -59,7 +60,7 @@ def numbers_text(values: tuple[float, ...]) -> str:
 
 def show_own_model(service: "Service") -> None:
     """The form, how far the check of an upload is, and the models that were added before."""
-    with st.expander("Bring your own model", icon=":material/upload:", key="own-model-form"):
+    with st.expander("Add a model", icon=":material/upload:", key="own-model-form"):
         source = st.segmented_control(
             "Source", [_CHECKPOINT, _FOLDER], default=_CHECKPOINT, required=True, key="own-model-source"
         )
@@ -74,8 +75,8 @@ def show_own_model(service: "Service") -> None:
 def _show_checkpoint(service: "Service") -> None:
     """The form for an architecture and a checkpoint."""
     st.caption(
-        "An architecture of this project, torchvision or timm, with your weights. The file is read "
-        "without executing anything in it; where names or shapes differ, you are told which, and nothing is kept."
+        "An architecture of this project, torchvision or timm, with a checkpoint. The file is read without executing "
+        "anything in it; where names or shapes differ, the error names them and nothing is kept."
     )
     wanted = _form(service)
     uploads = st.file_uploader(
@@ -83,6 +84,7 @@ def _show_checkpoint(service: "Service") -> None:
         help=f"A checkpoint, or all shards of one with their index, or a zip of these; at most {LARGEST_MEGABYTES} "
         "MB each. Larger ones: python -m compression add-model",
     )
+    taken = replacing(uploads)
     average = st.segmented_control(
         "If the checkpoint holds a moving average (EMA) as well, load", [_PLAIN, _AVERAGE], default=_PLAIN,
         required=True, key="own-ema",
@@ -92,8 +94,19 @@ def _show_checkpoint(service: "Service") -> None:
         disabled=busy(service, KIND) or wanted is None or wanted.dataset is None,
     )
     if pressed and wanted is not None:
-        _submit(service, replace(wanted, given={**wanted.given, "ema": average == _AVERAGE}), uploads)
+        _submit(service, replace(wanted, given={**wanted.given, "ema": average == _AVERAGE}), taken)
         st.rerun()
+
+
+def replacing(uploads: Sequence[Any]) -> Sequence[Any]:
+    """The files to check: the browser adds a new choice to files that were refused, which it replaces."""
+    checked: set[str] = st.session_state.get(_CHECKED, set())
+    new = [file for file in uploads if file.file_id not in checked]
+    if not new or len(new) == len(uploads):
+        return uploads
+    names = [", ".join(file.name for file in files) for files in (new, [f for f in uploads if f not in new])]
+    st.caption(f"{plain(names[0])} will be checked, without {plain(names[1])} of before.")
+    return new
 
 
 def _form(service: "Service") -> Wanted | None:
@@ -131,7 +144,7 @@ def _pick_dataset(service: "Service", place: Any, kind: "Architecture", classes:
     fitting = [info for info in service.datasets() if service.own.takes(kind, classes, info)]
     if not fitting:
         what = f"has {classes} classes" if classes > 1 else "has two classes or values"
-        place.warning(f"No data set here {what}. Add yours below, then come back.")
+        place.warning(f"No data set here {what}. Add one below first.")
         return None
     titles = {info.name: info.title for info in fitting}
     names = list(titles)
@@ -178,6 +191,7 @@ def _submit(service: "Service", wanted: Wanted, uploads: Sequence[Any]) -> None:
     try:
         if not uploads:
             raise InputError("weights", None, "a checkpoint is needed: " + ", ".join(f".{name}" for name in _TYPES))
+        st.session_state[_CHECKED] = {file.file_id for file in uploads}
         files = [(file.name, file) for file in uploads]
         follow(KIND, service.own.submit_model(wanted.name, wanted.given, files, str(wanted.dataset)))
     except InputError as error:
@@ -223,9 +237,9 @@ def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
 def _show_mine(service: "Service") -> None:
     models = service.own.models()
     if models:
-        st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} models that you have added")
+        st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} user models")
         for name, kept in models.items():
-            with st.expander(f"Your model {name}", key=f"own-model-{name}"):
+            with st.expander(f"User model {name}", key=f"own-model-{name}"):
                 show_doctor(kept)
                 show_import(kept)
         with st.container(horizontal=True, key="own-model-removals"):

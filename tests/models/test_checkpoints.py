@@ -393,3 +393,13 @@ def test_tensors_without_dense_values_are_refused_before_memory_is_taken(tmp_pat
             read_checkpoint(path)
     torch.save({**state, "1.bias": torch.zeros(1).expand(2)}, path)
     assert read_checkpoint(path).tensors["1.bias"].shape == (2,)
+
+
+def test_a_folder_of_uploads_is_named_as_the_user_names_it(tmp_path: Path) -> None:
+    """The folder's own name is the program's."""
+    folder = tmp_path / "0d9c2f6a"
+    folder.mkdir()
+    for name in ("w.safetensors", "w3.pth"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(ModelError, match=r"^2 files: one weights file, .* is needed; found: w.safetensors, w3.pth$"):
+        read_checkpoint(folder, shown="2 files")

@@ -16,6 +16,7 @@ from models.datasets import list_datasets
 from models.own.kept_data import add_data
 from models.own.kept_models import add_model
 from models.registry import list_models
+from pages.components import own_model
 from pages.components.own_data import class_rows, zip_of
 from pages.components.own_model import numbers_of, numbers_text
 from tests.models.own_things import KIND, class_folders, network, weights_of
@@ -171,3 +172,16 @@ def test_numbers_are_read_as_they_are_written() -> None:
     assert numbers_of("mean", numbers_text((0.485, 0.5, 1.0))) == [0.485, 0.5, 1.0] and numbers_of("mean", " ") == []
     with pytest.raises(InputError, match="mean: 'half'"):
         numbers_of("mean", "half")
+
+
+def test_a_new_choice_of_weights_replaces_those_that_were_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(own_model.st, "caption", said.append)
+    monkeypatch.setattr(own_model.st, "session_state", {})
+    first, second = (SimpleNamespace(file_id=name, name=f"{name}.pth") for name in ("a", "b"))
+    assert own_model.replacing([first]) == [first] and own_model.replacing([first, second]) == [first, second]
+    own_model.st.session_state[own_model._CHECKED] = {"a"}
+    assert own_model.replacing([first]) == [first], "the same may be checked again, with other fields"
+    assert said == []
+    assert own_model.replacing([first, second]) == [second]
+    assert said == ["b.pth will be checked, without a.pth of before."]
