@@ -13,7 +13,7 @@ from compression.errors import CancelledError, InputError
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compression", description="Compress and measure neural networks.")
-    models_help = "Python file with models of your own (the registry's decorator); it is run"
+    models_help = "Python file with user models (the registry's decorator); it is run"
     parser.add_argument("--models", type=Path, metavar="FILE", help=models_help)
     commands = parser.add_subparsers(dest="command", required=True)
 

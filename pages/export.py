@@ -53,7 +53,7 @@ def page() -> None:
         _show(service, result)
     else:
         st.info("Nothing has been measured yet. Measure something on the Explore page first, or import a recipe.")
-    st.markdown("##### Bring one back")
+    st.markdown("##### Import")
     show_import()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 MODELS, DATA = "Models", "Data sets"
-_ALL, _HERE, _AWAY = "All", "At hand", "Not here"
+_ALL, _HERE, _AWAY = "All", "Installed", "Not installed"
 _ITEM = {MODELS: "item", DATA: "dataset"}
 _HEIGHT = 460
 _TABLE_VERSION = "library-table"
@@ -42,7 +42,7 @@ def page() -> None:
         _show(service, shown, kept, models, data, disk)
     else:
         st.info("Nothing fits these filters.")
-    st.markdown("##### Your own")
+    st.markdown("##### User models and data sets")
     show_onnx_form(service)
     show_own_model(service)
     show_own_data(service)
@@ -53,7 +53,7 @@ def page() -> None:
 
 
 def _filters(models: Sequence[ModelEntry], data: Sequence[DatasetEntry]) -> tuple[str, str, str]:
-    """What is shown, of which task, and whether at hand; all of it stands in the address."""
+    """What is shown, of which task, and whether it is installed; all of it stands in the address."""
     with st.container(horizontal=True, vertical_alignment="top", key="filters"):
         shown = st.segmented_control(
             "Show", [MODELS, DATA], default=MODELS, required=True, **bound("show"), persist_state="session",
@@ -128,10 +128,10 @@ def _table(table: pd.DataFrame, names: list[str], name: str, key: str) -> None:
         alt=f"{len(table)} models or data sets; choose one to see its details",
         placeholder="-",
         column_config={
-            "fp32 %": number(format="%.2f", help="Accuracy of the untouched model, measured on this machine"),
+            "fp32 %": number(format="%.2f", help="Accuracy of the uncompressed model, measured on this machine"),
             "stated %": number(format="%.2f", help="As those who trained it state it; perhaps on other data"),
-            "MB": number(format="%.1f", help="On disk; of what is not here, to download"),
-            "latency ms": number(format="%.3f", help="Median of the untouched model on this machine"),
+            "MB": number(format="%.1f", help="On disk; of what is not installed, to download"),
+            "latency ms": number(format="%.3f", help="Median of the uncompressed model on this machine"),
             "parameters": number(format="localized"), "test": number(format="localized"),
             "train": number(format="localized"), "classes": number(format="localized"),
         },

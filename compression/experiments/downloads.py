@@ -60,7 +60,7 @@ def run_download(
     try:
         download.run(progress, cancelled)
     except InterruptedWorkError:
-        raise CancelledError("cancelled; the next download goes on from there") from None
+        raise CancelledError("cancelled; the next download continues from there") from None
     fetched = [str(path) for path in download.places() if path.exists() and path not in before]
     if fetched:
         note = _note(download.name)

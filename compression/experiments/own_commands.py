@@ -50,7 +50,7 @@ def add_commands(command: _Command) -> None:
         help="image_classification: one folder of images per class (default); regression: images and a table "
         "labels.csv with the columns file,value",
     )
-    model = command("add-model", "keep a model of your own: an architecture's name and weights", add_model)
+    model = command("add-model", "add a user model: an architecture's name and weights", add_model)
     model.add_argument("name", help="what it will be called")
     model.add_argument(
         "--architecture", help="of this project, torchvision or timm; timm:NAME where both have it"
@@ -77,7 +77,7 @@ def add_commands(command: _Command) -> None:
     doctor.add_argument("model", help="name of a model, or a recipe file")
     doctor.add_argument("--dataset", help="data set (default: the model's)")
     doctor.add_argument("--apply", action="store_true", help="use the suggested settings; of a model added before")
-    gone = command("remove", "remove a model or data set of your own; images in a folder of yours stay", remove)
+    gone = command("remove", "remove a user model or data set; images that were added in place stay", remove)
     gone.add_argument("name", help="its name")
 
 

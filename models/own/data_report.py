@@ -113,12 +113,12 @@ class DataReport:
         """Its record in the registry."""
         if self.task == REGRESSION:
             return DatasetInfo(
-                name=name, title=f"{name}: values of your own", task=REGRESSION, num_classes=1,
+                name=name, title=f"{name}: values, user data", task=REGRESSION, num_classes=1,
                 input_shape=(3, 224, 224), n_train=self.n_train, n_test=self.n_test, source="the user's images",
                 license="the user's", metric="R2", resized=True,
             )
         return DatasetInfo(
-            name=name, title=f"{name}: {len(self.class_names)} classes of your own", task="image_classification",
+            name=name, title=f"{name}: {len(self.class_names)} classes, user data", task="image_classification",
             num_classes=COUNT if self.imagenet else len(self.class_names), input_shape=(3, 224, 224),
             n_train=self.n_train, n_test=self.n_test, source="the user's images", license="the user's",
             class_names=() if self.imagenet else self.class_names, resized=True, imagenet_names=self.imagenet_names,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
     from compression.experiments.scoring_data import ScoringData
 
-_HELP = "All on this machine that fit the model, for scoring and calibration. Your own come by the Library."
+_HELP = "All on this machine that fit the model, for scoring and calibration. The Library adds others."
 _MOST_NAMES = 3
 
 

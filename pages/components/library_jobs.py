@@ -85,13 +85,13 @@ def show_download(service: "Service", name: str, download: Fetchable, here: bool
             f" ({'about ' if download.estimated else ''}{format_bytes(download.about_bytes)})"
         )
         left = download.unfinished_bytes
-        label = f"Go on with the download{size}" if left else f"Download{size}"
+        label = f"Resume the download{size}" if left else f"Download{size}"
         show_job(
             service, f"download-{name}", lambda: download_job(name), lambda: service.library.download(name), label,
             ":material/download:", f"From {download.url}; {download.license}",
         )
         if left and not unfinished(service, download_job(name)):
-            st.caption(f"{format_bytes(left)} are here already; it goes on from there.")
+            st.caption(f"{format_bytes(left)} are here already; the download continues from there.")
     if download.removable and not unfinished(service, download_job(name)):
         _show_removal(service, name, here)
 

@@ -1,4 +1,4 @@
-"""Bring your own data: a zip or folder of class folders; every image is looked at before it is kept."""
+"""Add a user data set: a zip or folder of class folders; every image is looked at before it is kept."""
 
 import io
 import zipfile
@@ -33,7 +33,7 @@ def zip_of(files: Sequence[Any]) -> BinaryIO:
 
 def show_own_data(service: "Service") -> None:
     """The form, how far the check of an upload is, and the data sets that were added before."""
-    with st.expander("Bring your own data", icon=":material/upload:", key="own-data-form"):
+    with st.expander("Add a data set", icon=":material/upload:", key="own-data-form"):
         st.caption(
             "One folder of images per class; folders train, val and test around them are the splits. Files that "
             "cannot be read are listed and left out. Folders named by WordNet ids get ImageNet's labels; all others "
@@ -59,9 +59,9 @@ def show_own_data(service: "Service") -> None:
     show_job(service, KIND, lambda added: _tell(service, added))
     mine = service.own.datasets()
     if mine:
-        st.dataframe(data_rows(mine), hide_index=True, alt=f"{len(mine)} data sets that you have added")
+        st.dataframe(data_rows(mine), hide_index=True, alt=f"{len(mine)} user data sets")
     for own, kept in mine.items():
-        with st.expander(f"Your data set {own}", key=f"own-data-set-{own}"):
+        with st.expander(f"User data set {own}", key=f"own-data-set-{own}"):
             show_report(service, own, kept.report)
             show_removal(service, KIND, own)
 
@@ -215,7 +215,7 @@ def data_rows(mine: "dict[str, KeptData]") -> list[dict[str, Any]]:
         {
             "name": name, "classes": len(kept.report.class_names) or None, "train": kept.report.n_train,
             "score": kept.report.n_test, "skipped": kept.report.n_skipped,
-            "kept": format_bytes(kept.size_bytes) if kept.report.copied else "in your folder",
+            "kept": format_bytes(kept.size_bytes) if kept.report.copied else "in its folder",
             "added": kept.report.created[:16].replace("T", " "),
         }
         for name, kept in mine.items()

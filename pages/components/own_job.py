@@ -53,7 +53,7 @@ def show_job(service: "Service", kind: str, done: Callable[[str], None]) -> None
         _show_error(said)
     if st.query_params.get(JOB[kind]):
         every = _POLL if busy(service, kind) else None
-        fragment(_show, f"The check of your {kind}", run_every=every)(service, kind, done, every)
+        fragment(_show, f"The check of the {kind}", run_every=every)(service, kind, done, every)
 
 
 def _status(service: "Service", kind: str) -> JobStatus | None:

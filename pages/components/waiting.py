@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 _POLL = 0.4
-_LABELS = {"failed": "Try again", "cancelled": "Go on"}
+_LABELS = {"failed": "Try again", "cancelled": "Resume"}
 
 
 def wait_for(service: "Service", jobs: Mapping[str, Callable[[], object]], name: str) -> None:

@@ -131,7 +131,7 @@ def test_tables_have_a_row_for_each_and_the_first_task_first() -> None:
     away = dict(dataset_facts(replace(data["imagenette"], here=False, place=""), None, None))
     assert away["Download"].startswith("341.66 MB from s3.amazonaws.com")
     own = {name: size for _, name, size, _ in disk_rows(replace(DISK, own_models=9, own_data=10))}
-    assert (own["Your own models"], own["Your own data sets"]) == (9, 10)
+    assert (own["User models"], own["User data sets"]) == (9, 10)
     assert {kind for kind, *_ in disk_rows(DISK) if kind} == {"decoded", "statistics", "results"}
 
 
@@ -150,9 +150,9 @@ def test_an_unknown_name_in_the_address_is_told(app: AppTest, shelf: Library) ->
 
 
 def test_filters_keep_what_fits(app: AppTest, shelf: Library) -> None:
-    page = library_page(app, hand="Not here", task="Image classification")
+    page = library_page(app, hand="Not installed", task="Image classification")
     table = page.dataframe[0].value
-    assert not table["at hand"].any() and set(table["task"]) == {"Image classification"}
+    assert not table["installed"].any() and set(table["task"]) == {"Image classification"}
     page.selectbox(key="task").set_value("Language modelling").run()
     assert any("Nothing fits" in own.value for own in page.info)
 
