@@ -52,7 +52,8 @@ def page() -> None:
         label_visibility="collapsed",
     )
     if view == _SENSITIVITY:
-        show_sensitivity(service, recipe, layers, selected)
+        task = next(info.task for info in models if info.name == recipe.model)
+        show_sensitivity(service, recipe, layers, selected, task)
     elif result is None and baseline is None:
         st.caption("The layers appear once the uncompressed model has been measured.")
     elif view == _SHARE:

@@ -73,11 +73,12 @@ def _show_start(service: "Service", models: Sequence[ModelInfo]) -> None:
     with left:
         spec = show_form(service, models)
     if spec is not None:
+        task = next((info.task for info in models if info.name == spec.model), "")
         try:
             with st.spinner("Reading model and data ..."):
                 name = service.searches.start(spec)
         except InputError as error:
-            left.error(worded(error))
+            left.error(worded(error, task))
         else:
             open_search(name)
             st.rerun()

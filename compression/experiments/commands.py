@@ -192,7 +192,9 @@ def show_sensitivity(options: Namespace) -> int:
     wanted = [options.technique] if options.technique else [own.key for own in list_techniques() if own.by_layer]
     maps = [_sensitivity_map(store, model, dataset, technique) for technique in wanted]
     if options.json:
-        rows = [asdict(row) for own in maps for row in own.rows]
+        drop = f"{problem_named(model).quality.key}_drop"
+        found = [asdict(row) for own in maps for row in own.rows]
+        rows = [{drop if name == "accuracy_drop" else name: v for name, v in row.items()} for row in found]
         gaps = {own.technique: own.gaps for own in maps if own.gaps}
         _print_json({"model": model, "dataset": dataset, "sensitivities": rows, "not_applicable": gaps})
         return 0

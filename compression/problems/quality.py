@@ -42,7 +42,11 @@ class Quality:
     @property
     def label(self) -> str:
         """Title and unit for an axis: "Accuracy (%)"."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
+        return self.label_of(self.title)
+
+    def label_of(self, name: str) -> str:
+        """A name with this quality's unit for an axis: "Validation accuracy (%)"."""
+        return f"{name} ({self.unit})" if self.unit else name
 
     def shown(self, value: float) -> float:
         """A stored number in the shown unit."""
@@ -53,11 +57,29 @@ class Quality:
         decimals = self.digits if digits is None else digits
         return f"{self.shown(value):.{decimals}f} {self.unit}".strip()
 
+    def ends(self, low: float, high: float) -> str:
+        """An interval in the shown unit, with a digit more and without the unit: "97.61 to 98.90"."""
+        return f"{self.shown(low):.{self.digits + 1}f} to {self.shown(high):.{self.digits + 1}f}"
+
     def difference(self, value: float) -> str:
         """A difference of stored numbers with sign and unit, never "-0": "-1.2 points", "-0.012 R2"."""
         number = f"{abs(self.shown(value)):.{self.digits}f}"
         sign = "" if float(number) == 0 else ("+" if value > 0 else "-")
         return f"{sign}{number} {self.difference_unit}".strip()
+
+    @property
+    def lost_heading(self) -> str:
+        """A loss as a table's column: "points lost", "R2 lost"."""
+        return f"{self.difference_unit} lost"
+
+    def lost(self, hundredths: float) -> float:
+        """A loss in hundredths, as limits and estimates hold it, in the shown unit."""
+        return self.shown(hundredths / 100)
+
+    def lost_text(self, hundredths: float) -> str:
+        """The same in words: "1 point lost", "0.01 R2 lost"."""
+        unit = self.difference_unit.removesuffix("s") if hundredths == 1 else self.difference_unit
+        return f"{self.lost(hundredths):.3g} {unit} lost"
 
 
 ACCURACY = Quality(

@@ -143,6 +143,12 @@ def _latency(result: ExperimentResult, against: str) -> Card:
     return _card(result, "Latency", "latency_ms_p50", milliseconds(own.latency_ms_p50), delta, color, remark)
 
 
+def _is_none(delta: str) -> bool:
+    """Whether a difference is zero in the digits that are shown: neither better nor worse."""
+    number = delta.split(" ")[0].lstrip("+-")
+    return number.replace(".", "").isdigit() and float(number) == 0
+
+
 def _unless_same(delta: str) -> str:
     return "" if delta in ("0.0 %", "0 %") else delta
 
@@ -152,6 +158,7 @@ def _card(result: ExperimentResult, title: str, name: str, value: str, delta: st
     note = result.badge_notes.get(name) or _BADGE_HELP[badge]
     coarse = badge == "preliminary" and name == "accuracy" and result.samples
     label = f"{badge}, {result.samples}" if coarse else badge
+    color = "off" if _is_none(delta) else color
     return Card(title, value, delta, color, remark, badge, label, note)  # type: ignore[arg-type]
 
 

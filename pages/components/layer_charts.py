@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from compression.experiments import LayerRecord, SensitivityMap, format_bytes, get_technique
+from compression.experiments.results import ACCURACY, Quality
 from pages.components.figure_style import legible
 from pages.components.formats import count, knob_value, percent
 from pages.components.palette import VARIANTS, Theme, faint, ink, pale, technique_color
@@ -21,6 +22,7 @@ REST, ROOT = "(rest)", "(whole)"
 _SCALE = "Cividis"
 _ROW, _TOP, _BOTTOM, _KNOB = 17, 64, 66, 42
 _CLEAR = "rgba(0,0,0,0)"
+_SHORT = 8  # letters over the colour bar
 
 
 def map_columns(maps: Sequence[SensitivityMap]) -> list[tuple[str, Any]]:
@@ -36,7 +38,7 @@ def map_layers(maps: Sequence[SensitivityMap], layers: Sequence[str], *, by_rank
 
 def sensitivity_figure(
     maps: Sequence[SensitivityMap], layers: Sequence[str], selected: str | None = None, theme: Theme = "light",
-    *, by_rank: bool = False,
+    *, by_rank: bool = False, unit: str = "nats", quality: Quality = ACCURACY,
 ) -> go.Figure:
     """Error of the network when one layer alone is compressed, layer by technique and strength.
 
@@ -50,6 +52,8 @@ def sensitivity_figure(
         selected: Layer whose row is framed.
         theme: Light or dark.
         by_rank: Whether the most sensitive layer comes first; else they are in the model's order.
+        unit: Of the errors.
+        quality: By what models of this task are compared.
     """
     rows, columns = map_layers(maps, layers, by_rank=by_rank), map_columns(maps)
     row_of, column_of = {fqn: i for i, fqn in enumerate(rows)}, {own: i for i, own in enumerate(columns)}
@@ -61,7 +65,7 @@ def sensitivity_figure(
             errors[y][x] = log_error(row.error)
             points.add(
                 x, y, row.fqn, f"<b>{row.fqn}</b><br>{varied_knob(own.technique)}: {knob_value(row.value)}<br>"
-                f"error {row.error:.2g} nats<br>accuracy {-100 * row.accuracy_drop:+.1f} points<br>"
+                f"error {row.error:.2g} {unit}<br>{quality.word}: {quality.difference(-row.accuracy_drop)}<br>"
                 f"{format_bytes(row.size_bytes)}, {count(row.macs)} MACs in this layer",
             )
         for fqn, reason in own.gaps.items():
@@ -80,7 +84,7 @@ def sensitivity_figure(
     figure.add_trace(points.trace("cells", unseen))
     figure.add_trace(gaps.trace("gaps", {"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": faint(theme)}}))
     figure.add_trace(blanks.trace("blanks", unseen))
-    _dress(figure, maps, rows, columns, theme)
+    _dress(figure, maps, rows, columns, theme, unit if len(unit) < _SHORT else "error")
     if selected in row_of:
         y = row_of[selected]
         edges = {"x0": -0.5, "x1": len(columns) - 0.5, "y0": y - 0.5, "y1": y + 0.5}
@@ -114,7 +118,7 @@ class _Points:
 
 def _dress(
     figure: go.Figure, maps: Sequence[SensitivityMap], rows: Sequence[str], columns: Sequence[tuple[str, Any]],
-    theme: Theme,
+    theme: Theme, scale: str,
 ) -> None:
     start = 0
     for own in maps:
@@ -138,7 +142,7 @@ def _dress(
         hoverdistance=-1, coloraxis={
             "colorscale": _SCALE, "cmin": low, "cmax": high,
             "colorbar": {
-                "title": {"text": "nats, log", "side": "top", "font": {"color": ink(theme)}},
+                "title": {"text": f"{scale}, log", "side": "top", "font": {"color": ink(theme)}},
                 "tickfont": {"color": ink(theme)}, "thickness": 10, "xpad": 4,
                 "tickvals": [place for place, _ in ticks], "ticktext": [text for _, text in ticks],
             },

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
+from compression.experiments.tasks import Problem, problem_of
 from pages.components.bound import bound
 from pages.components.failures import fragment
 from pages.components.formats import knob_value
@@ -39,13 +40,17 @@ def take_click(key: str, layer_of: Callable[[dict[str, object]], object]) -> Non
         st.rerun()  # from here and not from the fragment, which may be gone by now
 
 
-def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], selected: str | None) -> None:
+def show_sensitivity(
+    service: "Service", recipe: Recipe, layers: Sequence[str], selected: str | None, task: str
+) -> None:
     """Choose techniques, and below them the map."""
     keys = [technique.key for technique in service.techniques() if technique.by_layer]
     wanted = _pick_techniques(keys)
+    problem = problem_of(task)
+    title = problem.divergence_title
     st.caption(
-        "Each layer alone is compressed, and the network's predictions on samples of the training split are compared "
-        "with the uncompressed network's: the mean Kullback-Leibler divergence, in nats. Higher is more sensitive."
+        "Each layer alone is compressed, and the network's outputs on samples of the training split are compared "
+        f"with the uncompressed network's: {title[0].lower()}{title[1:]}. Higher is more sensitive."
     )
     if not wanted:
         st.info("Choose one technique or more.", icon=":material/touch_app:")
@@ -57,7 +62,9 @@ def show_sensitivity(service: "Service", recipe: Recipe, layers: Sequence[str], 
         st.error(str(error))
         return
     every = _POLL if _busy(service, recipe, maps) else None
-    fragment(_show_map, "The sensitivity map", run_every=every)(service, recipe, wanted, layers, selected, every)
+    fragment(_show_map, "The sensitivity map", run_every=every)(
+        service, recipe, wanted, layers, selected, problem, every
+    )
 
 
 def _pick_techniques(keys: Sequence[str]) -> list[str]:
@@ -106,7 +113,7 @@ def _busy(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap]) ->
 
 def _show_map(
     service: "Service", recipe: Recipe, techniques: Sequence[str], layers: Sequence[str], selected: str | None,
-    every: float | None,
+    problem: Problem, every: float | None,
 ) -> None:
     """Progress and the map as far as it is measured; a fragment's body."""
     maps = _maps(service, recipe, techniques)
@@ -120,31 +127,36 @@ def _show_map(
         "Order of layers", (_IN_MODEL, _BY_RANK), default=_IN_MODEL, **bound("rank"), required=True,
     ) == _BY_RANK
     st.plotly_chart(
-        sensitivity_figure(maps, layers, selected, theme(), by_rank=by_rank), key="sensitivity",
+        sensitivity_figure(
+            maps, layers, selected, theme(), by_rank=by_rank, unit=problem.divergence_unit, quality=problem.quality,
+        ), key="sensitivity",
         selection_mode="points",
         on_select=partial(take_click, "sensitivity", lambda point: point.get("customdata")),
         config={"displayModeBar": False},
         alt="Error of the network when one layer alone is compressed; the table below has the numbers",
     )
-    _say_scale(maps)
+    _say_scale(maps, problem.divergence_unit)
     with st.expander("The map as a table", key="map-table"):
         table = map_table(maps)
         rows = map_layers(maps, layers, by_rank=by_rank)
-        st.dataframe(table.reindex([fqn for fqn in rows if fqn in table.index]), alt="Error in nats, layer by knob")
+        st.dataframe(
+            table.reindex([fqn for fqn in rows if fqn in table.index]),
+            alt=f"Error in {problem.divergence_unit}, layer by knob",
+        )
     reasons = sorted({reason for own in maps for reason in own.gaps.values()})
     if reasons:
         st.caption("A cross: the technique cannot act on this layer alone. " + "; ".join(reasons[:4]) + ".")
 
 
-def _say_scale(maps: Sequence[SensitivityMap]) -> None:
+def _say_scale(maps: Sequence[SensitivityMap], unit: str) -> None:
     """What the colours span, and which layers come first."""
     order = ranked(maps)
     if not order:
         return
     low, high = (10**end for end in color_range(maps))
     st.caption(
-        f"Colours are logarithmic from {low:.1g} to {high:.1g} nats, the 5th to the 95th percentile of this map; cells "
-        "beyond have the colour of the end. Most sensitive by the geometric mean of their errors: "
+        f"Colours are logarithmic from {low:.1g} to {high:.1g} {unit}, the 5th to the 95th percentile of this map; "
+        "cells beyond have the colour of the end. Most sensitive by the geometric mean of their errors: "
         + ", ".join(order[:_NAMED]) + "."
     )
 
@@ -161,7 +173,7 @@ def _show_jobs(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap
         elif measured < 1.0:
             techniques = [own.technique for own in maps if not own.complete]
             st.button(
-                "Go on" if measured else "Measure the sensitivities", key="start-map", icon=":material/play_arrow:",
+                "Resume" if measured else "Measure the sensitivities", key="start-map", icon=":material/play_arrow:",
                 on_click=partial(_start, service, recipe, techniques),
             )
             cancelled = any(status.state == "cancelled" for status in statuses.values())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from compression.experiments.library import DatasetEntry, DiskUse, ModelEntry
+from compression.experiments.tasks import problem_of
 from pages.components.failures import fragment
 from pages.components.library_jobs import POLL, attempt, show_download, show_job, status_of, unfinished
 from pages.components.library_tables import dataset_facts, facts_text, model_facts
@@ -52,7 +53,7 @@ def _head(title: str, name: str, here: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="library-head"):
         st.markdown(f"**{title}** `{name}`", width="content")
         if here:
-            st.badge("at hand", icon=":material/check:", color="green")
+            st.badge("installed", icon=":material/check:", color="green")
         else:
             st.badge("not here", icon=":material/cloud:", color="gray")
 
@@ -69,10 +70,11 @@ def _show_measuring(service: "Service", entry: ModelEntry, dataset: str, title: 
     job = service.library.measuring(name, dataset)
     if result is not None and result.stage == "full" and not unfinished(service, job):
         return
+    quality = problem_of(entry.info.task).quality.title
     show_job(
         service, f"measure-{name}-{dataset}", lambda: service.library.measuring(name, dataset),
         partial(_measure, service, name, dataset), f"Measure on {dataset}", ":material/timer:",
-        f"Accuracy on {title} and latency of the untouched model, on this machine",
+        f"{quality} on {title} and latency of the uncompressed model, on this machine",
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from compression.experiments import ExperimentResult, format_bytes
 from compression.experiments.library import TASKS, DatasetEntry, DiskUse, Fetchable, Look, ModelEntry
+from compression.experiments.tasks import problem_of
 from pages.components.formats import interval_ms, interval_percent, milliseconds, percent, quality_text
 
 Facts = list[tuple[str, str]]
@@ -21,7 +22,7 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
     """
     rows = [
         {
-            "model": entry.info.title, "at hand": entry.here,
+            "model": entry.info.title, "installed": entry.here,
             "fp32 %": _accuracy(entry),
             "stated %": _percent(_stated(entry)), "MB": _megabytes(entry.size_bytes, entry.download),
             "latency ms": _figure(entry.baseline, "latency_ms_p50"),
@@ -53,7 +54,7 @@ def dataset_table(entries: Sequence[DatasetEntry], disk: DiskUse | None) -> pd.D
     sizes = {} if disk is None else disk.by_dataset
     rows = [
         {
-            "data set": entry.info.title, "at hand": entry.here, "where": entry.place, "test": entry.info.n_test,
+            "data set": entry.info.title, "installed": entry.here, "where": entry.place, "test": entry.info.n_test,
             "train": entry.n_train, "classes": entry.info.num_classes,
             "MB": _megabytes(sizes.get(entry.info.name) if entry.here else None, entry.download),
             "task": task_title(entry.info.task), "name": entry.info.name,
@@ -91,7 +92,7 @@ def model_facts(entry: ModelEntry, titles: Mapping[str, str]) -> Facts:
         facts.append(("On disk", format_bytes(entry.size_bytes)))
     if entry.download is not None and not entry.here:
         facts.append(("Download", download_text(entry.download)))
-    facts.append(("Stated accuracy", stated_text(entry)))
+    facts.append((f"Stated {problem_of(entry.info.task).quality.word}", stated_text(entry)))
     for dataset in entry.datasets:
         result = entry.baselines.get(dataset)
         if result is not None:
@@ -200,9 +201,9 @@ def disk_rows(disk: DiskUse) -> list[tuple[str, str, int, str]]:
         ("", "Weights that come along", disk.shipped, "part of the project"),
         ("", "Downloaded weights", disk.weights, "removed one by one above"),
         ("", "Downloaded data sets", disk.data, "removed one by one above"),
-        ("", "Your own models", disk.own_models, "removed one by one above"),
-        ("", "Your own data sets", disk.own_data, "removed one by one above"),
-        ("", "Unfinished downloads", disk.unfinished, "the next try goes on from there"),
+        ("", "User models", disk.own_models, "removed one by one above"),
+        ("", "User data sets", disk.own_data, "removed one by one above"),
+        ("", "Unfinished downloads", disk.unfinished, "the next download continues from there"),
         ("decoded", "Decoded images", disk.decoded, "made again when photographs are scored"),
         ("statistics", "Statistics and graphs", disk.statistics, "computed again when a technique needs them"),
         ("results", "Results and their files", disk.results, "all measured points; to be measured again"),

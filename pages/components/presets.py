@@ -111,5 +111,5 @@ def missing_told(preset: Preset, baseline: Figures | None) -> str:
     """What could not be set before the uncompressed model was measured."""
     if baseline is not None:
         return ""
-    which = "accuracy and size" if preset.size_share is not None else "accuracy"
+    which = "quality and size" if preset.size_share is not None else "quality"
     return f" Choose it again once the uncompressed model is measured: limits of {which} come from its figures."

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from compression.experiments import ExperimentResult, Figures
-from pages.components.axes import ACCURACY, Axis, percent_axis
+from pages.components.axes import ACCURACY, Axis, percent_axis, quality_axis
 from pages.components.comparison import dataset_name, techniques_of
 from pages.components.figure_style import legible, space_log_numbers
 from pages.components.formats import recipe_label
@@ -129,8 +129,10 @@ def runs_figure(
             figure.add_trace(trace, **place)
         title = cost.label if number + columns >= len(facets) else ""
         figure.update_xaxes(title=title, zeroline=False, type="log", tickformat="~g", **place)
-        figure.update_yaxes(title=_quality_label(own) if number % columns == 0 else "", zeroline=False, **place)
-        figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in own), **place)
+        quality = quality_axis(own[0].figures)  # runs of one model on one data set
+        figure.update_yaxes(title=quality.label if number % columns == 0 else "", zeroline=False, **place)
+        if quality is ACCURACY:
+            figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in own), **place)
     space_log_numbers(figure, [x for trace in figure.data for x in trace.x])
     figure.update_layout(
         height=340 if rows == 1 else 270 * rows, margin={"l": 8, "r": 8, "t": 28 if titles else 8, "b": 8},
@@ -173,21 +175,17 @@ def _rings(
     return traces
 
 
-def _quality_label(results: Sequence[ExperimentResult]) -> str:
-    """What goes up: accuracy in percent, or R2 times 100 for a regression."""
-    kinds = {result.figures.quality for result in results}
-    return ACCURACY.label if kinds <= {ACCURACY.key} else "R2 (times 100), more is better"
-
-
 def _points(results: Sequence[ExperimentResult], cost: Axis, marker: Mapping[str, object], name: str) -> go.Scatter:
     found = [(r, cost.read(r.figures)) for r in results]
     drawn = [(r, x.value) for r, x in found if x is not None]
     return go.Scatter(
-        x=[x for _, x in drawn], y=[100 * r.figures.accuracy for r, _ in drawn], mode="markers", marker=dict(marker),
+        x=[x for _, x in drawn], y=[r.figures.kind.shown(r.figures.accuracy) for r, _ in drawn], mode="markers",
+        marker=dict(marker),
         customdata=[r.key for r, _ in drawn], name=name or "uncompressed",
         hovertext=[
             f"{escape(str(r.recipe['model']))} on {escape(dataset_name(r))}<br>{escape(recipe_label(r.recipe))}"
+            f"<br>{r.figures.kind.title} {r.figures.kind.text(r.figures.accuracy, r.figures.kind.digits + 1)}"
             for r, _ in drawn
         ],
-        hovertemplate="%{hovertext}<br>%{y:.2f} %, %{x:.4~g} " + cost.unit + "<extra></extra>",
+        hovertemplate="%{hovertext}, %{x:.4~g} " + cost.unit + "<extra></extra>",
     )

@@ -17,7 +17,6 @@ from pages.components.formats import recipe_lines
 from pages.components.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_color, pale, shade
 
 ORIGIN_TITLES = {"probe": "Probe", "plan": "Plan", "sampler": "Sampler"}
-ACCURACY_LABEL = "Validation accuracy (%), more is better"
 _FADED, _HEIGHT, _MARGIN, _LONGEST = 0.5, 390, 0.08, 300
 Cost = Literal["size", "latency"]
 COST_LABELS = {"size": "Packed size (kB), less is better", "latency": "Latency, median (ms), less is better"}
@@ -32,8 +31,9 @@ class Place:
 
 
 def place_of(own: Outcome, standard: Standard, cost: Cost) -> Place:
-    """Size in kB, or latency in ms on the baseline's clock; accuracy in percent."""
-    accuracy = Measured(100 * own.accuracy, 100 * own.accuracy_low, 100 * own.accuracy_high)
+    """Size in kB, or latency in ms on the baseline's clock; quality in its unit."""
+    ends = (standard.quality.shown(end) for end in (own.accuracy, own.accuracy_low, own.accuracy_high))
+    accuracy = Measured(*ends)
     if cost == "size":
         return Place(Measured.exact(own.size_bytes / 1000), accuracy)
     base = standard.baseline.latency_ms
@@ -52,9 +52,9 @@ def cost_limit(record: SearchRecord, cost: Cost) -> float | None:
 
 
 def accuracy_limit(record: SearchRecord) -> float | None:
-    """The least accuracy that keeps the limit, in percent."""
-    drop, base = record.spec.limits.max_accuracy_drop, record.baseline
-    return None if drop is None or base is None else 100 * base.accuracy - drop
+    """The least accuracy that keeps the limit, in its unit."""
+    drop, base, quality = record.spec.limits.max_accuracy_drop, record.baseline, record.spec.quality
+    return None if drop is None or base is None else quality.shown(base.accuracy) - quality.lost(drop)
 
 
 def front_line(places: Sequence[Place]) -> list[Place]:
@@ -93,9 +93,12 @@ def front_figure(
         ringed = next((t.outcome for t in done if t.key == selected and t.outcome is not None), None)
         if ringed is not None:
             _add_mark(figure, ringed, standard, cost, ("Selected", "circle-open", 22), theme)
+    quality = record.spec.quality
     _lay_out(figure, cost, record.id)
+    figure.update_yaxes(title=f"{quality.label_of(f'Validation {quality.word}')}, more is better")
     ends = [record.baseline, *(trial.outcome for trial in record.trials)]
-    figure.update_yaxes(percent_axis(100 * own.accuracy_low for own in ends if own is not None))
+    if quality.unit:
+        figure.update_yaxes(percent_axis(100 * own.accuracy_low for own in ends if own is not None))
     _draw_limits(figure, record, cost, theme)
     window = None if whole else accuracy_window(record)
     if window is not None:
@@ -118,12 +121,13 @@ def accuracy_window(record: SearchRecord) -> tuple[float, float] | None:
     inside = [trial.outcome for trial in record.feasible if trial.outcome is not None]
     if record.baseline is None or not inside:
         return None
-    bound = accuracy_limit(record)
+    bound, quality = accuracy_limit(record), record.spec.quality
     known = [record.baseline, *inside]
-    low = min([*(100 * own.accuracy for own in known), *([] if bound is None else [bound])])
-    high = max(100 * own.accuracy_high for own in known)
-    margin = max(0.3, (high - low) * _MARGIN)
-    return low - margin, min(high + margin, percent_top(low - margin))
+    low = min([*(quality.shown(own.accuracy) for own in known), *([] if bound is None else [bound])])
+    high = max(quality.shown(own.accuracy_high) for own in known)
+    margin = max(quality.lost(0.3), (high - low) * _MARGIN)
+    top = percent_top(low - margin) if quality.unit else high + margin
+    return low - margin, min(high + margin, top)
 
 
 def hidden_below(record: SearchRecord) -> int:
@@ -131,7 +135,8 @@ def hidden_below(record: SearchRecord) -> int:
     window = accuracy_window(record)
     if window is None:
         return 0
-    return sum(t.outcome is not None and 100 * t.outcome.accuracy < window[0] for t in record.trials)
+    shown = record.spec.quality.shown
+    return sum(t.outcome is not None and shown(t.outcome.accuracy) < window[0] for t in record.trials)
 
 
 def _add_front(
@@ -198,13 +203,14 @@ def hover_text(trial: TrialRecord, standard: Standard, result: ExperimentResult 
     standing = {
         "front": "on the front", "dominated": "keeps the limits, another beats it", "infeasible": "beyond a limit"
     }[trial.standing or "infeasible"]
-    low, high = 100 * own.accuracy_low, 100 * own.accuracy_high
+    quality = standard.quality
+    value, ends = quality.text(own.accuracy, quality.digits + 1), quality.ends(own.accuracy_low, own.accuracy_high)
     place = place_of(own, standard, "latency").cost
     lines = [
         f"<b>Trial {trial.number}, {ORIGIN_TITLES[trial.origin].lower()}: {standing}</b>",
-        f"Validation accuracy: {100 * own.accuracy:.2f} % ({low:.2f} to {high:.2f}, n = {own.n_samples:,})",
-        f"Points lost there: {standard.drop(own):.2f}",
-        *([] if result is None else [f"Test accuracy: {format_accuracy(result.figures)}"]),
+        f"Validation {quality.word}: {value} ({ends}, n = {own.n_samples:,})",
+        f"{quality.lost_heading.capitalize()} there: {quality.lost(standard.drop(own)):.{quality.digits + 1}f}",
+        *([] if result is None else [f"Test {quality.word}: {format_accuracy(result.figures)}"]),
         f"Packed size: {own.size_bytes / 1000:.1f} kB",
         f"Latency: {place.value:.3g} ms ({place.low:.3g} to {place.high:.3g}), {own.speedup:.2f}x as fast",
     ]
@@ -234,10 +240,10 @@ def _draw_limits(figure: go.Figure, record: SearchRecord, cost: Cost, theme: The
             layer="below",
         )
     if up is not None:
-        ys = [p for trace in figure.data for p in trace.y or ()]
+        ys, below = [p for trace in figure.data for p in trace.y or ()], record.spec.quality.lost(5)
         figure.add_hline(y=up, line=dotted, layer="below")
         figure.add_hrect(
-            y0=min([up - 5, *(y - 5 for y in ys)]), y1=up, fillcolor=shade(theme), line_width=0, layer="below"
+            y0=min([up - below, *(y - below for y in ys)]), y1=up, fillcolor=shade(theme), line_width=0, layer="below"
         )
 
 
@@ -249,7 +255,7 @@ def _lay_out(figure: go.Figure, cost: Cost, revision: str) -> None:
         uirevision=revision,
     )
     figure.update_xaxes(title=COST_LABELS[cost], automargin=True, zeroline=False, rangemode="tozero")
-    figure.update_yaxes(title=ACCURACY_LABEL, automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
     if not figure.data:  # numbers on axes without a point would mean nothing
         figure.update_xaxes(showticklabels=False)
         figure.update_yaxes(showticklabels=False)

@@ -95,7 +95,7 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
             info.name, dataset, tuple(techniques), Limits(**given), **spent, strategy=strategy, seed=int(seed)
         )
     except InputError as error:
-        st.error(worded(error))
+        st.error(worded(error, info.task))
         spec = None
     if not given:
         st.info("No limit is set: the search then spreads over the whole trade-off.", icon=":material/info:")
@@ -167,9 +167,9 @@ def _preset() -> None:
                 st.query_params[own.key] = f"{own.first:g}"
 
 
-def worded(error: InputError) -> str:
-    """The message in the words and units of the form."""
-    for own in (*_LIMITS, *_BUDGET):
+def worded(error: InputError, task: str) -> str:
+    """The message in the words and units of the form for a task."""
+    for own in (*limits_of(task), *_BUDGET):
         if own.field == error.field and isinstance(error.value, int | float):
             allowed = error.allowed if own.scale == 1 else "allowed: a number above 0"
             return f"{own.label}: {error.value / own.scale:g} is not allowed; {allowed}"

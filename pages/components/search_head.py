@@ -8,7 +8,7 @@ import streamlit as st
 from compression.experiments.search.reach import show_all
 from compression.experiments.search.records import SearchRecord
 from pages.components.search_actions import ask_again, button, delete, ease, leave, show_trouble
-from pages.components.search_words import STATE_LOOKS, STATE_TITLES, asked, duration, running_lines, trials, verdict
+from pages.components.search_words import STATE_LOOKS, STATE_TITLES, asked, duration, running_lines, spent, verdict
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -48,14 +48,14 @@ def _running_buttons(service: "Service", record: SearchRecord) -> None:
 def show_state(service: "Service", record: SearchRecord) -> None:
     """What the state means, and what can be done about it."""
     if record.state == "running":
-        doing = record.message or "Starting"
-        st.progress(record.fraction, text=f"{doing} \u2014 {trials(len(record.finished))} measured")
+        st.progress(record.fraction, text=spent(record))  # the number that the bar shows
+        st.caption(record.message or "Starting")
     elif record.state == "paused":
-        st.info("Paused. Nothing is lost: Resume goes on where it was, after a restart too.", icon=":material/pause:")
+        st.info("Paused. Nothing is lost: Resume continues where it was, after a restart too.", icon=":material/pause:")
     elif record.state == "interrupted":
-        st.warning("The server stopped while this search ran. What was measured is kept; Resume goes on from there.")
+        st.warning("The server stopped while this search ran. What was measured is kept; Resume continues from there.")
     elif record.state == "stopped":
-        st.info("Stopped. What was measured is kept; Resume goes on from there.", icon=":material/stop:")
+        st.info("Stopped. What was measured is kept; Resume continues from there.", icon=":material/stop:")
     elif record.state == "failed":
         st.error(record.message)
     elif record.state == "done" and record.feasible:
@@ -75,9 +75,9 @@ def _show_ways_out(service: "Service", record: SearchRecord) -> None:
             button("Use the nearest limits", "ease", ":material/target:", easing, primary=True)
         if record.state == "infeasible":
             resume = partial(service.searches.resume, record.id)
-            button("Search anyway", "anyway", ":material/play_arrow:", resume)
+            button("Search regardless", "anyway", ":material/play_arrow:", resume)
         if record.reachable is not None:
-            st.caption(f"Nearest: {show_all(record.reachable)} (measured)", width="content")
+            st.caption(f"Nearest: {show_all(record.reachable, record.spec.quality)} (measured)", width="content")
 
 
 def show_numbers(record: SearchRecord) -> None:
@@ -92,8 +92,8 @@ def show_numbers(record: SearchRecord) -> None:
             ("Trials", of_trials, f"Artifacts made and measured; {failed} failed" if failed else "Artifacts measured"),
             ("Keep the limits", str(len(record.feasible)), "Feasible trials, by their measured values"),
             ("On the front", str(len(record.front)), "Feasible, and no other feasible trial clearly beats them"),
-            ("Hypervolume", volume, "Share of the box between nothing and ten points lost, the uncompressed size and "
-             "twice its latency that the feasible trials cover; more is better"),
+            ("Hypervolume", volume, f"Share of the box between nothing and {spec.quality.lost_text(10)}, the "
+             "uncompressed size and twice its latency that the feasible trials cover; more is better"),
             ("Time spent", of_time, "Pauses are not counted"),
         ):
             with st.container(border=True, gap=None):

@@ -35,14 +35,14 @@ def show_plots(service: "Service", record: SearchRecord) -> None:
             st.plotly_chart(
                 _kept(key, (*_version(record), chosen, whole, tested), make), key=key,
                 on_select=partial(_take_click, key), selection_mode="points", config={"displayModeBar": False},
-                alt=f"Validation accuracy against {title}; the tables below have the numbers",
+                alt=f"Validation {record.spec.quality.word} against {title}; the tables below have the numbers",
             )
     hidden = hidden_below(record)
     if hidden or whole:
         plural = "s lie" if hidden > 1 else " lies"
         st.toggle(f"Show all trials ({hidden} trial{plural} far below)", **bound(WHOLE))
     n = f"{record.baseline.n_samples:,} " if record.baseline is not None else ""
-    st.caption(SAMPLE_REMARK.format(n=n))
+    st.caption(SAMPLE_REMARK.format(n=n, quality=record.spec.quality.word))
 
 
 def show_front(service: "Service", record: SearchRecord) -> None:
@@ -52,14 +52,18 @@ def show_front(service: "Service", record: SearchRecord) -> None:
         st.caption("No trial keeps the limits yet." if record.state == "running" else "No trial keeps the limits.")
         return
     table = front_table(record, service.known_results(trial.key for trial in record.front))
+    quality = record.spec.quality
+    tested, validated = (f"{split} {quality.heading}" for split in ("test", "validation"))
+    digits = f"%.{quality.digits + 1}f"
     number, ids = st.column_config.NumberColumn, [str(key) for key in table.index]
     st.dataframe(
         table, hide_index=True, key="search-front", on_select=partial(_take_row, "search-front", ids),
         selection_mode="single-row", alt="Trials that keep the limits and that no other beats; choose one to see it",
         column_config={
-            **{name: number(format="%.2f") for name in ("points lost", "speed-up", "test accuracy %")},
+            **{name: number(format=digits) for name in (quality.lost_heading, tested)},
+            "speed-up": number(format="%.2f"),
             "packed kB": number(format="%.1f"), "latency ms": number(format="%.3f"),
-            "validation accuracy %": number(format="%.2f", help="By which trials are compared"),
+            validated: number(format=digits, help="By which trials are compared"),
         },
     )
 
@@ -75,7 +79,7 @@ def show_course(service: "Service", record: SearchRecord) -> None:
         )
     with right:
         st.markdown("**What was found out about the limits**")
-        notes = [*record.notes, *checked(record.estimates)]
+        notes = [*record.notes, *checked(record.estimates, record.spec.quality)]
         st.markdown("\n".join(f"- {note}" for note in notes) or "Nothing yet.")
     with st.expander(f"{trials(len(record.trials))} as a table", key="all-trials-table"):
         table = trial_table(record, service.known_results(trial.key for trial in record.trials))

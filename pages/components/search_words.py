@@ -6,6 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from compression.experiments import ExperimentResult
+from compression.experiments.results import Quality
 from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.reach import show_all
 from compression.experiments.search.records import SearchRecord, SearchState, TrialRecord
@@ -14,9 +15,9 @@ from pages.components.formats import recipe_label
 from pages.components.search_charts import ORIGIN_TITLES
 
 SAMPLE_REMARK = (
-    "Trials are compared by their validation accuracy, on {n}samples of the training split that neither calibration "
+    "Trials are compared by their validation {quality}, on {n}samples of the training split that neither calibration "
     "nor training sees, and by a short timing; the test split chooses nothing. At the end the front is measured in "
-    "full: the whole test split, whose accuracy is what other pages show, and a long timing."
+    "full: the whole test split, whose {quality} is what other pages show, and a long timing."
 )
 STATE_LOOKS: Mapping[SearchState, tuple[str, str]] = {
     "running": ("blue", ":material/sync:"),
@@ -35,7 +36,7 @@ STATE_TITLES: Mapping[SearchState, str] = {
 
 def asked(spec: SearchSpec) -> str:
     """Limits and budget in one line."""
-    return f"{show_all(spec.limits)}; {budget(spec)}"
+    return f"{show_all(spec.limits, spec.quality)}; {budget(spec)}"
 
 
 def trials(count: int) -> str:
@@ -51,6 +52,15 @@ def budget(spec: SearchSpec) -> str:
     if spec.minutes is not None:
         parts.append(f"{spec.minutes:g} minute{'' if spec.minutes == 1 else 's'}")
     return " or ".join(parts)
+
+
+def spent(record: SearchRecord) -> str:
+    """How much of the budget is used: "3 of 20 trials", "3 trials, 40 s of 5 min"; the last is what ends the search."""
+    spec, count = record.spec, len(record.finished)
+    if spec.minutes is None:
+        return f"{count} of {trials(spec.trials or count)}"
+    time = f"{duration(record.seconds)} of {duration(60 * spec.minutes).removesuffix(' 0 s')}"
+    return f"{count} of {trials(spec.trials)}, {time}" if spec.trials else f"{trials(count)}, {time}"
 
 
 def duration(seconds: float) -> str:
@@ -98,7 +108,8 @@ def front_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -
     rows = [] if standard is None else [
         {
             "trial": trial.number, "recipe": recipe_label(trial.recipe), **_figures(trial.outcome, standard),
-            **_measured(results.get(trial.key), trial.key in record.confirmed), "key": trial.key,
+            **_measured(results.get(trial.key), standard.quality, confirmed=trial.key in record.confirmed),
+            "key": trial.key,
         }
         for trial in record.front if trial.outcome is not None
     ]
@@ -106,35 +117,36 @@ def front_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -
 
 
 def _figures(own: Outcome, standard: Standard) -> dict[str, object]:
-    latency = standard.latency_ms(own)
+    latency, quality = standard.latency_ms(own), standard.quality
     return {
-        "packed kB": own.size_bytes / 1000, "points lost": standard.drop(own),
-        "validation accuracy %": 100 * own.accuracy,
-        "validation accuracy, 95 %": f"{100 * own.accuracy_low:.2f} to {100 * own.accuracy_high:.2f}",
+        "packed kB": own.size_bytes / 1000, quality.lost_heading: quality.lost(standard.drop(own)),
+        f"validation {quality.heading}": quality.shown(own.accuracy),
+        f"validation {quality.word}, 95 %": quality.ends(own.accuracy_low, own.accuracy_high),
         "latency ms": latency, "speed-up": own.speedup,
         "speed-up, 95 %": f"{own.speedup_low:.2f} to {own.speedup_high:.2f}",
     }
 
 
-def _measured(result: ExperimentResult | None, confirmed: bool) -> dict[str, object]:
+def _measured(result: ExperimentResult | None, quality: Quality, *, confirmed: bool) -> dict[str, object]:
     if result is None:
-        return {**_tested(None), "badges": "", "measured": "first figures"}
+        return {**_tested(None, quality), "badges": "", "measured": "first figures"}
     badges = sorted({result.badges.get(name, "measured") for name in ("accuracy", "size_bytes", "latency_ms_p50")})
     return {
-        **_tested(result), "badges": ", ".join(badges), "measured": "in full" if confirmed else "first figures",
+        **_tested(result, quality), "badges": ", ".join(badges),
+        "measured": "in full" if confirmed else "first figures",
     }
 
 
-def _tested(result: ExperimentResult | None) -> dict[str, object]:
-    """Accuracy on the test split, which other pages show; of a first result on a part of it."""
+def _tested(result: ExperimentResult | None, quality: Quality) -> dict[str, object]:
+    """Quality on the test split, which other pages show; of a first result on a part of it."""
     if result is None:
-        return {"test accuracy %": None, "test accuracy, 95 %": ""}
+        return {f"test {quality.heading}": None, f"test {quality.word}, 95 %": ""}
     own = result.figures
-    low, high = 100 * own.accuracy_low, 100 * own.accuracy_high
     note = ", preliminary" if result.badges.get("accuracy") == "preliminary" else ""
+    ends = quality.ends(own.accuracy_low, own.accuracy_high)
     return {
-        "test accuracy %": 100 * own.accuracy,
-        "test accuracy, 95 %": f"{low:.2f} to {high:.2f}, n = {own.n_samples:,}{note}",
+        f"test {quality.heading}": quality.shown(own.accuracy),
+        f"test {quality.word}, 95 %": f"{ends}, n = {own.n_samples:,}{note}",
     }
 
 
@@ -145,13 +157,14 @@ def trial_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -
         record: The search.
         results: Of its trials, by key, as far as they are there.
     """
-    standard = record.standard
+    standard, quality = record.standard, record.spec.quality
     return pd.DataFrame([
         {
             "trial": trial.number, "origin": ORIGIN_TITLES[trial.origin].lower(), "state": _standing(trial),
             "recipe": recipe_label(trial.recipe),
             **(_figures(trial.outcome, standard) if trial.outcome is not None and standard is not None else {}),
-            "estimated points lost": trial.estimate, **_tested(results.get(trial.key)),
+            f"estimated {quality.lost_heading}": None if trial.estimate is None else quality.lost(trial.estimate),
+            **_tested(results.get(trial.key), quality),
             "error": trial.error or "",
         }
         for trial in record.trials

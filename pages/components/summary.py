@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from compression.experiments import ExperimentResult, InputError, JobStatus, recipe_from_dict
+from compression.experiments.results import ACCURACY
 from pages.components.cards import show_cards
 from pages.components.changes import ask
 from pages.components.exchange import show_downloads
@@ -39,7 +40,7 @@ def show_summary(view: View, every: float | None) -> None:
         _show_progress(view, statuses, progress)
         for key, status in statuses.items():
             if status.state == "running" and status.result is None:
-                show_running(view.service, key)
+                show_running(view.service, key, ACCURACY if baseline is None else baseline.figures.kind)
     if pack is not None:
         pack()
 
@@ -63,7 +64,7 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
             st.progress(progress.fraction, text=counts + doing)
         elif progress.cancelled or progress.errors:
             # A callback: one that only looked at the button's value would miss a click that falls into a redraw.
-            label = "Go on" if progress.cancelled else "Try again"
+            label = "Resume" if progress.cancelled else "Try again"
             st.button(label, key="resume", icon=":material/play_arrow:", on_click=view.resume)
             st.caption(("Cancelled. " if progress.cancelled else "") + counts, width="stretch")
         elif progress.refining:

@@ -7,35 +7,36 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from compression.experiments import ExperimentResult, TrainingRecord, get_technique
+from compression.experiments.results import Quality
 from pages.components.axes import percent_axis
 from pages.components.figure_style import legible
-from pages.components.formats import percent
 from pages.components.palette import VARIANTS, Theme, ink
 from pages.components.redraw import then_redraw
 
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-_CURVES = (("accuracy", "Accuracy"), ("agreement", "Agreement with the teacher"))
 
 
-def training_figure(record: TrainingRecord, theme: Theme = "light") -> go.Figure:
-    """Accuracy and agreement (%) on held-out training samples over the epochs, and the loss on an axis of its own.
+def training_figure(record: TrainingRecord, quality: Quality, theme: Theme = "light") -> go.Figure:
+    """Quality and agreement on held-out training samples over the epochs, and the loss on an axis of its own.
 
     Args:
         record: Its curve so far; the state that was kept is marked where there is one.
+        quality: What its "accuracy" is.
         theme: Colours for a light or a dark page.
     """
     figure = go.Figure()
-    for (name, title), color in zip(_CURVES, VARIANTS, strict=False):
-        points = [(row["epoch"], 100 * row[name]) for row in record.history if name in row]
+    curves = {"accuracy": quality.title, "agreement": "Agreement with the teacher"}
+    for (name, title), color in zip(curves.items(), VARIANTS, strict=False):
+        points = [(row["epoch"], quality.shown(row[name])) for row in record.history if name in row]
         figure.add_trace(_line(points, title, color))
     losses = [(row["epoch"], row["loss"]) for row in record.history if "loss" in row]
     figure.add_trace(_line(losses, "Training loss", VARIANTS[2], dash="dot").update(yaxis="y2"))
     best = [row for row in record.history if row["epoch"] == record.kept_epoch]
     if best:
         figure.add_trace(go.Scatter(
-            x=[best[0]["epoch"]], y=[100 * best[0]["accuracy"]], mode="markers", name="Kept",
+            x=[best[0]["epoch"]], y=[quality.shown(best[0]["accuracy"])], mode="markers", name="Kept",
             marker={"color": ink(theme), "symbol": "circle-open", "size": 16, "line": {"width": 2}},
         ))
     figure.update_layout(
@@ -45,8 +46,10 @@ def training_figure(record: TrainingRecord, theme: Theme = "light") -> go.Figure
     )
     figure.update_xaxes(title="Epoch", range=[0, record.epochs], zeroline=False, automargin=True)
     figure.update_yaxes(zeroline=False, automargin=True)
-    lows = (100 * row[name] for row in record.history for name, _ in _CURVES if name in row)
-    figure.layout.yaxis.update(title="Held-out training samples (%)", **percent_axis(lows))
+    figure.layout.yaxis.update(title=quality.label_of("Held-out training samples"))
+    if quality.unit:
+        lows = (quality.shown(row[name]) for row in record.history for name in curves if name in row)
+        figure.layout.yaxis.update(percent_axis(lows))
     return legible(figure, theme)
 
 
@@ -57,7 +60,7 @@ def _line(points: list[tuple[float, float]], name: str, color: str, dash: str = 
     )
 
 
-def show_running(service: "Service", key: str) -> None:
+def show_running(service: "Service", key: str, quality: Quality) -> None:
     """The curve of the training that a job is at, if it is at one, and a button that ends it with its best state."""
     record = service.training(key)
     if record is None or not record.history:
@@ -70,11 +73,11 @@ def show_running(service: "Service", key: str) -> None:
             help="Ends the training and measures the best state so far; the result says so.",
         )
         st.caption(
-            f"{_title(record)}: epoch {last['epoch']:.3g} of {record.epochs}, accuracy {percent(last['accuracy'])} on "
-            "held-out training samples.",
+            f"{_title(record)}: epoch {last['epoch']:.3g} of {record.epochs}, {quality.word} "
+            f"{quality.text(last['accuracy'])} on held-out training samples.",
             width="stretch",
         )
-    _draw(record, f"training-now-{key}")
+    _draw(record, quality, f"training-now-{key}")
 
 
 def show_trainings(service: "Service", result: ExperimentResult) -> None:
@@ -82,7 +85,7 @@ def show_trainings(service: "Service", result: ExperimentResult) -> None:
     for number, record in enumerate(result.trainings):
         done = f"{record.epochs_done:.3g} of {record.epochs} epochs"
         with st.expander(f"{_title(record)}: {done}", key=f"curve-{number}"):
-            _draw(record, f"training-{number}")
+            _draw(record, result.figures.kind, f"training-{number}")
     if result.stopped_early:
         st.warning("A training of this result was stopped early: it is not yet what its recipe says.")
         st.button(
@@ -95,9 +98,9 @@ def _title(record: TrainingRecord) -> str:
     return get_technique(record.technique).title
 
 
-def _draw(record: TrainingRecord, key: str) -> None:
+def _draw(record: TrainingRecord, quality: Quality, key: str) -> None:
     theme: Theme = "dark" if st.context.theme.type == "dark" else "light"
     st.plotly_chart(
-        training_figure(record, theme), key=key, config={"displayModeBar": False},
-        alt="Accuracy, agreement with the teacher and loss over the epochs of the training",
+        training_figure(record, quality, theme), key=key, config={"displayModeBar": False},
+        alt=f"{quality.title}, agreement with the teacher and loss over the epochs of the training",
     )

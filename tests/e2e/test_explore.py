@@ -60,6 +60,8 @@ def click_point(page: Page, trace: str, index: int) -> None:
         return [area.x + layout.xaxis._offset + layout.xaxis.d2p(trace.x[index]),
                 area.y + layout.yaxis._offset + layout.yaxis.d2p(trace.y[index])];
     }"""
+    drawn = f"document.querySelector('{PLOT}')?.data?.some(trace => trace.name === {trace!r})"
+    page.wait_for_function(drawn)
     x, y = page.evaluate(script, [trace, index])
     page.mouse.click(x, y)
 
@@ -84,7 +86,7 @@ def test_cancel_stops_the_sweep_and_it_can_go_on(visit: Visit) -> None:
     for _ in range(3):
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_text("Cancelled.")).to_be_visible()
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Resume").click()
     wait_for_curve(page, 1)
     expect(page.get_by_text("Cancelled.")).to_have_count(0)
     assert_no_trouble(page)

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from compression.experiments import ExperimentResult, TrainingRecord, recipe_from_dict
+from compression.experiments.results import ACCURACY as ACCURACY_KIND
 from compression.experiments.search.records import SearchRecord
 from pages.components.axes import ACCURACY, BITS, COSTS, percent_top
 from pages.components.charts import mark_of, pareto_figure
@@ -59,7 +60,7 @@ def test_all_runs_and_trainings_end_there_too(results: list[ExperimentResult]) -
     assert not any("top" in place for place in places), "above 100 % they would be cut off"
     assert len(set(places)) == 2, "letters of two close points would lie on each other"
     history = ({"epoch": 1.0, "loss": 1.0, "accuracy": 0.9, "agreement": 1.0},)
-    trained = training_figure(TrainingRecord("distillation", 4, 1.0, 1.0, history))
+    trained = training_figure(TrainingRecord("distillation", 4, 1.0, 1.0, history), ACCURACY_KIND)
     assert top_of(trained) == pytest.approx(percent_top(90.0))
     assert trained.layout.yaxis2.autorangeoptions.clipmax is None, "the loss has no such end"
 

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from compression.experiments import TrainingRecord
+from compression.experiments.results import ACCURACY
 from pages.components.training import training_figure
 
 HISTORY = (
@@ -18,18 +19,18 @@ RECORD = TrainingRecord("distillation", 4, 2.0, 1.0, HISTORY)
 
 
 def test_the_figure_shows_the_curve_and_the_state_that_was_kept() -> None:
-    traces = {trace.name: trace for trace in training_figure(RECORD).data}
+    traces = {trace.name: trace for trace in training_figure(RECORD, ACCURACY).data}
     assert list(traces["Accuracy"].y) == [50.0, 90.0, 80.0]
     assert list(traces["Agreement with the teacher"].x) == [0.0, 1.0, 2.0]
     assert (list(traces["Training loss"].x), list(traces["Training loss"].y)) == ([1.0, 2.0], [1.5, 1.0])
     assert traces["Training loss"].yaxis == "y2"
     assert (traces["Kept"].x, traces["Kept"].y) == ((1.0,), (90.0,))
-    assert training_figure(RECORD).layout.xaxis.range == (0, 4)
+    assert training_figure(RECORD, ACCURACY).layout.xaxis.range == (0, 4)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_training_that_has_only_begun_can_be_drawn(theme: Any) -> None:
-    figure = training_figure(replace(RECORD, history=HISTORY[:1], kept_epoch=0.0), theme)
+    figure = training_figure(replace(RECORD, history=HISTORY[:1], kept_epoch=0.0), ACCURACY, theme)
     assert [len(trace.x) for trace in figure.data] == [1, 1, 0, 1]
 
 

@@ -26,6 +26,7 @@ from compression.experiments.search.spec import (
     searchable,
 )
 from compression.experiments.stages import key_of
+from compression.problems import Quality
 from compression.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -126,18 +127,20 @@ def _report(service: "Service", record: SearchRecord, *, in_json: bool) -> None:
     if in_json:
         sys.stdout.write(json.dumps(report(service, record), default=str) + "\n")
         return
-    rows = [_row(service, trial) for trial in record.front]
+    quality = record.spec.quality
+    rows = [_row(service, trial, quality) for trial in record.front]
     if rows:
-        header = ("trial", "packed", "speed-up", "validation accuracy", "test accuracy", "latency", "result")
+        word = quality.word
+        header = ("trial", "packed", "speed-up", f"validation {word}", f"test {word}", "latency", "result")
         sys.stdout.write(text_table(header, rows) + "\n")
-    for line in (*record.notes, *checked(record.estimates), *_conclusion(record)):
+    for line in (*record.notes, *checked(record.estimates, quality), *_conclusion(record)):
         sys.stdout.write(f"- {line}\n")
 
 
-def _row(service: "Service", trial: TrialRecord) -> tuple[str, ...]:
+def _row(service: "Service", trial: TrialRecord, quality: Quality) -> tuple[str, ...]:
     own, result = trial.outcome, service.result(trial.key)
     assert own is not None and result is not None
-    chosen_by = f"{100 * own.accuracy:.2f} % (n = {own.n_samples})"
+    chosen_by = f"{quality.text(own.accuracy, quality.digits + 1)} (n = {own.n_samples})"
     figures = result.figures
     return (
         str(trial.number), format_bytes(own.size_bytes), f"{own.speedup:.2f}x", chosen_by, format_accuracy(figures),
@@ -148,8 +151,8 @@ def _row(service: "Service", trial: TrialRecord) -> tuple[str, ...]:
 def _conclusion(record: SearchRecord) -> list[str]:
     told = [f"{len(record.feasible)} of {len(record.finished)} trials keep the limits. {record.message}"]
     if record.nearest is not None and record.standard is not None:
-        measured = record.standard.measured(record.nearest)
-        figures = ", ".join(show(name, measured[name], bare=True) for name in record.spec.limits.given())
+        measured, spec = record.standard.measured(record.nearest), record.spec
+        figures = ", ".join(show(name, measured[name], spec.quality, bare=True) for name in spec.limits.given())
         told.append(f"The nearest that was measured: {figures} ({record.nearest.key}).")
     return told
 
@@ -158,7 +161,7 @@ def report(service: "Service", record: SearchRecord) -> dict[str, Any]:
     """A search as plain data: its trials, and the results of those that keep the limits and are not beaten."""
     return {
         "id": record.id, "state": record.state, "message": record.message, "spec": record.spec.to_dict(),
-        "seconds": record.seconds, "notes": [*record.notes, *checked(record.estimates)],
+        "seconds": record.seconds, "notes": [*record.notes, *checked(record.estimates, record.spec.quality)],
         "feasible": len(record.feasible),
         "hypervolume": record.volumes[-1] if record.volumes else 0.0,
         "baseline": None if record.baseline is None else record.baseline.to_dict(),
@@ -171,33 +174,36 @@ def report(service: "Service", record: SearchRecord) -> dict[str, Any]:
 def _flat(service: "Service", record: SearchRecord, trial: TrialRecord) -> dict[str, Any]:
     result, own = service.result(trial.key), trial.outcome
     assert result is not None and own is not None and record.standard is not None
-    drop = record.standard.drop(own)
-    return {"trial": trial.number, **_selection(own), "selection_accuracy_drop": drop, **result.flat()}
+    quality, drop = record.spec.quality, record.standard.drop(own)
+    lost = {f"selection_{quality.key}_drop": quality.lost(drop)}
+    return {"trial": trial.number, **_selection(own, quality), **lost, **result.flat()}
 
 
-def _selection(own: Outcome) -> dict[str, Any]:
+def _selection(own: Outcome, quality: Quality) -> dict[str, Any]:
+    """The quality has its name: "selection_r2" instead of "selection_accuracy" of a regression."""
+    name = f"selection_{quality.key}"
     return {
-        "selection_accuracy": own.accuracy, "selection_accuracy_low": own.accuracy_low,
-        "selection_accuracy_high": own.accuracy_high, "selection_n_samples": own.n_samples,
+        name: own.accuracy, f"{name}_low": own.accuracy_low, f"{name}_high": own.accuracy_high,
+        "selection_n_samples": own.n_samples,
     }
 
 
 def _trials(service: "Service", record: SearchRecord) -> list[dict[str, Any]]:
     results = service.known_results(trial.key for trial in record.trials)
-    return [_trial(trial, results.get(trial.key)) for trial in record.trials]
+    return [_trial(trial, results.get(trial.key), record.spec.quality) for trial in record.trials]
 
 
-def _trial(trial: TrialRecord, result: ExperimentResult | None) -> dict[str, Any]:
+def _trial(trial: TrialRecord, result: ExperimentResult | None, quality: Quality) -> dict[str, Any]:
     told = {
         "trial": trial.number, "key": trial.key, "origin": trial.origin, "state": trial.state,
         "standing": trial.standing, "error": trial.error, "recipe": trial.recipe,
-        "estimated_accuracy_drop": trial.estimate,
+        f"estimated_{quality.key}_drop": None if trial.estimate is None else quality.lost(trial.estimate),
     }
     if result is not None:
         figures = result.figures
         told |= {
-            "test_accuracy": figures.accuracy, "test_accuracy_low": figures.accuracy_low,
-            "test_accuracy_high": figures.accuracy_high, "test_n_samples": figures.n_samples,
+            f"test_{quality.key}": figures.accuracy, f"test_{quality.key}_low": figures.accuracy_low,
+            f"test_{quality.key}_high": figures.accuracy_high, "test_n_samples": figures.n_samples,
         }
     if trial.outcome is None:
         return told
@@ -206,4 +212,4 @@ def _trial(trial: TrialRecord, result: ExperimentResult | None) -> dict[str, Any
         "size_bytes": own.size_bytes, "latency_ms": own.latency_ms, "speedup": own.speedup,
         "speedup_low": own.speedup_low, "speedup_high": own.speedup_high,
     }
-    return {**told, **_selection(own), **costs}
+    return {**told, **_selection(own, quality), **costs}

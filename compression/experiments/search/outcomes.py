@@ -11,6 +11,7 @@ from compression.experiments.pairing import Correct, Differences, Scores, accura
 from compression.experiments.pareto import Measured, frontier
 from compression.experiments.search.hypervolume import growth
 from compression.experiments.search.spec import Limits
+from compression.problems import ACCURACY, Quality
 
 Standing = Literal["front", "dominated", "infeasible"]
 REFERENCE_DROP, REFERENCE_SIZE, REFERENCE_LATENCY = 10.0, 1.0, 2.0
@@ -70,12 +71,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Standard:
-    """The uncompressed model's outcome, which all others are held against."""
+    """The uncompressed model's outcome, which all others are held against, and what its accuracy is."""
 
     baseline: Outcome
+    quality: Quality = ACCURACY
 
     def drop(self, own: Outcome) -> float:
-        """Points of accuracy lost on the validation samples."""
+        """Hundredths of the quality (points of accuracy) lost on the validation samples."""
         return 100 * (self.baseline.accuracy - own.accuracy)
 
     def latency_ms(self, own: Outcome) -> float:

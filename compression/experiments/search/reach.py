@@ -9,6 +9,7 @@ from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.planning import Planner
 from compression.experiments.search.space import Dimension, Params, Space
 from compression.experiments.search.spec import Limits
+from compression.problems import ACCURACY, Quality
 from compression.techniques import get_technique
 
 _COSTS = ("max_size_bytes", "max_latency_ms", "min_speedup")
@@ -63,30 +64,31 @@ def out_of_reach(standard: Standard, outcomes: Sequence[Outcome], limits: Limits
     return found
 
 
-def told(values: Mapping[str, float], limits: Limits) -> list[str]:
+def told(values: Mapping[str, float], limits: Limits, quality: Quality = ACCURACY) -> list[str]:
     """Limits out of reach in words, each with the nearest that was measured."""
     bounds = limits.given()
     return [
-        f"Out of reach: {show(name, bounds[name])}. The strongest settings of these techniques come to "
-        f"{show(name, value, bare=True)} (measured); ask for that or {'less' if name == 'min_speedup' else 'more'}."
+        f"Out of reach: {show(name, bounds[name], quality)}. The strongest settings of these techniques come to "
+        f"{show(name, value, quality, bare=True)} (measured); ask for that or "
+        f"{'less' if name == 'min_speedup' else 'more'}."
         for name, value in values.items()
     ]
 
 
-def told_nearest(limits: Limits | None) -> list[str]:
+def told_nearest(limits: Limits | None, quality: Quality = ACCURACY) -> list[str]:
     """The nearest limits that something keeps, in words."""
-    return [] if limits is None else [f"The nearest that something measured keeps: {show_all(limits)}."]
+    return [] if limits is None else [f"The nearest that something measured keeps: {show_all(limits, quality)}."]
 
 
-def show_all(limits: Limits) -> str:
+def show_all(limits: Limits, quality: Quality = ACCURACY) -> str:
     """All limits in words, in one line; that there are none if so."""
-    return ", ".join(show(name, value) for name, value in limits.given().items()) or "no limits"
+    return ", ".join(show(name, value, quality) for name, value in limits.given().items()) or "no limits"
 
 
-def show(name: str, value: float, *, bare: bool = False) -> str:
+def show(name: str, value: float, quality: Quality = ACCURACY, *, bare: bool = False) -> str:
     """A limit, or a value of what it limits, in words."""
     head, text = {
-        "max_accuracy_drop": ("at most ", f"{value:.3g} point{'' if value == 1 else 's'} lost"),
+        "max_accuracy_drop": ("at most ", quality.lost_text(value)),
         "max_size_bytes": ("at most ", format_bytes(round(value))),
         "max_latency_ms": ("at most ", f"{value:.3g} ms"),
         "min_speedup": ("at least ", f"{value:.3g} times as fast"),
@@ -102,7 +104,7 @@ def estimates(planners: Mapping[str, Planner], baseline: ExperimentResult, limit
     for key, planner in planners.items():
         least = least_size(planner, baseline, limits.max_accuracy_drop)
         title = get_technique(key).title
-        points = show("max_accuracy_drop", limits.max_accuracy_drop, bare=True).removesuffix(" lost")
+        points = baseline.figures.kind.lost_text(limits.max_accuracy_drop).removesuffix(" lost")
         bound = f"at most {points}"
         if least is None:
             found.append(f"{title} alone: every plan is estimated to lose more than {points} ({_ESTIMATE}).")
@@ -114,16 +116,18 @@ def estimates(planners: Mapping[str, Planner], baseline: ExperimentResult, limit
     return found
 
 
-def checked(estimates: Sequence[tuple[float, float]]) -> list[str]:
+def checked(estimates: Sequence[tuple[float, float]], quality: Quality = ACCURACY) -> list[str]:
     """How far estimates were off, in words, from points lost as estimated and as measured; nothing without any."""
     if not estimates:
         return []
-    errors = sorted(estimate - measured for estimate, measured in estimates)
-    middle = median(errors)
+    errors = sorted(quality.lost(estimate - measured) for estimate, measured in estimates)
+    middle, digits = median(errors), quality.digits + (1 if quality.unit else 0)
     plans = f"{len(errors)} plan{'' if len(errors) == 1 else 's'}"
     return [
-        f"Estimates against measurements of {plans} so far: the estimated loss was {abs(middle):.2f} points "
-        f"{'above' if middle >= 0 else 'below'} the measured one (median), from {errors[0]:+.2f} to {errors[-1]:+.2f}."
+        f"Estimates against measurements of {plans} so far: the estimated loss was "
+        f"{abs(middle):.{digits}f} {quality.difference_unit} "
+        f"{'above' if middle >= 0 else 'below'} the measured one (median), "
+        f"from {errors[0]:+.{digits}f} to {errors[-1]:+.{digits}f}."
     ]
 
 

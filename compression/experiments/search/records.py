@@ -113,7 +113,7 @@ class SearchRecord:
     @property
     def standard(self) -> Standard | None:
         """What outcomes are held against."""
-        return None if self.baseline is None else Standard(self.baseline)
+        return None if self.baseline is None else Standard(self.baseline, self.spec.quality)
 
     @property
     def estimates(self) -> list[tuple[float, float]]:

@@ -137,7 +137,10 @@ class SearchThread(threading.Thread):
         if beyond and ANYWAY not in self._stages():
             if limits.max_accuracy_drop is not None:
                 self._come_near(space, standard)
-            sentences = [*reach.told(beyond, limits), *reach.told_nearest(self._record().reachable)]
+            sentences = [
+                *reach.told(beyond, limits, self._spec.quality),
+                *reach.told_nearest(self._record().reachable, self._spec.quality),
+            ]
             self._note(sentences)
             raise _EndedError("infeasible", " ".join(sentences))
         self._passed(PROBED)

@@ -4,11 +4,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from compression.errors import InputError
 from compression.knobs import knobs_of
+from compression.problems import ACCURACY, Quality, problem_of
 from compression.techniques import get_technique, list_techniques
+from models import registry
+from models.errors import ModelError
 
 STRATEGIES = ("planned", "tpe", "random")
 USUAL_TECHNIQUES = ("channel_pruning", "weight_pruning", "quantization")
@@ -33,7 +37,7 @@ class Limits:
     """What a model must keep; None sets no limit.
 
     Attributes:
-        max_accuracy_drop: Points of accuracy that may be lost against the uncompressed model.
+        max_accuracy_drop: Points of accuracy, or hundredths of R2, that may be lost against the uncompressed model.
         max_size_bytes: Of the packed file.
         max_latency_ms: Median of one inference.
         min_speedup: Over the uncompressed model.
@@ -96,6 +100,14 @@ class SearchSpec:
         if len(order) != len(self.techniques):
             raise InputError("techniques", ", ".join(self.techniques), "allowed, each once: " + ", ".join(searchable()))
         object.__setattr__(self, "techniques", tuple(order))
+
+    @cached_property
+    def quality(self) -> Quality:
+        """By what models of its task are compared; accuracy where the model is not known any more."""
+        try:
+            return problem_of(registry.model_info(self.model).task).quality
+        except ModelError:
+            return ACCURACY
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
