@@ -62,6 +62,7 @@ class CompressionContext:
         model_key: Hash of the original's weights, for caches.
         data_key: Hash of the calibration data, for caches.
         batches_per_epoch: How many batches one epoch has.
+        corrects: Whether steps end with the correction of batch-norm statistics and biases.
         seed: Seed of everything random.
         cache_dir: Where statistics may be kept on disk, or None.
         protected: fqns of the layer executed first and of those that make the outputs, left alone or kept at 8 bits
@@ -85,6 +86,7 @@ class CompressionContext:
     model_key: str
     data_key: str
     batches_per_epoch: int = 1
+    corrects: bool = True
     seed: int = 0
     cache_dir: Path | None = None
     protected: tuple[str, ...] = ()

@@ -26,6 +26,8 @@ def finish_step(model: nn.Module, context: CompressionContext, start: float = 1.
         context: For the sample, progress and cancel.
         start: Fraction of the step that is done.
     """
+    if not context.corrects:
+        return
     context = context.phase(start, 1.0)
     if batch_norms(model):
         before = {n: b.clone() for n, b in model.named_buffers()}

@@ -1,8 +1,8 @@
 """How strongly the loss reacts to each layer's output: squared gradients (the diagonal of the Fisher information).
 
-One backward pass over the calibration samples, with labels drawn from the network's own predictions, as the Fisher
-information asks for (Martens, arXiv 1412.1193; FIT, arXiv 2210.08502). For a small change of a layer's weights the
-loss grows by half of this energy times the change of the output.
+One backward pass over the calibration samples, from random gradients at the outputs that have the second moment which
+the Fisher information asks for (Martens, arXiv 1412.1193; FIT, arXiv 2210.08502). For a small change of a layer's
+weights the loss grows by half of this energy times the change of the output.
 """
 
 import copy
@@ -22,7 +22,7 @@ from compression.layers import weight_layers
 
 _KEPT = 4
 _BATCH = 32
-_VERSION = 1
+_VERSION = 2
 _cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
 
 
@@ -68,20 +68,21 @@ def _path(context: CompressionContext) -> Path | None:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _compute(context: CompressionContext) -> dict[str, Tensor]:
-    model = copy.deepcopy(context.original).eval().requires_grad_(True)
+    inputs, problem, generator = context.calibration_inputs, context.problem, torch.Generator().manual_seed(0)
+    of_values = inputs.is_floating_point()  # then no parameter needs a gradient, which halves the backward pass
+    model = copy.deepcopy(context.original).eval().requires_grad_(not of_values)
     sums: dict[str, Tensor] = {}
     observed: dict[str, nn.Module] = dict(weight_layers(model))
     observed.update((fqn, m) for fqn, m in model.named_modules() if isinstance(m, nn.Embedding))
     for fqn, layer in observed.items():
         layer.register_forward_hook(_observer(fqn, sums))
-    inputs, problem, generator = context.calibration_inputs, context.problem, torch.Generator().manual_seed(0)
     size = batch_for(inputs.shape[1:], _BATCH)
     for start in range(0, len(inputs), size):
         context.check_cancelled()
         context.progress(start / len(inputs), "effect of each layer on the loss")
-        outputs = problem.flat(model(inputs[start : start + size].clone()))
-        targets = problem.sampled_targets(outputs.detach(), generator)
-        (problem.task_loss(outputs, targets) * len(outputs)).backward()
+        batch = inputs[start : start + size].clone().requires_grad_(of_values)
+        outputs = problem.flat(model(batch))
+        outputs.backward(problem.fisher_gradient(outputs.detach(), generator))
     return {fqn: total / len(inputs) for fqn, total in sums.items()}
 
 

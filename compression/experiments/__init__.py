@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from compression.errors import InputError
     from compression.experiments.engine import Engine
     from compression.experiments.locations import home
+    from compression.experiments.prediction import PREDICTION_BASIS
     from compression.experiments.report import figure_rows, format_accuracy, format_bytes, format_latency
     from compression.experiments.results import Badge, ExperimentResult, Figures, LayerRecord, TrainingRecord
     from compression.experiments.sensitivity import Sensitivity, SensitivityMap
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from models.registry import has_weights
 
 __all__ = [
+    "PREDICTION_BASIS",
     "Badge",
     "Engine",
     "ExperimentResult",
@@ -79,6 +81,7 @@ _MODULES = {
     "compression.errors": ("InputError",),
     "compression.experiments.engine": ("Engine",),
     "compression.experiments.locations": ("home",),
+    "compression.experiments.prediction": ("PREDICTION_BASIS",),
     "compression.experiments.report": ("figure_rows", "format_accuracy", "format_bytes", "format_latency"),
     "compression.experiments.results": ("Badge", "ExperimentResult", "Figures", "LayerRecord", "TrainingRecord"),
     "compression.experiments.sensitivity": ("Sensitivity", "SensitivityMap"),

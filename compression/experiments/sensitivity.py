@@ -1,5 +1,6 @@
 """How much a network suffers when one layer alone is compressed: each layer at several strengths of a technique.
 
+Predicted for all layers at once from one backward pass, see `compression.experiments.prediction`, or measured.
 Measured in worker processes piece by piece, so that other jobs come in between, and kept in the store row by row: a
 page can show a map that is partly filled, and what was cancelled goes on where it was.
 """
@@ -13,6 +14,7 @@ from typing import Any
 
 from compression.errors import CancelledError, InputError, NotApplicableError
 from compression.experiments.code_version import code_version
+from compression.experiments.prediction import Predictor
 from compression.experiments.probing import Prober, prober
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
@@ -21,7 +23,7 @@ from compression.recipe import Recipe
 from compression.techniques import Technique, get_technique, list_techniques
 
 _MOST_STRENGTHS, _BEND = 5, 1.5
-_LAYERS = "layers"
+_LAYERS, _PREDICTED = "layers", "predicted"
 Progress = Callable[[float, str], None]
 
 
@@ -29,7 +31,8 @@ Progress = Callable[[float, str], None]
 class Sensitivity:
     """What compressing one layer alone costs and saves.
 
-    Measured on samples of the training split that are not in the calibration sample; the test split is not looked at.
+    Measured on samples of the training split that are not in the calibration sample, or predicted from the calibration
+    sample; the test split is not looked at.
 
     Attributes:
         fqn: The layer.
@@ -95,7 +98,8 @@ def sensitivity_key(model: str, dataset: str, technique: str) -> str:
 @lru_cache(maxsize=1)
 def _own_code() -> str:
     here = Path(__file__)
-    return hashlib.sha256(here.read_bytes() + here.with_name("probing.py").read_bytes()).hexdigest()[:12]
+    files = (here, here.with_name("probing.py"), here.with_name("prediction.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class SensitivityMap:
         strengths: Values of the main knob, weakest first.
         rows: What is measured, by layer and strength in their orders.
         gaps: Layers on which the technique cannot act alone, ``fqn -> why``.
+        predicted: Predictions for cells that are not measured, in the same order.
+        has_prediction: Whether predictions have been made, whatever they cover.
     """
 
     technique: str
@@ -115,6 +121,19 @@ class SensitivityMap:
     strengths: tuple[Any, ...]
     rows: tuple[Sensitivity, ...]
     gaps: dict[str, str]
+    predicted: tuple[Sensitivity, ...] = ()
+    has_prediction: bool = False
+
+    @property
+    def known(self) -> tuple[Sensitivity, ...]:
+        """Measured cells, and predictions for the others of each layer, by layer and strength in their orders."""
+        cells = {(row.fqn, row.value): row for row in (*self.predicted, *self.rows)}
+        layers = {fqn: place for place, fqn in enumerate(self.layers)}
+        values = {value: place for place, value in enumerate(self.strengths)}
+        return tuple(sorted(
+            cells.values(),
+            key=lambda row: (layers.get(row.fqn, len(layers)), values.get(row.value, len(values))),
+        ))
 
     @property
     def complete(self) -> bool:
@@ -133,10 +152,13 @@ def read_map(store: ResultStore, key: str, technique: str) -> SensitivityMap:
     found = layerwise_technique(technique)
     parts, values = store.parts(key), strengths(found)
     layers = tuple(parts.get(_LAYERS, {}).get("layers", ()))
-    known = {kind: data for kind, data in parts.items() if kind != _LAYERS}
+    known = {kind: data for kind, data in parts.items() if kind not in (_LAYERS, _PREDICTED)}
     rows = [Sensitivity(**known[_row(fqn, v)]) for fqn in layers for v in values if _row(fqn, v) in known]
     gaps = {fqn: str(known[_gap(fqn)]["reason"]) for fqn in layers if _gap(fqn) in known}
-    return SensitivityMap(technique, layers, values, tuple(rows), gaps)
+    all_predicted = [Sensitivity(**row) for row in parts.get(_PREDICTED, {}).get("rows", ())]
+    measured = {(row.fqn, row.value) for row in rows}
+    predicted = [row for row in all_predicted if (row.fqn, row.value) not in measured and row.fqn not in gaps]
+    return SensitivityMap(technique, layers, values, tuple(rows), gaps, tuple(predicted), _PREDICTED in parts)
 
 
 def _row(fqn: str, value: Any) -> str:
@@ -181,6 +203,56 @@ def measure(
         if store.get_part(key, _row(fqn, value)) is None and store.get_part(key, _gap(fqn)) is None:
             _measure_one(store, key, own, found, fqn, value, cancelled)
     return read_map(store, key, technique).complete
+
+
+def predict(
+    store: ResultStore, key: str, model: str, dataset: str, technique: str, progress: Progress,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Predict a whole map into the store, unless it is there; see `compression.experiments.prediction`.
+
+    Args:
+        store: Where predictions are kept.
+        key: `sensitivity_key` of the map.
+        model: Name of the model.
+        dataset: Name of the data set.
+        technique: Key of the technique.
+        progress: Called with the predicted fraction and what is predicted.
+        cancelled: Polled; True stops and keeps nothing.
+
+    Raises:
+        InputError: if model, data set or technique are unknown or do not fit.
+        CancelledError: if `cancelled` became true.
+    """
+    if store.get_part(key, _PREDICTED) is not None:
+        return
+    found, own = layerwise_technique(technique), predictor(model, dataset, store.cache_dir())
+    store.put_part(key, _LAYERS, {"layers": own.layers()})
+    values, rows = strengths(found), dict[tuple[str, Any], Sensitivity]()
+    for place, value in enumerate(reversed(values)):
+        if cancelled():
+            raise CancelledError("cancelled")
+        progress(place / len(values), f"predicting {found.title} at {value}")
+        try:
+            predictions = dict(own.predict(found, value, cancelled))
+        except NotApplicableError:
+            predictions = {}
+        if not predictions and place == 0:
+            break  # it changes shapes, or cannot act on this model: nothing of it can be predicted
+        for fqn, probed in predictions.items():
+            rows[fqn, value] = Sensitivity(fqn, technique, found.main_knob, value, **asdict(probed))
+    ordered = [rows[fqn, value] for fqn in own.layers() for value in values if (fqn, value) in rows]
+    store.put_part(key, _PREDICTED, {"rows": [asdict(row) for row in ordered]})
+
+
+@lru_cache(maxsize=1)
+def predictor(model: str, dataset: str, cache_dir: Path) -> Predictor:
+    """The predictor of a model, kept for the next technique.
+
+    Raises:
+        InputError: if model or data set are unknown or unavailable.
+    """
+    return Predictor(load_task(Recipe(model, dataset)), cache_dir)
 
 
 def _measure_one(

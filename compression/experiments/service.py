@@ -18,6 +18,7 @@ from compression.experiments.library import Library
 from compression.experiments.locations import home
 from compression.experiments.own_service import UserEntries
 from compression.experiments.pairing import Scores
+from compression.experiments.predictions import Predictions
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.scoring_data import ScoringData, scoring_data
 from compression.experiments.search.laboratory import ServiceLaboratory
@@ -64,6 +65,7 @@ class Service:
         self.exports = Exports(self.store, self._engine, self._lost)
         self.distributions = Distributions(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
+        self.predictions = Predictions(self.store, self._engine, self._lost)
         self.own = UserEntries(self.store, self._engine, self._lost)
         self.library = Library(self.store, self._engine, self.submit, self._lost, self._forget)
         self.comparisons = Comparisons(self.store, self._engine, self._lost)
@@ -165,6 +167,14 @@ class Service:
             arguments = (model, dataset, technique)
             self._engine.submit_parts(key, measure_sensitivity, arguments, _SENSITIVITY_PARTS, _BACKGROUND, self._lost)
         return key
+
+    def submit_prediction(self, model: str, dataset: str, technique: str) -> str:
+        """Have each layer's sensitivity to a technique predicted; returns the job's key at once.
+
+        Raises:
+            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+        """
+        return self.predictions.submit(model, dataset, technique)
 
     def sensitivity_map(self, model: str, dataset: str, technique: str) -> SensitivityMap:
         """Layers, strengths and what is measured so far of a technique's sensitivities."""

@@ -51,6 +51,20 @@ def distribute(root: str, job: str, key: str, before: bool = True) -> bool:
     )
 
 
+def predict_sensitivity(
+    root: str, job: str, key: str, model: str, dataset: str, technique: str, before: bool = True
+) -> bool:
+    """Predict what compressing each layer alone does."""
+    from compression.experiments import sensitivity
+
+    return before and side_stage(
+        root, job,
+        lambda store, progress, cancelled: sensitivity.predict(
+            store, key, model, dataset, technique, progress, cancelled
+        ),
+    )
+
+
 def compare(root: str, job: str, first: str, second: str, before: bool = True) -> bool:
     """Compare the predictions of two results."""
     from compression.experiments import differences

@@ -1,11 +1,13 @@
 """Two classes by one output: its sigmoid is the probability of the second class."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from compression.problems.classification import Classification
+from compression.problems.classification import LEAST_PROBABILITY, Classification, expected_loss_of_right
 
 
 class BinaryClassification(Classification):
@@ -42,8 +44,17 @@ class BinaryClassification(Classification):
     def quality_of(self, outputs: Tensor, targets: Tensor) -> float:
         return float(((outputs.flatten() > 0) == (targets == 1)).double().mean())
 
-    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
-        return torch.bernoulli(outputs.sigmoid().flatten(), generator=generator).long()
+    def fisher_gradient(self, outputs: Tensor, generator: Generator) -> Tensor:
+        """Square ``p (1 - p)``, with a random sign."""
+        signs = torch.randint(0, 2, outputs.shape, generator=generator).to(outputs.dtype) * 2 - 1
+        return signs * (outputs.sigmoid() * (-outputs).sigmoid()).sqrt()
+
+    def expected_drop(self, divergence: float, outputs: Tensor, targets: Tensor) -> float:
+        """Of a logit with normal noise, whose variance ``v`` diverges by ``v/2 p (1 - p)``."""
+        logits = outputs.double().flatten()
+        spread = float((logits.sigmoid() * (-logits).sigmoid()).mean())
+        deviation = math.sqrt(2 * max(0.0, divergence) / max(spread, LEAST_PROBABILITY))
+        return expected_loss_of_right(torch.where(targets == 1, logits, -logits)[:, None], deviation)
 
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
         return float(((outputs > 0) == (teacher > 0)).double().mean())

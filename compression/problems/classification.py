@@ -11,7 +11,7 @@ from compression.metrics.intervals import paired_interval, wilson_interval
 from compression.problems.losses import distillation_loss
 from compression.problems.problem import Arrays, Evaluation, PairedDifference, Problem, Sizes
 
-_LEAST_PROBABILITY = 2.0**-24  # of the 16-bit floats that probabilities are kept as
+LEAST_PROBABILITY = 2.0**-24  # of the 16-bit floats that probabilities are kept as
 
 
 class Classification(Problem):
@@ -48,7 +48,7 @@ class Classification(Problem):
         return PairedDifference(*(float(own) for own in paired_interval(*counts, targets.size)))
 
     def _scored(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        truths = np.maximum(arrays["truths"].astype(np.float64), _LEAST_PROBABILITY)
+        truths = np.maximum(arrays["truths"].astype(np.float64), LEAST_PROBABILITY)
         return {**arrays, "log_truths": np.log(truths)}
 
     def task_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -62,8 +62,29 @@ class Classification(Problem):
     def quality_of(self, outputs: Tensor, targets: Tensor) -> float:
         return float((outputs.argmax(-1) == targets).double().mean())
 
-    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
-        return torch.multinomial(outputs.softmax(-1), 1, generator=generator)[:, 0]
+    def fisher_gradient(self, outputs: Tensor, generator: Generator) -> Tensor:
+        """``sqrt(p) * s - p (sqrt(p) . s)`` with random signs s: its second moment is ``diag(p) - p p^T``."""
+        probabilities = outputs.softmax(-1)
+        signs = torch.randint(0, 2, outputs.shape, generator=generator).to(outputs.dtype) * 2 - 1
+        signed = probabilities.sqrt() * signs
+        return signed - probabilities * signed.sum(-1, keepdim=True)
+
+    def divergence_of_loss(self, growth: float, outputs: Tensor) -> float:
+        """The same: the cross-entropy's Fisher information is the Hessian of the Kullback-Leibler divergence."""
+        del outputs
+        return growth
+
+    def expected_drop(self, divergence: float, outputs: Tensor, targets: Tensor) -> float:
+        """Of logits with independent normal noise: each target against each of the other classes.
+
+        Noise of variance ``v`` diverges by ``v/2 (1 - sum p^2)``, which gives ``v``.
+        """
+        logits = outputs.double()
+        spread = float((1 - logits.softmax(-1).square().sum(-1)).mean())
+        deviation = math.sqrt(2 * max(0.0, divergence) / max(spread, LEAST_PROBABILITY))
+        right = logits.gather(-1, targets[:, None])
+        others = logits.scatter(-1, targets[:, None], -math.inf)
+        return expected_loss_of_right(right - others, math.sqrt(2) * deviation)
 
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
         return float((outputs.argmax(-1) == teacher.argmax(-1)).double().mean())
@@ -72,6 +93,20 @@ class Classification(Problem):
         """Mean Kullback-Leibler divergence."""
         ours, theirs = outputs.log_softmax(-1), wanted.log_softmax(-1)
         return max(0.0, float(F.kl_div(ours, theirs, log_target=True, reduction="batchmean")))
+
+
+def expected_loss_of_right(margins: Tensor, deviation: float) -> float:
+    """Fraction of right predictions that normal noise on their margins is expected to cost.
+
+    Args:
+        margins: Of the target over each class, above 0 where it wins, (N, classes); infinite over itself.
+        deviation: Standard deviation of the noise.
+    """
+    if deviation == 0.0:
+        return 0.0
+    right = (margins > 0).all(-1).double()
+    kept = torch.special.ndtr(margins.double() / deviation).prod(-1)
+    return float((right - kept).mean())
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

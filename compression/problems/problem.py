@@ -170,8 +170,31 @@ class Problem(ABC):
         """Quality of flat outputs, as a fraction; flat targets."""
 
     @abstractmethod
-    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
-        """Targets drawn from the distribution that flat outputs stand for, as the Fisher information asks for."""
+    def fisher_gradient(self, outputs: Tensor, generator: Generator) -> Tensor:
+        """Random gradients at flat outputs whose second moment is the loss's Fisher information there.
+
+        That of one output, ``E[u u^T]``, equals the mean over targets drawn from the model's predictions, with less
+        variance: predictions that are nearly certain need no rare draw to count.
+        """
+
+    @abstractmethod
+    def divergence_of_loss(self, growth: float, outputs: Tensor) -> float:
+        """`divergence` where the loss per output, with targets drawn from the model, grows by a small amount.
+
+        Args:
+            growth: Half of the change's square in the metric of `task_loss`'s squared gradients, per output.
+            outputs: Flat outputs of the uncompressed model.
+        """
+
+    @abstractmethod
+    def expected_drop(self, divergence: float, outputs: Tensor, targets: Tensor) -> float:
+        """Quality that a perturbation of the outputs of this divergence is expected to cost, as a fraction.
+
+        Args:
+            divergence: See `divergence`.
+            outputs: Flat outputs of the uncompressed model.
+            targets: Flat targets.
+        """
 
     @abstractmethod
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:

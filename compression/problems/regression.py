@@ -68,8 +68,20 @@ class Regression(Problem):
         error = float((outputs.flatten().double() - wanted).square().mean())
         return 1 - error / variance if variance > _TINY else 0.0
 
-    def sampled_targets(self, outputs: Tensor, generator: Generator) -> Tensor:
-        return outputs.flatten() + torch.randn(outputs.numel(), generator=generator)
+    def fisher_gradient(self, outputs: Tensor, generator: Generator) -> Tensor:
+        """Of the squared error against targets with variance 1: 2 or -2."""
+        return torch.randint(0, 2, outputs.shape, generator=generator).to(outputs.dtype) * 4 - 2
+
+    def divergence_of_loss(self, growth: float, outputs: Tensor) -> float:
+        """The squared gradient of the squared error is 4 times that of the outputs."""
+        variance = float((outputs.double() - outputs.double().mean()).square().mean())
+        return growth / (2 * max(variance, _TINY))
+
+    def expected_drop(self, divergence: float, outputs: Tensor, targets: Tensor) -> float:
+        """Of a perturbation that is independent of the residuals."""
+        ours, wanted = outputs.double(), targets.double()
+        variances = [float((values - values.mean()).square().mean()) for values in (ours, wanted)]
+        return divergence * variances[0] / max(variances[1], _TINY)
 
     def agreement(self, outputs: Tensor, teacher: Tensor) -> float:
         return self.quality_of(outputs, teacher.flatten())

@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 from torch import Tensor, nn
 
 
@@ -95,6 +96,21 @@ Factorized = (FactorizedConv2d, FactorizedLinear, TuckerConv2d)
 def factorized_layers(model: nn.Module) -> dict[str, FactorizedConv2d | FactorizedLinear | TuckerConv2d]:
     """Split layers by fqn."""
     return {fqn: module for fqn, module in model.named_modules() if isinstance(module, Factorized)}
+
+
+def effective_weight(model: nn.Module, fqn: str) -> Tensor | None:
+    """Weight of a layer, multiplied out where it was split, (C_out, ...); None where the module has none."""
+    module = model.get_submodule(fqn)
+    if not isinstance(module, Factorized):
+        weight = getattr(module, "weight", None)
+        return weight.detach() if isinstance(weight, Tensor) else None
+    product, *others = [part.get_parameter("weight").detach() for part in module]
+    for part in others:
+        if part[0].numel() == part.shape[1]:  # 1x1, behind any kernel
+            product = torch.einsum("oi,i...->o...", part.flatten(1), product)
+        else:
+            product = torch.einsum("oi...,ic->oc...", part, product.flatten(1))
+    return product
 
 
 def merged_copy(model: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from compression.experiments import LayerRecord, SensitivityMap, format_bytes, get_technique
+from compression.experiments import PREDICTION_BASIS, LayerRecord, SensitivityMap, format_bytes, get_technique
 from compression.experiments.results import ACCURACY, Quality
 from pages.components.figure_style import legible
 from pages.components.formats import count, knob_value, percent
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BYTES, MACS, WEIGHTS = "bytes", "MACs", "weights"
 QUANTITIES = (BYTES, MACS, WEIGHTS)
 REST, ROOT = "(rest)", "(whole)"
+ESTIMATED = f"estimated ({PREDICTION_BASIS})"
 _SCALE = "Cividis"
 _ROW, _TOP, _BOTTOM, _KNOB = 17, 64, 66, 42
 _CLEAR = "rgba(0,0,0,0)"
@@ -31,7 +32,7 @@ def map_columns(maps: Sequence[SensitivityMap]) -> list[tuple[str, Any]]:
 
 
 def map_layers(maps: Sequence[SensitivityMap], layers: Sequence[str], *, by_rank: bool = False) -> list[str]:
-    """Its rows: the layers that were measured, or those of the model while none was; by rank what has none is last."""
+    """Its rows: the layers of the map, or those of the model while it has none; by rank what has no cell is last."""
     found = list(next((own.layers for own in maps if own.layers), layers))
     return list(dict.fromkeys([*ranked(maps), *found])) if by_rank else found
 
@@ -42,9 +43,9 @@ def sensitivity_figure(
 ) -> go.Figure:
     """Error of the network when one layer alone is compressed, layer by technique and strength.
 
-    Colours go by the logarithm of the error, over the range that most of this map has: see `color_range`. What is
-    not measured yet is left blank; crosses are layers on which a technique cannot act. Over each cell lies an invisible
-    point, its layer as `customdata`; a click takes the nearest.
+    Colours go by the logarithm of the error, over the range that most of this map has: see `color_range`. Predicted
+    cells carry a dot and say so; cells that are neither measured nor predicted are blank; crosses are layers on which a
+    technique cannot act. Over each cell lies an invisible point, its layer as `customdata`; a click takes the nearest.
 
     Args:
         maps: One per technique.
@@ -58,15 +59,17 @@ def sensitivity_figure(
     rows, columns = map_layers(maps, layers, by_rank=by_rank), map_columns(maps)
     row_of, column_of = {fqn: i for i, fqn in enumerate(rows)}, {own: i for i, own in enumerate(columns)}
     errors: list[list[float | None]] = [[None] * len(columns) for _ in rows]
-    points, gaps, blanks = _Points(), _Points(), _Points()
+    points, predicted, gaps, blanks = _Points(), _Points(), _Points(), _Points()
     for own in maps:
-        for row in own.rows:
+        for row in own.known:
             y, x = row_of[row.fqn], column_of[row.technique, row.value]
             errors[y][x] = log_error(row.error)
-            points.add(
+            estimated = row in own.predicted
+            (predicted if estimated else points).add(
                 x, y, row.fqn, f"<b>{row.fqn}</b><br>{varied_knob(own.technique)}: {knob_value(row.value)}<br>"
                 f"error {row.error:.2g} {unit}<br>{quality.word}: {quality.difference(-row.accuracy_drop)}<br>"
-                f"{format_bytes(row.size_bytes)}, {count(row.macs)} MACs in this layer",
+                f"{format_bytes(row.size_bytes)}, {count(row.macs)} MACs in this layer<br>"
+                f"{ESTIMATED if estimated else 'measured'}",
             )
         for fqn, reason in own.gaps.items():
             for value in own.strengths:
@@ -82,8 +85,11 @@ def sensitivity_figure(
     ))
     unseen = {"symbol": "square", "size": _ROW, "color": _CLEAR}
     figure.add_trace(points.trace("cells", unseen))
+    dot = {"symbol": "circle", "size": 4, "color": faint(theme), "line": {"width": 0.5, "color": ink(theme)}}
     figure.add_trace(gaps.trace("gaps", {"symbol": "x-thin", "size": 7, "line": {"width": 1.5, "color": faint(theme)}}))
     figure.add_trace(blanks.trace("blanks", unseen))
+    if predicted.x:
+        figure.add_trace(predicted.trace("estimated", dot))
     _dress(figure, maps, rows, columns, theme, unit if len(unit) < _SHORT else "error")
     if selected in row_of:
         y = row_of[selected]

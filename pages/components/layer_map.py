@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from compression.experiments import InputError, JobStatus, Recipe, SensitivityMap, get_technique
+from compression.experiments import PREDICTION_BASIS, InputError, JobStatus, Recipe, SensitivityMap, get_technique
 from compression.experiments.tasks import Problem, problem_of
 from pages.components.bound import bound
 from pages.components.failures import fragment
@@ -50,13 +50,16 @@ def show_sensitivity(
     title = problem.divergence_title
     st.caption(
         "Each layer alone is compressed, and the network's outputs on samples of the training split are compared "
-        f"with the uncompressed network's: {title[0].lower()}{title[1:]}. Higher is more sensitive."
+        f"with the uncompressed network's: {title[0].lower()}{title[1:]}. Higher is more sensitive. "
+        f"Cells with a dot are `estimated` ({PREDICTION_BASIS}); measuring replaces them."
     )
     if not wanted:
         st.info("Choose one technique or more.", icon=":material/touch_app:")
         return
     try:
         with st.spinner("Reading model and data ..."):
+            for key in wanted:
+                service.submit_prediction(str(recipe.model), recipe.dataset, key)
             maps = _maps(service, recipe, wanted)
     except InputError as error:
         st.error(str(error))
@@ -100,15 +103,23 @@ def _maps(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> list
 
 
 def _statuses(service: "Service", recipe: Recipe, techniques: Sequence[str]) -> dict[str, JobStatus]:
-    """State of each technique's job, where it has one."""
+    """State of each technique's job that measures, where it has one."""
     ids = {key: service.sensitivity_job(str(recipe.model), recipe.dataset, key) for key in techniques}
     found = service.status(ids.values())
     return {key: found[job] for key, job in ids.items() if job in found}
 
 
+def _predicts(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap]) -> bool:
+    """Whether predictions of a map are under way."""
+    missing = [own.technique for own in maps if not own.has_prediction]
+    jobs = [service.submit_prediction(str(recipe.model), recipe.dataset, key) for key in missing]
+    return any(status.state in _UNFINISHED for status in service.status(jobs).values())
+
+
 def _busy(service: "Service", recipe: Recipe, maps: Sequence[SensitivityMap]) -> bool:
     states = _statuses(service, recipe, [own.technique for own in maps])
-    return any(status.state in _UNFINISHED for status in states.values())
+    measuring = any(status.state in _UNFINISHED for status in states.values())
+    return measuring or _predicts(service, recipe, maps)
 
 
 def _show_map(
@@ -136,6 +147,9 @@ def _show_map(
         alt="Error of the network when one layer alone is compressed; the table below has the numbers",
     )
     _say_scale(maps, problem.divergence_unit)
+    if any(own.predicted for own in maps):
+        cells = sum(len(own.predicted) for own in maps)
+        st.caption(f":gray-badge[estimated] {cells} cells with a dot: {PREDICTION_BASIS}.")
     with st.expander("The map as a table", key="map-table"):
         table = map_table(maps)
         rows = map_layers(maps, layers, by_rank=by_rank)
@@ -196,9 +210,12 @@ def map_table(maps: Sequence[SensitivityMap]) -> pd.DataFrame:
     columns: dict[str, dict[str, float]] = {}
     for own in maps:
         title = get_technique(own.technique).title
-        cells = {(row.fqn, row.value): row.error for row in own.rows}
-        for value in own.strengths:
-            column = {fqn: cells[fqn, value] for fqn in own.layers if (fqn, value) in cells}
-            columns[f"{title}: {varied_knob(own.technique).lower()} {knob_value(value)}"] = column
+        for badge, rows in (("", own.rows), (", estimated", own.predicted)):
+            cells = {(row.fqn, row.value): row.error for row in rows}
+            for value in own.strengths:
+                column = {fqn: cells[fqn, value] for fqn in own.layers if (fqn, value) in cells}
+                if column or not badge:
+                    name = f"{title}: {varied_knob(own.technique).lower()} {knob_value(value)}{badge}"
+                    columns[name] = column
     order = list(dict.fromkeys(fqn for own in maps for fqn in own.layers))
     return pd.DataFrame(columns).reindex(order)

@@ -20,12 +20,12 @@ def log_error(error: float) -> float:
 
 
 def color_range(maps: Sequence[SensitivityMap]) -> tuple[float, float]:
-    """Ends of the colour scale, as decimal logarithms of nats: the 5th and the 95th percentile of what is measured.
+    """Ends of the colour scale, as decimal logarithms of nats: the 5th and the 95th percentile of the map's cells.
 
     Few cells may differ from the others by many decades; the scale shows differences among the others. It spans at
     least half a decade, so that noise is not stretched over all colours.
     """
-    errors = [log_error(row.error) for own in maps for row in own.rows]
+    errors = [log_error(row.error) for own in maps for row in own.known]
     if not errors:
         return -3.0, 0.0
     low, high = (float(end) for end in np.percentile(errors, (LOW, HIGH)))
@@ -41,13 +41,13 @@ def color_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def ranked(maps: Sequence[SensitivityMap]) -> list[str]:
-    """Measured layers, the most sensitive first: by the geometric mean of their errors over the map's columns.
+    """Layers, measured or predicted, the most sensitive first, by the geometric mean of their errors over the columns.
 
     Every layer that is compared has the columns of the others, as far as the technique can act on it.
     """
     logs: dict[str, list[float]] = {}
     for own in maps:
-        for row in own.rows:
+        for row in own.known:
             logs.setdefault(row.fqn, []).append(log_error(row.error))
     return sorted(logs, key=lambda fqn: -sum(logs[fqn]) / len(logs[fqn]))
 

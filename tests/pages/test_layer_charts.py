@@ -35,6 +35,7 @@ ROWS = tuple(
 )
 BITS = SensitivityMap("quantization", ("a", "b", "c"), (8, 2), ROWS, {"c": "too small"})
 RANKS = SensitivityMap("low_rank", (), (0.5,), (), {})
+PREDICTED = SensitivityMap("quantization", ("a", "b"), (8, 2), ROWS[:1], {}, ROWS[1:], has_prediction=True)
 LAYERS = (
     LayerRecord("stem", "Conv2d", (4, 1, 3, 3), 100, 3600, 0.0, "float32", "float32"),
     LayerRecord("block.0.conv", "Conv2d", (8, 4, 3, 3), 500, 28_800, 0.0, "float32", "float32"),
@@ -171,3 +172,14 @@ def test_protection_takes_the_place_of_an_override_and_back() -> None:
     assert protected(kept, "weight_pruning", "conv1", False) == PRUNING
     pattern = recipe({"technique": "weight_pruning", "layers": {"exclude": ["layer1"]}})
     assert "pattern layer1" in layer_settings(pattern, "layer1.0")[0].outside
+
+
+def test_predicted_cells_are_on_the_map_and_say_that_they_are_estimated() -> None:
+    figure = sensitivity_figure([PREDICTED], ())
+    measured = next(trace for trace in figure.data if trace.name == "cells")
+    estimated = next(trace for trace in figure.data if trace.name == "estimated")
+    assert list(measured.customdata) == ["a"] and "measured" in measured.text[0]
+    assert list(estimated.customdata) == ["a", "b"]
+    assert all("estimated (Fisher information" in text for text in estimated.text)
+    assert round(figure.data[0].z[1][1], 3) == -2, "coloured as a measured cell would be"
+    assert ranked([PREDICTED]) == ["b", "a"]

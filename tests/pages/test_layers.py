@@ -37,7 +37,10 @@ class Extras:
         rows = tuple(self.rows.get(technique, ()))
         layers = LAYERS if rows or technique in self.gaps else ()
         values, gaps = strengths(get_technique(technique)), self.gaps.get(technique, {})
-        return SensitivityMap(technique, layers, values, rows, gaps)
+        return SensitivityMap(technique, layers, values, rows, gaps, has_prediction=True)
+
+    def submit_prediction(self, model: str, dataset: str, technique: str) -> str:
+        return f"predicted-{model}-{dataset}-{technique}"
 
     def submit_sensitivity(self, model: str, dataset: str, technique: str) -> str:
         self.begun.append(technique)
@@ -67,7 +70,7 @@ class Extras:
 def extras(fake: Any) -> Extras:
     own = Extras(fake)
     fake.distributions = own
-    for name in ("sensitivity_job", "sensitivity_map", "submit_sensitivity"):
+    for name in ("sensitivity_job", "sensitivity_map", "submit_sensitivity", "submit_prediction"):
         setattr(fake, name, getattr(own, name))
     return own
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compression.experiments.search.activation_types import Tried, with_gaining_types
 from compression.experiments.search.archive import ERROR, ESTIMATE, HIDDEN, KEY, ORIGIN, OUTCOME, RECIPE
 from compression.experiments.search.laboratory import Failure, Laboratory
 from compression.experiments.search.outcomes import Outcome, Standard
@@ -78,8 +79,7 @@ class Attempts:
 
     def begin(self, space: Space) -> None:
         """Ask what to try next and have it measured; the same recipe is measured once."""
-        trial = self._study.ask()
-        params = space.suggest(trial)
+        trial, params = self._drawn(space)
         recipe, estimate = space.build(params), space.estimate(params)
         key = self._laboratory.submit(recipe)
         repeat = key in self._keys
@@ -92,6 +92,33 @@ class Attempts:
         if estimate is not None:
             trial.set_user_attr(ESTIMATE, estimate)
         self._under_way.append(_Attempt(trial, key, repeat))
+
+    def _drawn(self, space: Space) -> "tuple[Trial, Params]":
+        """The next queued trial, or one that the sampler chooses, its types that gain nothing replaced."""
+        from optuna.trial import TrialState
+
+        trial = self._study.ask()
+        params = space.suggest(trial)
+        if ORIGIN in trial.user_attrs:
+            return trial, params
+        replaced = with_gaining_types(space, params, self._tried(), self._limits)
+        if replaced == params:
+            return trial, params
+        trial.set_user_attr(HIDDEN, True)
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._study.enqueue_trial(replaced)
+        trial = self._study.ask()
+        return trial, space.suggest(trial)
+
+    def _tried(self) -> list[Tried]:
+        running = {own.trial.number for own in self._under_way}
+        return [
+            Tried(
+                trial.params, Outcome(**trial.user_attrs[OUTCOME]) if OUTCOME in trial.user_attrs else None,
+                trial.number in running,
+            )
+            for trial in self._study.get_trials(deepcopy=False) if HIDDEN not in trial.user_attrs
+        ]
 
     def collect(self, standard: Standard) -> int:
         """Tell what has ended meanwhile; returns how many trials that is."""

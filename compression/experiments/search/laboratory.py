@@ -26,13 +26,13 @@ class Sensitivities:
     """What is known of the layers so far.
 
     Attributes:
-        rows: One per layer and setting.
-        measured: Fraction of them, in [0, 1].
+        rows: One per layer and setting, measured or predicted.
+        done: Fraction of them, in [0, 1].
         failed: Why no more will come; empty while more may.
     """
 
     rows: Sequence[LayerCost]
-    measured: float
+    done: float
     failed: str = ""
 
 
@@ -72,7 +72,7 @@ class Laboratory(Protocol):
         ...
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
-        """Have the layers' sensitivities to a technique measured, and what is known of them so far."""
+        """Have the layers' sensitivities to a technique predicted, and what is known of them so far."""
         ...
 
 
@@ -186,12 +186,14 @@ class ServiceLaboratory:
         return [own.on_clock(clocks[own.clock]) if own.clock else own for own in outcomes]
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
-        """Have the layers' sensitivities to a technique measured, and what is known of them so far."""
+        """Have the layers' sensitivities to a technique predicted, and what is known of them so far."""
         asked = (model, dataset, technique)
         if asked not in self._maps:
-            self._maps[asked] = self._service.submit_sensitivity(*asked)
+            self._maps[asked] = self._service.submit_prediction(*asked)
         known = self._service.sensitivity_map(*asked)
         status = self._service.status([self._maps[asked]]).get(self._maps[asked])
         ended = status is not None and status.state in ("failed", "cancelled")
         failed = (status.error or status.state) if status is not None and ended else ""
-        return Sensitivities(known.rows, known.measured, failed)
+        if known.has_prediction:
+            return Sensitivities(known.known, 1.0)
+        return Sensitivities((), 0.0 if status is None else min(0.99, status.fraction), failed)

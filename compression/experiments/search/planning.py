@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 _STATES = 4096
+_HALVINGS = 5
 
 
 class LayerCost(Protocol):
@@ -129,6 +130,14 @@ class Planner:
         found = self.within(max(budget, self.least_bytes))
         assert found is not None
         return found
+
+    def keeping(self, drop: float) -> float:
+        """The smallest share, found by halving, whose plan is estimated to lose at most this fraction of accuracy."""
+        low, high = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.at(middle).accuracy_drop <= drop else (middle, high)
+        return high
 
     def share_of(self, size_bytes: float) -> float:
         """The share whose budget is so many bytes, kept within 0 to 1."""

@@ -6,6 +6,7 @@ import time
 
 from compression.errors import InputError
 from compression.experiments.search import archive, reach
+from compression.experiments.search.activation_types import first_trials
 from compression.experiments.search.archive import Archive
 from compression.experiments.search.attempts import Attempts
 from compression.experiments.search.laboratory import Failure, Laboratory
@@ -20,7 +21,7 @@ from compression.experiments.wording import percent
 from compression.recipe import Recipe, recipe_from_dict
 
 logger = logging.getLogger(__name__)
-PROBED, SOWN, ANYWAY = "probed", "sown", "anyway"
+OPENED, PROBED, SOWN, ANYWAY = "opened", "probed", "sown", "anyway"
 _POLL_SECONDS = 0.1
 _MOST_REPEATS = 60
 _MOST_FINALISTS = 20
@@ -90,9 +91,8 @@ class SearchThread(threading.Thread):
             self._put_state(state, message)
 
     def _go(self) -> str:
-        standard = Standard(self._baseline())
-        self._attempts.recall(standard.baseline.key)
         space = self._space({})
+        standard = Standard(self._baseline(space))
         if PROBED not in self._stages():
             self._probe(space, standard)
         if self._spec.strategy == "planned":
@@ -111,9 +111,15 @@ class SearchThread(threading.Thread):
     def _recipe(self) -> Recipe:
         return Recipe(self._spec.model, self._spec.dataset)
 
-    def _baseline(self) -> Outcome:
-        """The uncompressed model, against which everything is held; measured once per search."""
+    def _baseline(self, space: Space) -> Outcome:
+        """The uncompressed model, against which everything is held; measured once per search.
+
+        What does not need its outcome begins beside it: the first trials and the layers' sensitivities.
+        """
         key = self._laboratory.submit(self._recipe())
+        self._attempts.recall(key)
+        if self._spec.strategy == "planned":
+            self._open(space)
         self._put_state("running", "Measuring the uncompressed model")
         while (found := self._laboratory.outcome(key)) is None:
             self._wait()
@@ -123,16 +129,28 @@ class SearchThread(threading.Thread):
             self._study.set_user_attr(archive.BASELINE, found.to_dict())
         return Outcome(**self._study.user_attrs[archive.BASELINE])
 
+    def _open(self, space: Space) -> None:
+        """Begin with the trials that are most likely to keep the limits, and have sensitivities predicted."""
+        if OPENED not in self._stages():
+            self._attempts.queue(first_trials(space), "probe")
+            self._passed(OPENED)
+            while len(self._attempts) < self._parallel and self._more(queued_only=True):
+                self._attempts.begin(space)
+        for dimension in space.dimensions:
+            if dimension.plannable:
+                self._laboratory.sensitivities(self._spec.model, self._spec.dataset, dimension.key)
+
     def _probe(self, space: Space, standard: Standard) -> None:
         """Try the strongest settings and end where not even they keep a limit, unless that is wanted anyway."""
         limits, probes = self._spec.limits, reach.probes(space)
         beyond: dict[str, float] = {}
-        for wanted in (probes[:1], probes[1:]) if reach.needed(limits) else ():
+        self._carry_out(space, standard, "Trying integer activations", queued_only=True)
+        for wanted in ([], probes[:1], probes[1:]) if reach.needed(limits) else ():
             self._attempts.queue(wanted, "probe")
             self._carry_out(space, standard, "Trying the strongest settings", queued_only=True)
             outcomes = [trial.outcome for trial in self._record().trials if trial.outcome is not None]
             beyond = reach.out_of_reach(standard, outcomes, limits)
-            if not beyond:
+            if outcomes and not beyond:
                 break
         if beyond and ANYWAY not in self._stages():
             if limits.max_accuracy_drop is not None:
@@ -158,21 +176,22 @@ class SearchThread(threading.Thread):
             weaker, stronger = (share, stronger) if kept else (weaker, share)
 
     def _planners(self, space: Space) -> dict[str, Planner]:
-        """What plans the techniques whose layers can have settings of their own; waits until it is measured."""
+        """What plans the techniques whose layers can have settings of their own; waits until it is predicted."""
         found = {}
         for key in [dimension.key for dimension in space.dimensions if dimension.plannable]:
             while True:
                 known = self._laboratory.sensitivities(self._spec.model, self._spec.dataset, key)
                 late = self._spec.minutes is not None and self._seconds() > 60 * self._spec.minutes * _PLANNING_SHARE
-                if known.measured >= 1.0 or known.failed or late:
+                if known.done >= 1.0 or known.failed or late:
                     break
-                done = percent(known.measured, 0)
-                self._put_state("running", f"Measuring the layers' sensitivities to {key}: {done}")
+                done = percent(known.done, 0)
+                self._put_state("running", f"Predicting the layers' sensitivities to {key}: {done}")
                 self._wait(5 * _POLL_SECONDS)
-            if known.measured >= 1.0 and known.rows:
+            if known.done >= 1.0 and known.rows:
                 found[key] = Planner(known.rows)
             else:
-                why = known.failed or "they take more than a third of the time"
+                otherwise = "none can be predicted" if known.done >= 1.0 else "they take more than a third of the time"
+                why = known.failed or otherwise
                 self._note([f"Without plans for {key}: the layers' sensitivities are not known ({why})."])
         return found
 
@@ -261,6 +280,8 @@ class SearchThread(threading.Thread):
         self._study.set_user_attr(archive.NOTES, [*kept, *(own for own in sentences if own not in kept)])
 
     def _put_state(self, state: str, message: str) -> None:
+        if state == "running" and self._halting in _HALTING:
+            message = _HALTING[self._halting]
         data = {"state": state, "message": message, "seconds": self._seconds(), "at": time.time()}
         self._study.set_user_attr(archive.STATE, data)
 

@@ -7,6 +7,7 @@ from compression.experiments.search.spec import Limits
 
 _SPREAD = (0.3, 0.1, 0.55, 0.8)
 _BELOW = 0.1
+_SPARED = 0.5
 _MILD = (0.25, 0.5, 0.4, 0.6)
 
 
@@ -42,10 +43,17 @@ def _mild(dimension: Dimension, place: int) -> Params:
 
 
 def _shares(dimension: Dimension, space: Space, limits: Limits, rests: Mapping[str, int]) -> list[float]:
-    """Budgets to begin with: the one that just keeps the limit of size, one below, and some spread over all."""
+    """Budgets to begin with: the one that just keeps the limit of size, one below, and some spread over all.
+
+    Without such a limit first those estimated to keep the limit of accuracy: with half of it to spare, and just.
+    """
+    planner = space.planners[dimension.key]
+    if limits.max_size_bytes is None and limits.max_accuracy_drop is not None:
+        safe, just = (planner.keeping(share * limits.max_accuracy_drop / 100) for share in (_SPARED, 1.0))
+        return [safe, just, *_SPREAD]
     if limits.max_size_bytes is None:
         return list(_SPREAD)
-    bound = space.planners[dimension.key].share_of(limits.max_size_bytes - rests[dimension.key])
+    bound = planner.share_of(limits.max_size_bytes - rests[dimension.key])
     return [own for own in (bound, *_SPREAD[:1], bound - _BELOW, *_SPREAD[1:]) if own >= 0.0]
 
 

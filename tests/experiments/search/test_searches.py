@@ -111,7 +111,7 @@ def test_other_strategies_make_no_plans(opened: Open, strategy: str) -> None:
 def test_a_limit_out_of_reach_is_said_before_the_budget_is_used(opened: Open, laboratory: FakeLaboratory) -> None:
     searches = opened()
     record = finished(searches, spec(limits=Limits(max_size_bytes=3_000), trials=200))
-    assert record.state == "infeasible" and len(record.trials) == 3
+    assert record.state == "infeasible" and len(record.trials) == 4
     assert "at most 3.0 kB" in record.message and "6.2 kB (measured)" in record.message
     assert record.nearest is not None and record.nearest.size_bytes == 6250
     assert not laboratory.refinements
@@ -246,7 +246,7 @@ def test_out_of_reach_with_a_limit_of_accuracy_names_limits_that_something_keeps
     searches = opened()
     limits = Limits(max_accuracy_drop=1.0, max_size_bytes=3_000)
     record = finished(searches, spec(limits=limits, trials=200))
-    assert record.state == "infeasible" and len(record.trials) == 6, "three more, halving the way"
+    assert record.state == "infeasible" and len(record.trials) == 7, "three more, halving the way"
     near = record.reachable
     assert near is not None and near.max_accuracy_drop == 1.0
     assert near.max_size_bytes is not None and 3_000 < near.max_size_bytes < 500_000
@@ -289,3 +289,15 @@ def test_a_search_of_another_process_is_not_carried_on_twice(opened: Open, labor
     time.sleep(0.05)
     assert read(second, name).seconds > begun.seconds, "the time goes on between two trials"
     first.stop(name)
+
+
+def test_the_first_trial_has_integer_activations_and_begins_beside_the_uncompressed_model(
+    opened: Open, laboratory: FakeLaboratory
+) -> None:
+    record = finished(opened(), spec(limits=Limits(max_accuracy_drop=1.0, min_speedup=1.5), trials=6))
+    first = record.trials[0]
+    (step,) = first.recipe["steps"]
+    assert first.origin == "probe" and (step["weight_bits"], step["activation_bits"]) == (8, 8)
+    assert first.standing in ("front", "dominated"), "it keeps the limits, so that nothing stronger need be tried"
+    assert [trial.origin for trial in record.trials].count("probe") == 1
+    assert laboratory.submitted.index(first.key) == 1
