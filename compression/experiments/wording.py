@@ -44,7 +44,7 @@ def samples_text(task: str, rows: int, length: int) -> str:
 _RIGHT = {
     "image_classification": "classified correctly (top-1)",
     "binary_classification": "classified correctly",
-    "regression": "share of the values' variance that is predicted",
+    "regression": "share of the variance explained",
     "text_classification": "classified correctly",
     "language_modeling": "next character predicted correctly",
 }

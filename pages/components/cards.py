@@ -130,6 +130,8 @@ def _bytes(result: ExperimentResult, title: str, name: str, against: str) -> Car
 
 def _latency(result: ExperimentResult, against: str) -> Card:
     own, delta, color = result.figures, "", "normal"
+    if own.latency_ms_p50 is None:
+        return Card("Latency", milliseconds(None), "", "off", "It has not been timed.", "preliminary", "not timed", "")
     remark = interval_ms(own)
     if against and own.speedup is not None:
         low, high = own.speedup_low or own.speedup, own.speedup_high or own.speedup

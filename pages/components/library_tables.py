@@ -198,7 +198,7 @@ def facts_text(facts: Facts) -> str:
 def disk_rows(disk: DiskUse) -> list[tuple[str, str, int, str]]:
     """Kind (empty where it is not cleared as a whole), name, bytes and a remark for each use of the disk."""
     return [
-        ("", "Weights that come along", disk.shipped, "part of the project"),
+        ("", "Bundled weights", disk.shipped, "part of the project"),
         ("", "Downloaded weights", disk.weights, "removed one by one above"),
         ("", "Downloaded data sets", disk.data, "removed one by one above"),
         ("", "User models", disk.own_models, "removed one by one above"),

@@ -59,7 +59,7 @@ def show_own_data(service: "Service") -> None:
     show_job(service, KIND, lambda added: _tell(service, added))
     mine = service.own.datasets()
     if mine:
-        st.dataframe(data_rows(mine), hide_index=True, alt=f"{len(mine)} user data sets")
+        st.dataframe(data_rows(mine), hide_index=True, placeholder="-", alt=f"{len(mine)} user data sets")
     for own, kept in mine.items():
         with st.expander(f"User data set {own}", key=f"own-data-set-{own}"):
             show_report(service, own, kept.report)

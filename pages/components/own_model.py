@@ -226,7 +226,7 @@ def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
     """One row per model of the user."""
     return [
         {
-            "name": name, "architecture": kept.info.architecture, "classes": kept.info.num_classes,
+            "name": name, "architecture": kept.info.architecture, "classes": None if kept.info.task == "regression" else kept.info.num_classes,
             "data set": kept.info.dataset, "input": kept.info.input_shape[-1], "parameters": kept.info.parameters,
             "size": format_bytes(kept.size_bytes), "added": kept.created[:16].replace("T", " "),
         }
@@ -237,7 +237,7 @@ def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
 def _show_mine(service: "Service") -> None:
     models = service.own.models()
     if models:
-        st.dataframe(model_rows(models), hide_index=True, alt=f"{len(models)} user models")
+        st.dataframe(model_rows(models), hide_index=True, placeholder="-", alt=f"{len(models)} user models")
         for name, kept in models.items():
             with st.expander(f"User model {name}", key=f"own-model-{name}"):
                 show_doctor(kept)
