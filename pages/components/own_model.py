@@ -226,7 +226,8 @@ def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
     """One row per model of the user."""
     return [
         {
-            "name": name, "architecture": kept.info.architecture, "classes": None if kept.info.task == "regression" else kept.info.num_classes,
+            "name": name, "architecture": kept.info.architecture,
+            "classes": None if kept.info.task == "regression" else kept.info.num_classes,
             "data set": kept.info.dataset, "input": kept.info.input_shape[-1], "parameters": kept.info.parameters,
             "size": format_bytes(kept.size_bytes), "added": kept.created[:16].replace("T", " "),
         }
