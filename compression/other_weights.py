@@ -10,15 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from compression.context import CompressionContext
-from compression.layers import config_for, matches
+from compression.layers import config_for, custom_layers, matches, weight_layers
 
 _RECURRENT = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _KINDS: tuple[type[nn.Module], ...] = (*_RECURRENT, *_CONVOLUTIONS)
 OTHER_KINDS = frozenset(kind.__name__ for kind in _KINDS)
 _COMPUTING = ("forward", "_conv_forward")
+_TABLES_AND_NORMS = (nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,22 @@ def report_others(model: nn.Module, context: CompressionContext, reason: str) ->
     """
     for fqn, module in other_modules(model):
         context.report.skipped.setdefault(fqn, reason.format(kind=type(module).__name__))
+
+
+def free_parameters(model: nn.Module) -> list[str]:
+    """Matrices that no layer, embedding or norm holds: tables of positions, bare parameters, items of lists.
+
+    Returns:
+        Names as in ``model.named_parameters()``, in order.
+    """
+    held = {fqn for fqn, _ in (*weight_layers(model), *other_modules(model))} | set(custom_layers(model))
+    found = []
+    for name, parameter in model.named_parameters():
+        owner = name.rpartition(".")[0]
+        known = owner in held or isinstance(model.get_submodule(owner), _TABLES_AND_NORMS)
+        if parameter.ndim > 1 and parameter.is_floating_point() and not known:
+            found.append(name)
+    return found
 
 
 def set_value(model: nn.Module, weight: OtherWeight, value: Tensor, context: CompressionContext) -> None:

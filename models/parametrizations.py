@@ -11,13 +11,17 @@ from torch.nn.utils.spectral_norm import (
 )
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
+from models.convolutions import STANDARDIZED, bake_standardized, is_standardized
+
 _STATE_HOOKS = (SpectralNormStateDictHook, SpectralNormLoadStateDictPreHook)
 _SHOWN = 3
 
 
 def has_parametrizations(model: nn.Module) -> bool:
     """Whether a network computes any of its weights from other parameters."""
-    return any(parametrize.is_parametrized(module) or _hooked(module) for module in model.modules())
+    return any(
+        parametrize.is_parametrized(module) or _hooked(module) or is_standardized(module) for module in model.modules()
+    )
 
 
 @torch.no_grad()
@@ -25,7 +29,8 @@ def bake_parametrizations(model: nn.Module) -> list[str]:
     """Replace computed weights by their values, in place; what the network computes in eval mode stays the same.
 
     Parametrizations (`torch.nn.utils.parametrizations`: weight_norm, spectral_norm, orthogonal, and users'), the hooks
-    of older versions (weight_norm, spectral_norm) and the masks of `torch.nn.utils.prune`.
+    of older versions (weight_norm, spectral_norm), the masks of `torch.nn.utils.prune`, and timm's convolutions that
+    standardize their weight.
 
     Returns:
         One sentence per kind, naming the weights.
@@ -37,6 +42,9 @@ def bake_parametrizations(model: nn.Module) -> list[str]:
         for kind, name in (*_hooked(module), *_parametrized(module)):
             _bake(module, kind, name)
             baked.setdefault(kind, []).append(prefix + name)
+        if is_standardized(module):
+            bake_standardized(module)
+            baked.setdefault(STANDARDIZED, []).append(f"{prefix}weight")
     model.train(training)
     return [f"Baked into plain weights, {kind}: {_listed(names)}." for kind, names in baked.items()]
 

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.architectures.attention_blocks import separate_roles
+from models.convolutions import pad_in_front
 from models.errors import ModelError
 from models.inputs import guard_input
 from models.outputs import chosen_output, give_primary_output
@@ -35,6 +36,7 @@ def make_plain(model: nn.Module) -> nn.Module:
         plain = _SAME_AS.get(f"{type(module).__module__}.{type(module).__qualname__}")
         if plain is not None:
             module.__class__ = plain
+        pad_in_front(module)
     return model
 
 

@@ -18,9 +18,10 @@ from compression.errors import InputError, NotApplicableError
 from compression.experiments.prefixes import Compressed, longest_known, remember
 from compression.experiments.results import LayerRecord, TrainingRecord
 from compression.experiments.tasks import Task
+from compression.experiments.wording import percent
 from compression.layers import unmatched, weight_layers
 from compression.metrics.macs import count_macs, count_parameters
-from compression.other_weights import other_modules
+from compression.other_weights import free_parameters, other_modules
 from compression.recipe import Recipe, Step
 from compression.state import spread_to_tied, state_of
 from compression.structure.constant_channels import constant_channels_note
@@ -31,6 +32,7 @@ Progress = Callable[[float, str], None]
 Evaluated = Callable[[TrainingRecord], None]
 GRAPH_NAME = "model.onnx"
 PACKED_NAME = "weights.packed"
+_NAMED_SHARE = 0.01
 
 
 @dataclass
@@ -45,7 +47,7 @@ class ArtifactRecord:
         parameters: Number of parameters.
         nonzero_parameters: Those that are not zero.
         layers: Per weight layer.
-        other_bytes: Packed bytes of what is no layer, by the class of the module that holds it.
+        other_bytes: Packed bytes of what is no layer, by the name of a matrix or the class of a module.
         notes: What the steps, the packer and the compiler have to say.
         unchanged: Whether the recipe has steps and yet changed nothing.
         seconds: Wall time by stage.
@@ -110,12 +112,14 @@ def compress(
         except NotApplicableError as error:
             raise InputError("steps", step.technique, f"it cannot act on this model: {error}") from error
         spread_to_tied(done.model)
+        if technique.family != "training":
+            _report_free_parameters(done.model, report)
         if report.replaced and number + 1 < len(steps):
             context = based_on(context, done.model)
         if report.epochs:
             done.trainings.append(_training(step.technique, report))
         notes += [f"{technique.title}: {note}" for note in report.notes]
-        notes += _skipped_notes(technique.title, report)
+        notes += _skipped_notes(technique.title, report, context.original)
         if not report.changed:
             notes.append(f"{technique.title}: changed nothing")
         if report.epochs:
@@ -134,11 +138,26 @@ def _training(technique: str, report: StepReport) -> TrainingRecord:
     return TrainingRecord(technique, report.epochs, report.epochs_done, report.kept_epoch, history)
 
 
-def _skipped_notes(title: str, report: StepReport) -> list[str]:
+def _report_free_parameters(model: nn.Module, report: StepReport) -> None:
+    """Name the matrices outside of layers that a step left as they were."""
+    changed = set(report.changed)
+    for name in free_parameters(model):
+        if name not in changed and name not in state_of(model).encodings:
+            report.skipped.setdefault(name, "this technique acts on layers only, and it is a parameter outside of them")
+
+
+def _skipped_notes(title: str, report: StepReport, original: nn.Module) -> list[str]:
+    """Which layers were left alone and why, with their share of the uncompressed weights' bytes."""
     by_reason: dict[str, list[str]] = {}
     for fqn, reason in report.skipped.items():
         by_reason.setdefault(reason, []).append(fqn)
-    return [f"{title}: {_listed(names)} left alone: {reason}" for reason, names in by_reason.items()]
+    sizes = {name: parameter.numel() for name, parameter in original.named_parameters()}
+    total, found = max(1, sum(sizes.values())), []
+    for reason, names in by_reason.items():
+        size = sum(n for name, n in sizes.items() if any(name == own or name.startswith(f"{own}.") for own in names))
+        share = f" ({percent(size / total, 0)} of the uncompressed bytes)" if size / total >= _NAMED_SHARE else ""
+        found.append(f"{title}: {_listed(names)} left alone{share}: {reason}")
+    return found
 
 
 def _listed(names: list[str]) -> str:
@@ -261,11 +280,12 @@ def _layer_records(
 
 
 def _other_bytes(model: nn.Module, packing: PackReport, layers: list[dict[str, Any]]) -> dict[str, int]:
-    """Packed bytes of what is no layer, by the class of the module that holds it."""
+    """Packed bytes of what is no layer: of matrices by name, of all else by the class of the module that holds it."""
     covered, found = {layer["fqn"] for layer in layers}, dict[str, int]()
+    free = set(free_parameters(model))
     for name, size in packing.bytes_by_tensor.items():
         owner = name.rpartition(".")[0]
         if owner not in covered:
-            kind = type(model.get_submodule(owner)).__name__
+            kind = name if name in free else type(model.get_submodule(owner)).__name__
             found[kind] = found.get(kind, 0) + size
     return found

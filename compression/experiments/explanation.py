@@ -25,7 +25,7 @@ def explain(
         baseline: Those of the uncompressed model.
         layers: Its layers.
         unchanged: Whether the recipe changed nothing.
-        other_bytes: Packed bytes of what is no layer, by the class of the module that holds it.
+        other_bytes: Packed bytes of what is no layer, by the name of a matrix or the class of a module.
     """
     if not recipe.steps:
         return ()

@@ -1,9 +1,18 @@
 """Layers split into two or three thinner ones."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
+
+
+def _take_hooks(layer: _Layer, old: nn.Module) -> _Layer:
+    """Do in front of a layer what is done in front of the one whose place it takes (padding); returns the layer."""
+    layer._forward_pre_hooks.update(old._forward_pre_hooks)
+    return layer
 
 
 class FactorizedConv2d(nn.Sequential):
@@ -26,14 +35,16 @@ class FactorizedConv2d(nn.Sequential):
         if layer.bias is not None:
             outer.bias.data = layer.bias.detach().clone()
         super().__init__(inner, outer)
+        _take_hooks(self, layer)
 
     def merged(self) -> nn.Conv2d:
         """A convolution of the original shape."""
         inner, outer = self[0], self[1]
-        return nn.Conv2d(
+        whole = nn.Conv2d(
             inner.in_channels, outer.out_channels, inner.kernel_size, inner.stride, inner.padding, inner.dilation,
             bias=outer.bias is not None, padding_mode=inner.padding_mode,
         )
+        return _take_hooks(whole, self)
 
 
 class TuckerConv2d(nn.Sequential):
@@ -58,14 +69,16 @@ class TuckerConv2d(nn.Sequential):
         if layer.bias is not None:
             last.bias.data = layer.bias.detach().clone()
         super().__init__(first, middle, last)
+        _take_hooks(self, layer)
 
     def merged(self) -> nn.Conv2d:
         """A convolution of the original shape."""
         first, middle, last = self
-        return nn.Conv2d(
+        whole = nn.Conv2d(
             first.in_channels, last.out_channels, middle.kernel_size, middle.stride, middle.padding, middle.dilation,
             bias=last.bias is not None, padding_mode=middle.padding_mode,
         )
+        return _take_hooks(whole, self)
 
 
 class FactorizedLinear(nn.Sequential):

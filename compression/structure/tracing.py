@@ -5,6 +5,7 @@ The tracer follows autograd's graph; on some networks it does not come to an end
 
 import copy
 import ctypes
+import logging
 import sys
 import threading
 import warnings
@@ -16,10 +17,13 @@ from torch import Tensor, nn
 
 from compression.errors import NotApplicableError
 from compression.layers import is_conv2d, is_linear, layer_kind
+from compression.other_weights import other_modules
 from compression.structure.concatenation import Slice, joined_slices
 from compression.structure.records import ChannelGroup, Member, Role
 
+logger = logging.getLogger(__name__)
 _SECONDS = 20.0
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _ADDITIONS = ("Add", "Sub")
 _REGROUPED = "its channels are regrouped on the way (flattened, split or concatenated)"
@@ -36,8 +40,15 @@ def traced_groups(
         NotApplicableError: if tracing fails or takes too long.
     """
     traced = copy.deepcopy(model)
+    opaque = [(fqn, type(m).__name__) for fqn, m in other_modules(model) if isinstance(m, _RECURRENT)]
     names = {module: fqn for fqn, module in traced.named_modules()}
-    graph, listed = _bounded(lambda: _build(traced, example_input, ignored))
+    try:
+        graph, listed = _bounded(lambda: _build(traced, example_input, ignored))
+    except NotApplicableError:
+        if not opaque:
+            raise
+        named = ", ".join(f"{fqn} ({kind})" for fqn, kind in opaque[:3])
+        raise NotApplicableError(f"channels are not followed through recurrent layers: {named}") from None
     groups, slices, reasons = [], [], {}
     for found in _joined_by_grouped(listed):
         record = _record(found, names, graph)
@@ -165,6 +176,6 @@ def _bounded(work: Any) -> Any:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError))
         raise NotApplicableError(f"its structure could not be traced within {_SECONDS:.0f} s")
     if "error" in outcome:
-        reason = " ".join(str(outcome["error"]).split())[:120]
-        raise NotApplicableError(f"its structure could not be traced ({type(outcome['error']).__name__}: {reason})")
+        logger.info("the tracer of channels failed", exc_info=outcome["error"])
+        raise NotApplicableError("its structure could not be traced: the tracer does not know one of its operations")
     return outcome["value"]

@@ -14,7 +14,7 @@ from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, knobs_of, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers
 from compression.metrics.environment import int8_weight_bits
-from compression.other_weights import selected_weights, set_value
+from compression.other_weights import free_parameters, selected_weights, set_value
 from compression.solvers.adaround import fit_with_adaround
 from compression.solvers.grids import choose_grid, fit_with_feedback
 from compression.state import ActivationQuantization, HalfPrecision, UniformGrid, spread_to_tied, state_of
@@ -128,6 +128,7 @@ def quantize(model: nn.Module, config: QuantizationConfig, context: CompressionC
         _halve_rest(model, context)
     elif config.weight_bits < 16:
         _quantize_embeddings(model, context)
+        _quantize_free(model, context)
     _quantize_others(model, config, context)
     if any(own.weight_bits < 16 for own in configs.values()):
         finish_step(model, context)
@@ -253,6 +254,19 @@ def _quantize_others(model: nn.Module, config: QuantizationConfig, context: Comp
             grid = choose_grid(value, own.weight_bits, own.granularity, own.group_size, own.range, own.symmetry)
             set_value(model, weight, dequantize(quantize_to_grid(value, grid), grid), context)
             state_of(model).encodings[weight.name] = grid
+
+
+def _quantize_free(model: nn.Module, context: CompressionContext) -> None:
+    """Matrices outside of layers, which nothing is known of but their values: stored at 8 bits."""
+    state = state_of(model)
+    for name in free_parameters(model):
+        parameter = model.get_parameter(name)
+        if name in state.encodings or not is_selected(name, context):
+            continue
+        grid = choose_grid(parameter.detach(), _PROTECTED_BITS)
+        parameter.data = dequantize(quantize_to_grid(parameter.detach(), grid), grid)
+        state.encodings[name] = grid
+        context.report.changed.append(name)
 
 
 def _quantize_embeddings(model: nn.Module, context: CompressionContext) -> None:

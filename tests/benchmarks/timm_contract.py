@@ -31,7 +31,7 @@ from compression.experiments.report import text_table
 from compression.structure.ends import first_and_last
 from compression.techniques import get_technique
 from models.own.builders import architecture, build
-from models.preparing import prepare
+from models.preparing import bake, prepare
 from tests.zoo.settling import pictures, settle
 from tests.zoo.timm_networks import SIZE, THIN
 
@@ -76,7 +76,7 @@ def _widen(model: nn.Module) -> None:
 def subject(name: str, size: int) -> CompressionContext:
     """A network of ten classes that tells random pictures apart."""
     torch.manual_seed(0)
-    model, inputs = network(name, size), pictures(_SAMPLES, size)
+    model, inputs = bake(network(name, size)), pictures(_SAMPLES, size)
     _widen(model)
     settle(model, inputs)
     with torch.inference_mode():

@@ -149,3 +149,25 @@ def test_layers_that_equal_pytorchs_become_those_and_others_stay() -> None:
     assert [fqn for fqn, _ in weight_layers(model)] == ["0", "2"]
     torch.testing.assert_close(model(inputs), wanted, rtol=0, atol=0)
     model.load_state_dict(state)
+
+
+@pytest.mark.parametrize("kind", ["Conv2dSame", "StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame"])
+def test_convolutions_of_timm_become_plain_ones_and_compute_the_same(kind: str) -> None:
+    layers = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    more = {"padding": "SAME"} if "Std" in kind and kind.endswith("Same") else {}
+    made = [
+        getattr(layers, kind)(3, 4, 3, stride=2, **more), getattr(layers, kind)(4, 5, (3, 5), stride=(3, 2), **more),
+        getattr(layers, kind)(5, 4, 3, stride=1, dilation=2, **more),
+    ]
+    model = nn.Sequential(*made).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    inputs = [torch.randn(2, 3, size, size + 1) for size in (24, 31)]
+    wanted = [model(x) for x in inputs]
+    model = bake(prepare(model))
+    assert all(type(layer) is nn.Conv2d for layer in model)
+    for x, own in zip(inputs, wanted, strict=True):
+        torch.testing.assert_close(model(x), own)
+    notes = ["Baked into plain weights, weight standardization: 0.weight, 1.weight, 2.weight."]
+    assert preparation_notes(model) == ([] if kind == "Conv2dSame" else notes)
