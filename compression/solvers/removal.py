@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compression.solvers.blocked import cholesky, cholesky_inverse, unwatched
+
 _ONE_BY_ONE = 128
 _FACTORING = 0.3
-
-
-def _unwatched(fraction: float) -> None:
-    del fraction
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class RemovalOrder:
 
 
 def removal_order(
-    weights: Sequence[Tensor], hessians: Sequence[Tensor], units: int, watch: Callable[[float], None] = _unwatched
+    weights: Sequence[Tensor], hessians: Sequence[Tensor], units: int, watch: Callable[[float], None] = unwatched
 ) -> RemovalOrder:
     """Greedy optimal brain surgery on units (ZipLM, Kurtic et al., arXiv 2302.04089).
 
@@ -44,8 +42,7 @@ def removal_order(
     """
     readers = []
     for number, (weight, hessian) in enumerate(zip(weights, hessians, strict=True)):
-        readers.append(_Reader(weight, hessian, units, watch))
-        watch(_FACTORING * (number + 1) / len(weights))
+        readers.append(_Reader(weight, hessian, units, _part(watch, number, len(weights))))
     energy = max(sum(reader.energy for reader in readers), 1e-30)
     gone = torch.zeros(units, dtype=torch.bool)
     order: list[int] = []
@@ -65,6 +62,11 @@ def removal_order(
     return RemovalOrder(tuple(order), tuple(errors))
 
 
+def _part(watch: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
+    """The watch of one of so many factorizations."""
+    return lambda fraction: watch(_FACTORING * (number + fraction) / count)
+
+
 class _Reader:
     """One layer's weights and inverse Hessian as units go.
 
@@ -76,9 +78,8 @@ class _Reader:
         self.units, self.size = units, weight.shape[1] // units
         self.weight = weight.double().t().clone(memory_format=torch.contiguous_format)  # (K, C_out)
         self.energy = float(((hessian @ self.weight) * self.weight).sum())
-        factor = torch.linalg.cholesky(hessian)
-        watch(0.0)
-        self.inverse = torch.cholesky_inverse(factor)
+        factor = cholesky(hessian, lambda fraction: watch(0.3 * fraction))
+        self.inverse = cholesky_inverse(factor, lambda fraction: watch(0.3 + 0.7 * fraction))
         rows = torch.arange(units)
         self.blocks = self.inverse.view(units, self.size, units, self.size)[rows, :, rows]
         self.taken = torch.empty_like(self.inverse)

@@ -1,5 +1,6 @@
 """Structured pruning: channels, neurons and attention heads are really removed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -93,10 +94,11 @@ def prune_channels(model: nn.Module, config: ChannelPruningConfig, context: Comp
     plans = _plans(model, chosen, config, context)
     shares = _spread([p for p in plans if p.config == config and config.scope == "global"], model, config, context)
     removed = 0
-    watch = context.phase(*_REMOVAL).watch("removal of units")
+    removal = context.phase(*_REMOVAL)
     for number, plan in enumerate(plans):
-        watch(number / len(plans))
-        removed += _remove(model, plan, shares.get(plan.group.name), context)
+        watch = removal.phase(number / len(plans), (number + 1) / len(plans)).watch("removal of units")
+        watch(0.0)
+        removed += _remove(model, plan, shares.get(plan.group.name), context, watch)
     total = sum(group.units for group in chosen)
     if config.pruning_ratio and not removed:
         context.report.notes.append(f"0 of {total} channels, neurons and heads removed; each layer says why")
@@ -208,7 +210,9 @@ def _macs_left(macs: MacsReport, groups: list[ChannelGroup], kept: dict[str, int
     return rest + sum(macs.by_layer[fqn] * factor for fqn, factor in factors.items())
 
 
-def _remove(model: nn.Module, plan: _Plan, share: float | None, context: CompressionContext) -> int:
+def _remove(
+    model: nn.Module, plan: _Plan, share: float | None, context: CompressionContext, watch: Callable[[float], None]
+) -> int:
     """Remove the share of a group's units that was spread to it, or its own ratio, rounded; returns how many."""
     group, ratio = plan.group, plan.config.pruning_ratio
     count = plan.kept(ratio if share is None else share)
@@ -221,7 +225,7 @@ def _remove(model: nn.Module, plan: _Plan, share: float | None, context: Compres
         context.report.skipped[group.name] = f"all {group.units} units stay: {needed}"
         return 0
     keep = torch.tensor(plan.staying(count))
-    refitted = _refitted(model, group, keep, context) if plan.config.reconstruct else {}
+    refitted = _refitted(model, group, keep, context, watch) if plan.config.reconstruct else {}
     remove_units(model, group, keep)
     for fqn, weight in refitted.items():
         model.get_submodule(fqn).weight.data = weight
@@ -244,7 +248,7 @@ def _selected(group: ChannelGroup, config: ChannelPruningConfig, context: Compre
 
 
 def _refitted(
-    model: nn.Module, group: ChannelGroup, keep: Tensor, context: CompressionContext
+    model: nn.Module, group: ChannelGroup, keep: Tensor, context: CompressionContext, watch: Callable[[float], None]
 ) -> dict[str, Tensor]:
     """New weights of the consumers on the remaining inputs."""
     found: dict[str, Tensor] = {}
@@ -254,6 +258,6 @@ def _refitted(
             continue
         size = weight[0].numel() // group.units
         inputs = (keep[:, None] * size + torch.arange(size)).flatten()
-        solved = reconstruct_inputs(weight.flatten(1), damped(hessian), inputs)
+        solved = reconstruct_inputs(weight.flatten(1), damped(hessian), inputs, watch)
         found[fqn] = solved.reshape(weight.shape[0], -1, *weight.shape[2:])
     return found

@@ -47,7 +47,7 @@ THIN: dict[str, Callable[[], nn.Module]] = {
     "thin_efficientnet_lite": lambda: _one_block_per_stage("efficientnet_lite0"),
     "thin_tf_efficientnet_lite": lambda: _one_block_per_stage("tf_efficientnet_lite0"),
     "thin_resnetv2": lambda: import_module("timm.models.resnetv2").ResNetV2(
-        layers=(1, 1), channels=(64, 128), stem_chs=32, num_classes=CLASSES, stem_type="same",
+        layers=(1, 1), channels=(128, 128), stem_chs=32, num_classes=CLASSES, stem_type="same",
         conv_layer=import_module("timm.layers").StdConv2dSame,
     ),
     "thin_ghostnet": _ghostnet,
