@@ -87,8 +87,21 @@ def prune_weights(model: nn.Module, config: WeightPruningConfig, context: Compre
         _prune_layer(fqn, own, shares.get(fqn, own.sparsity), model, context)
     _prune_others(model, config, context)
     if context.report.changed:
+        _note_emptied(model, context)
         finish_step(model, context)
     return model
+
+
+def _note_emptied(model: nn.Module, context: CompressionContext) -> None:
+    """Name the layers that lost all their weights, which happens where one ranking is for all layers."""
+    masks = state_of(model).masks
+    emptied = [fqn for fqn in context.report.changed if f"{fqn}.weight" in masks and not masks[f"{fqn}.weight"].any()]
+    if emptied:
+        names = ", ".join(emptied[:4]) + (f" and {len(emptied) - 4} more" if len(emptied) > 4 else "")
+        context.report.notes.append(
+            f"all weights of {names} are zero: what the network computes no longer depends on what these layers are "
+            "given; scope 'layer' prunes every layer by the same share"
+        )
 
 
 def _weight(fqn: str, model: nn.Module) -> Tensor:

@@ -82,6 +82,17 @@ def test_pruning_by_size_removes_the_smallest_weights_of_all_layers() -> None:
     assert before[kept].min() >= before[~kept].max()
 
 
+def test_a_layer_that_loses_all_its_weights_is_named() -> None:
+    made = subject("residual")
+    model = copy.deepcopy(made.model)
+    small, *others = inner(model)
+    model.get_submodule(small).weight.data *= 1e-3
+    run("weight_pruning", made, model, criterion="magnitude", sparsity=0.6)
+    assert not model.get_submodule(small).weight.any() and all(model.get_submodule(fqn).weight.any() for fqn in others)
+    assert len(told := [note for note in made.context.report.notes if note.startswith("all weights of ")]) == 1
+    assert f"all weights of {small} are zero" in told[0]
+
+
 @pytest.mark.parametrize("criterion", ["magnitude", "sparsegpt"])
 @pytest.mark.parametrize(("pattern", "keep", "of"), [("2:4", 2, 4), ("4:8", 4, 8)])
 def test_pattern_holds_in_every_whole_block(pattern: str, keep: int, of: int, criterion: str) -> None:
