@@ -30,6 +30,7 @@ _TEXTS = (
     "source", "license", "published_accuracy", "release", "reference_weights", "parameters", "weights",
     "preprocessing_source",
 )
+FIRST_MODEL = "fashion_resnet20"  # what pages open with: its accuracy bends within the range of the sliders
 Factory = Callable[[], nn.Module]
 WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from compression.experiments import Figures, InputError, ModelInfo, Recipe, Technique, has_weights
+from compression.experiments import (
+    FIRST_MODEL,
+    Figures,
+    InputError,
+    ModelInfo,
+    Recipe,
+    Technique,
+    has_weights,
+    step_from_dict,
+)
 from pages.components import backend
 from pages.components.bound import bound
 from pages.components.changes import ask, drawn, settle, show_notice, tell
@@ -42,7 +51,9 @@ from pages.components.view import View, clear_selection
 if TYPE_CHECKING:
     from compression.experiments import Service
 
-_FIRST_MODEL, _FIRST_CURVE = "digits_resnet", "quantization"
+_FIRST_CURVES = (
+    {"technique": "quantization", "activation_bits": 8}, {"technique": "channel_pruning"},
+)
 _DRAWN, _REFUSED = "drawn-recipe", "refused-model"
 
 
@@ -110,8 +121,8 @@ def _follow(
 ) -> View | None:
     """Ask for what the page shows; None where it is refused, which is then said."""
     plan = make_plan(
-        recipe, techniques, together=curves.together, invite=_invitation(techniques), also=curves.also,
-        hidden=curves.hidden,
+        recipe, techniques, together=curves.together, invite=[step_from_dict(step) for step in _FIRST_CURVES],
+        also=curves.also, hidden=curves.hidden,
     )
     _drop_outdated_selection(plan)
     try:
@@ -136,7 +147,7 @@ def _pick_model(service: "Service", models: list[ModelInfo]) -> ModelInfo:
     if asked is not None and asked not in names and st.session_state.get(_REFUSED) != asked:
         tell(f"model: {asked!r} is not here; allowed: {', '.join(names)}", "warning")
     st.session_state[_REFUSED] = asked  # said once, so that it can be dismissed
-    first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
+    first = names.index(FIRST_MODEL) if FIRST_MODEL in names else 0
     known = {info.name: info for info in models}
     name = st.selectbox(
         "Model", names, index=first, **bound(MODEL),
@@ -186,11 +197,6 @@ def _extra() -> dict[str, object]:
         st.caption("Also applied, from the imported recipe: " + ", ".join(sorted(extra)))
         st.button("Drop these", key="drop-extra", on_click=ask, args=({EXTRA: ""},))
     return extra
-
-
-def _invitation(techniques: list[Technique]) -> str | None:
-    keys = [technique.key for technique in techniques]
-    return _FIRST_CURVE if _FIRST_CURVE in keys else next(iter(keys), None)
 
 
 def _drop_outdated_selection(plan: Plan) -> None:

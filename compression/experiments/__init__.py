@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     )
     from compression.techniques.registry import Technique, get_technique, list_techniques
     from models.info import ModelInfo
-    from models.registry import has_weights
+    from models.registry import FIRST_MODEL, has_weights
 
 __all__ = [
+    "FIRST_MODEL",
     "PREDICTION_BASIS",
     "Badge",
     "Engine",
@@ -98,7 +99,7 @@ _MODULES = {
     ),
     "compression.techniques": ("Technique", "get_technique", "list_techniques"),
     "models.info": ("ModelInfo",),
-    "models.registry": ("has_weights",),
+    "models.registry": ("FIRST_MODEL", "has_weights"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -25,7 +25,6 @@ Progress = Callable[[float, str], None]
 logger = logging.getLogger(__name__)
 CURVE, ENOUGH = "curve", "enough"
 _REPORT_SECONDS = 0.2
-_FIRST_MODEL = "digits_resnet"
 _YIELDING = 10
 
 
@@ -220,8 +219,8 @@ def warm_up(root: str, times: bool, urgent: bool, after: list[bool]) -> bool:
     torch.set_num_threads(1)
     if times:
         stages.start_timer()
-    elif registry.has_weights(_FIRST_MODEL):
-        recipe = Recipe(model=_FIRST_MODEL, dataset=registry.model_info(_FIRST_MODEL).dataset)
+    elif registry.has_weights(registry.FIRST_MODEL):
+        recipe = Recipe(model=registry.FIRST_MODEL, dataset=registry.model_info(registry.FIRST_MODEL).dataset)
         stages.build(recipe, _store(root))
         stages.score(recipe, _store(root), "quick")
     if not times and urgent:

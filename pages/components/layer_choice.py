@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from compression.experiments import InputError, ModelInfo, Recipe
+from compression.experiments import FIRST_MODEL, InputError, ModelInfo, Recipe
 from pages.components.bound import by_history
 from pages.components.choice import LATE_SECONDS, Choice
 from pages.components.current import bare, current, opens_with, set_current
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LAYER = "layer"
 MODEL_PICKER, DATA_PICKER, RECIPE_PICKER, LAYER_PICKER = "layer-model", "layer-data", "layer-recipe", "layer-choice"
-_FIRST_MODEL = "digits_resnet"
 _RECIPE_SHOWN, _RECIPE_ASKED = "recipe-shown", "recipe-asked"
 _LAYER_SHOWN, _LAYER_ASKED = "layer-shown", "layer-asked"
 _TOLD = "layers-told"
@@ -59,7 +58,7 @@ def recipe_in_view(service: "Service", models: Sequence[ModelInfo]) -> Recipe:
         _open_with(service, known)
     shown = current()
     if shown is None or shown.model not in known:
-        shown = bare(service, known.get(_FIRST_MODEL, models[0]))
+        shown = bare(service, known.get(FIRST_MODEL, models[0]))
     picked = asked or _picked(service, known, shown, news)
     recipe = picked or _linked(service, known, news.get(RECIPE)) or shown
     _keep_recipe(recipe, said, now, before, changed=bool(news), linked=picked is None and RECIPE in news)

@@ -35,8 +35,9 @@ class Plan:
 
     Attributes:
         current: The recipe that the sliders describe; the baseline when no technique is on.
-        curves: One per enabled technique that is not hidden, or one invitation when none is; then those for comparison.
-        invitation: Whether the curve is shown unasked.
+        curves: One per enabled technique that is not hidden, or those shown unasked when none is; then those for
+            comparison.
+        invitation: Whether the curves are shown unasked.
     """
 
     current: Recipe
@@ -59,7 +60,7 @@ class Plan:
 
 
 def make_plan(
-    current: Recipe, techniques: Sequence[Technique], *, together: bool, invite: str | None,
+    current: Recipe, techniques: Sequence[Technique], *, together: bool, invite: Sequence[Step] = (),
     also: Collection[str] = (), hidden: Collection[str] = (),
 ) -> Plan:
     """Plan the curves of a view.
@@ -68,7 +69,7 @@ def make_plan(
         current: The recipe that the sliders describe.
         techniques: All techniques.
         together: Vary each main knob within the whole recipe instead of each technique alone.
-        invite: Technique whose curve is shown when no technique is on.
+        invite: Steps whose curves are shown when no technique is on.
         also: Techniques whose curves are drawn though the recipe has no such step: alone, or added to the recipe.
         hidden: Techniques whose curves are not drawn, and not measured.
     """
@@ -76,7 +77,8 @@ def make_plan(
     own = {step.technique for step in current.steps}
     asides = [technique for technique in techniques if technique.key in also and technique.key not in {*own, *hidden}]
     if not current.steps:
-        curves = [_curve(current, known[invite])] if invite in known and not asides else []
+        shown = [step for step in invite if step.technique in known and step.technique not in hidden and not asides]
+        curves = [_curve(replace(current, steps=(step,)), known[step.technique]) for step in shown]
         return Plan(current, (*curves, *(_curve(current, aside) for aside in asides)), invitation=True)
     curves = []
     for step in current.steps:

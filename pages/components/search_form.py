@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from compression.experiments import InputError, ModelInfo, Recipe, get_technique
+from compression.experiments import FIRST_MODEL, InputError, ModelInfo, Recipe, get_technique
 from compression.experiments.search.spec import STRATEGIES, USUAL_TECHNIQUES, Limits, SearchSpec, searchable
 from pages.components.bound import bound, put_for_widget
 from pages.components.current import set_current_model
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compression.experiments import Service
 
 MODEL, DATASET, TECHNIQUES, STRATEGY, SEED = "for-model", "for-data", "use", "strategy", "sampler-seed"
-_FIRST_MODEL, _FIRST_DROP, _FIRST_TRIALS = "digits_resnet", 1.0, 30
+_FIRST_DROP, _FIRST_TRIALS = 1.0, 30
 _STRATEGY_HELP = (
     "planned: plans from the layers' sensitivities first, then Optuna's TPE sampler; tpe: that sampler alone; random: "
     "without any learning, to compare with"
@@ -122,7 +122,7 @@ def _pick_model(service: "Service", models: Sequence[ModelInfo]) -> ModelInfo:
     wanted = st.query_params.get(MODEL)
     if wanted is not None and wanted not in names:
         st.warning(f"model: {wanted!r} is not here; allowed: {', '.join(names)}")
-    first = names.index(_FIRST_MODEL) if _FIRST_MODEL in names else 0
+    first = names.index(FIRST_MODEL) if FIRST_MODEL in names else 0
     known = {info.name: info for info in models}
     name = st.selectbox(
         "Model", names, index=first, **bound(MODEL), persist_state="session",

@@ -83,8 +83,8 @@ def _show_focus(view: View, focus: ExperimentResult | None) -> Callable[[], None
         st.caption("The current recipe has not been measured yet.")
         return None
     if view.plan.invitation and not selection():
-        shown = f" Until then: what **{view.plan.curves[0].title.lower()}** does to this model."
-        st.info("Switch a technique on and move its sliders." + (shown if view.plan.curves else ""))
+        shown = " and ".join(f"**{curve.title.lower()}**" for curve in view.plan.curves)
+        st.info("Switch a technique on and move its sliders." + (f" Meanwhile: {shown}." if shown else ""))
     with st.container(horizontal=True, vertical_alignment="center", key="focus"):
         place = st.empty()  # the name of the point, drawn after the buttons that belong to it
         pack = show_downloads(view.service, focus)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
-PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9&hide=weight_pruning"  # this point without its curve
+PRUNED = "/?model=digits_resnet&weight_pruning=true&weight_pruning.sparsity=0.9&hide=weight_pruning"
 FIRST_POINT = 300_000
 
 

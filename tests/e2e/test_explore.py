@@ -12,7 +12,7 @@ import yaml
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 Visit = Callable[..., Page]
-PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.9"
+PRUNED = "/?model=digits_resnet&weight_pruning=true&weight_pruning.sparsity=0.9"
 POINT = PRUNED + "&hide=weight_pruning"
 FIRST_POINT = 300_000
 ALL_TIGHTENED = 400_000
@@ -71,13 +71,18 @@ def selection(page: Page) -> Locator:
     return page.get_by_role("paragraph").filter(has_text=re.compile("^Selected"))
 
 
-def test_a_newcomer_sees_a_measured_curve_grow_unasked(visit: Visit) -> None:
+def test_a_newcomer_sees_two_measured_curves_grow_unasked(visit: Visit) -> None:
     page = visit()
-    expect(page.get_by_text("ResNet-20 on digits")).to_be_visible()
+    expect(page.get_by_text("ResNet-20 on Fashion-MNIST")).to_be_visible()
     wait_for_curve(page, 1)
     expect(page.get_by_text(re.compile("fp32: .* kB"))).to_be_visible()
-    expect(page.get_by_text("Switch a technique on")).to_be_visible()
+    expect(page.get_by_text("Switch a technique on")).to_contain_text("quantization and channel pruning")
     assert "Uncompressed (fp32)" in traces(page, 0)
+    names = "[...document.querySelector('.js-plotly-plot').data].map(trace => trace.name)"
+    both = f"['Quantization', 'Channel pruning'].every(name => {names}.includes(name))"
+    page.wait_for_function(both, timeout=FIRST_POINT)
+    page.get_by_role("button", name="Cancel").click()  # ten thousand images a point would keep the workers busy
+    expect(page.get_by_text("Cancelled.")).to_be_visible()
     assert_no_trouble(page)
 
 
@@ -93,7 +98,7 @@ def test_cancel_stops_the_sweep_and_it_can_go_on(visit: Visit) -> None:
 
 
 def test_moving_a_slider_measures_that_recipe_and_keeps_it_in_the_address(visit: Visit) -> None:
-    page = visit()
+    page = visit("/?model=digits_resnet")
     page.get_by_text("Weight pruning", exact=True).click()
     slider = page.get_by_role("slider", name="Sparsity")
     slider.focus()

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
-PRUNED = "/?weight_pruning=true&weight_pruning.sparsity=0.8&hide=weight_pruning"  # this point without its curve
+PRUNED = "/?model=digits_resnet&weight_pruning=true&weight_pruning.sparsity=0.8&hide=weight_pruning"
 FIRST_POINT = 120_000
 
 
@@ -32,7 +32,7 @@ def test_a_point_is_exported_as_a_report_that_opens_without_a_network(visit: Vis
 
 
 def test_a_technique_explains_itself_with_a_layer_of_the_model(visit: Visit) -> None:
-    page = visit()
+    page = visit("/?model=digits_resnet")
     page.locator(".st-key-about-low_rank").get_by_role("button").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(re.compile("weights became .* in factors of"))).to_be_visible(timeout=FIRST_POINT)

@@ -13,7 +13,7 @@ def ringed(place: Locator) -> None:
 
 
 def test_the_focus_is_seen_and_popovers_are_walked_through(visit: Visit) -> None:
-    page = visit("/?hide=quantization")
+    page = visit("/?model=digits_resnet&hide=quantization,channel_pruning")
     switch = page.get_by_role("switch", name="Weight pruning", exact=True)
     expect(page.get_by_role("button", name="About Weight pruning")).to_be_visible()
     limits = page.get_by_test_id("stPopoverButton").filter(has_text="Limits")

@@ -61,7 +61,7 @@ def test_a_layer_is_found_on_the_map_protected_and_taken_to_explore(
 
 
 def test_a_slider_moved_just_before_leaving_counts_on_the_layers_page(visit: Visit) -> None:
-    page = visit("/?weight_pruning=true&weight_pruning.sparsity=0.8&hide=weight_pruning")
+    page = visit("/?model=digits_resnet&weight_pruning=true&weight_pruning.sparsity=0.8&hide=weight_pruning")
     page.get_by_role("slider", name="Sparsity").focus()
     page.keyboard.press("ArrowRight")
     expect(page).to_have_url(re.compile(r"sparsity=0\.81"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 Visit = Callable[..., Page]
-FORM = "/search?max-lost=5&trials=60&use=Quantization&strategy=random"
+FORM = "/search?for-model=digits_resnet&max-lost=5&trials=60&use=Quantization&strategy=random"
 FIRST_TRIAL = 300_000
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from compression import experiments
 from compression.experiments import (
     ExperimentResult,
     Figures,
@@ -32,7 +33,7 @@ from compression.experiments.tasks import student_names
 from compression.experiments.weight_statistics import LayerWeights
 from models.datasets import dataset_info, list_datasets
 from models.registry import list_models, model_info
-from pages.components import backend
+from pages.components import backend, layer_choice, search_form
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = Figures(
@@ -247,6 +248,14 @@ class FakeService:
 
     def has_bundle(self, key: str) -> bool:
         return key in self.packed
+
+
+@pytest.fixture(autouse=True)
+def _digits_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages open with a model whose dataset is small."""
+    monkeypatch.setattr(experiments, "FIRST_MODEL", "digits_resnet", raising=False)
+    monkeypatch.setattr(search_form, "FIRST_MODEL", "digits_resnet")
+    monkeypatch.setattr(layer_choice, "FIRST_MODEL", "digits_resnet")
 
 
 @pytest.fixture

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from compression.experiments import InputError, list_techniques, recipe_from_dict, recipe_to_dict, recipe_to_yaml
+from compression.experiments import (
+    InputError,
+    list_techniques,
+    recipe_from_dict,
+    recipe_to_dict,
+    recipe_to_yaml,
+    step_from_dict,
+)
 from pages.components.address import Part
 from pages.components.exchange import read_recipe
 from pages.components.plan import make_plan
@@ -91,24 +98,32 @@ def test_foreign_files_are_refused_in_one_line() -> None:
 
 def test_a_plan_has_one_curve_per_technique_and_the_sliders_own_value_on_it() -> None:
     recipe = recipe_from_dict({**BASE, "steps": [{"technique": "weight_pruning", "sparsity": 0.37}]})
-    plan = make_plan(recipe, list_techniques(), together=False, invite="quantization")
+    plan = make_plan(recipe, list_techniques(), together=False, invite=[step_from_dict({"technique": "quantization"})])
     assert [curve.technique for curve in plan.curves] == ["weight_pruning"]
     assert recipe in plan.curves[0].recipes
     assert list(plan.curves[0].values) == sorted(plan.curves[0].values)
     assert not plan.invitation
 
 
-def test_an_empty_recipe_invites_with_one_curve() -> None:
-    plan = make_plan(recipe_from_dict(BASE), list_techniques(), together=False, invite="weight_pruning")
+def test_an_empty_recipe_shows_the_invited_curves_unless_they_are_hidden() -> None:
+    steps = [{"technique": "quantization", "activation_bits": 8}, {"technique": "channel_pruning"}]
+    invited = [step_from_dict(step) for step in steps]
+    plan = make_plan(recipe_from_dict(BASE), list_techniques(), together=False, invite=invited)
     assert plan.invitation
-    assert [curve.technique for curve in plan.curves] == ["weight_pruning"]
+    assert [curve.technique for curve in plan.curves] == ["quantization", "channel_pruning"]
+    assert all(recipe.steps[0].config.activation_bits == 8 for recipe in plan.curves[0].recipes)
+    assert plan.curves[0].values == (8, 7, 6, 5, 4, 3, 2)
     assert plan.wanted()[0][0] == recipe_from_dict(BASE)
     assert plan.wanted()[0][1] == max(priority for _, priority in plan.wanted())
+    hidden = make_plan(
+        recipe_from_dict(BASE), list_techniques(), together=False, invite=invited, hidden=["quantization"]
+    )
+    assert [curve.technique for curve in hidden.curves] == ["channel_pruning"]
 
 
 def test_values_that_the_other_knobs_rule_out_are_left_out_of_the_curve() -> None:
     step = {"technique": "quantization", "weight_bits": 8, "activation_bits": 8}
-    plan = make_plan(recipe_from_dict({**BASE, "steps": [step]}), list_techniques(), together=False, invite=None)
+    plan = make_plan(recipe_from_dict({**BASE, "steps": [step]}), list_techniques(), together=False)
     assert 16 not in plan.curves[0].values
     assert 4 in plan.curves[0].values
 
@@ -142,11 +157,11 @@ def test_further_curves_lie_beside_the_recipe_and_hidden_ones_are_not_wanted() -
     steps = [{"technique": "channel_pruning"}, {"technique": "quantization"}]
     recipe = recipe_from_dict({**BASE, "steps": steps})
     plan = make_plan(
-        recipe, list_techniques(), together=False, invite=None, also=["low_rank"], hidden=["quantization"]
+        recipe, list_techniques(), together=False, also=["low_rank"], hidden=["quantization"]
     )
     assert [(curve.technique, curve.aside) for curve in plan.curves] == [("channel_pruning", False), ("low_rank", True)]
     assert {tuple(s.technique for s in r.steps) for r in plan.curves[1].recipes} == {("low_rank",)}
-    together = make_plan(recipe, list_techniques(), together=True, invite=None, also=["low_rank"])
+    together = make_plan(recipe, list_techniques(), together=True, also=["low_rank"])
     added = together.curves[2].recipes[0].steps
     assert sorted(step.technique for step in added) == ["channel_pruning", "low_rank", "quantization"]
     assert added == in_suggested_order(added, list_techniques())
