@@ -349,7 +349,7 @@ def test_a_bundle_is_offered_once_it_is_packed_and_never_under_the_name_of_anoth
 
 def test_parts_that_are_drawn_together_share_one_snapshot_of_the_jobs(fake: Any) -> None:
     recipe = recipe_from_dict({"model": "digits_resnet", "dataset": "digits", "steps": []})
-    plan = make_plan(recipe, fake.techniques(), together=False, invite=None, also=(), hidden=())
+    plan = make_plan(recipe, fake.techniques(), together=False)
     tracker = Tracker()
     tracker.follow(plan, fake)
     view = View(fake, tracker, plan, fake.techniques())
