@@ -19,16 +19,23 @@ STANDARDIZED = "weight standardization"
 
 
 class SamePadding:
-    """A forward hook that pads an image as TensorFlow's SAME does: ``ceil(size / stride)`` outputs, more at the end."""
+    """A forward hook that pads an image as TensorFlow's SAME does: ``ceil(size / stride)`` outputs, more at the end.
 
-    def __call__(self, module: nn.Conv2d, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Pad the convolution's input (N, C, H, W)."""
+    Args:
+        layer: The convolution; whatever takes its place gets the same padding.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        sizes = zip(layer.dilation, layer.kernel_size, strict=True)
+        self.reach, self.stride = tuple(dilation * (length - 1) + 1 for dilation, length in sizes), layer.stride
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Pad the input (N, C, H, W)."""
         x = args[0]
         padding: list[int] = []
         for axis in (1, 0):  # F.pad takes the last axis first
-            size, stride = x.shape[2 + axis], module.stride[axis]
-            reach = module.dilation[axis] * (module.kernel_size[axis] - 1) + 1
-            missing = max((-(-size // stride) - 1) * stride + reach - size, 0)
+            size, stride = x.shape[2 + axis], self.stride[axis]
+            missing = max((-(-size // stride) - 1) * stride + self.reach[axis] - size, 0)
             padding += [missing // 2, missing - missing // 2]
         return (F.pad(x, padding), *args[1:]) if any(padding) else args
 
@@ -63,4 +70,4 @@ def _make_plain(module: nn.Module, same: bool) -> None:
     module.__class__ = nn.Conv2d
     if same:
         module.same_padding = True  # for whoever compares architectures by their settings
-        module.register_forward_pre_hook(SamePadding())
+        module.register_forward_pre_hook(SamePadding(module))
