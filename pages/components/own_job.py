@@ -80,7 +80,7 @@ def _show(service: "Service", kind: str, done: Callable[[str], None], every: flo
     elif status.state == "cancelled":
         st.info("Cancelled; nothing was kept.")
     elif status.error:
-        _show_error(status.error, " Nothing was kept.")
+        _show_error(status.error, "Nothing was kept.")
     else:
         done(name_of(status.id))
 
@@ -90,9 +90,16 @@ def _show_error(message: str, after: str = "") -> None:
     from compression.experiments.own import split_script
 
     sentence, script = split_script(message)
-    st.error(f"{after.strip()} {_short(sentence)}".strip() if script else _short(sentence) + after)
+    shown = _short(sentence)
+    if after:
+        shown = f"{after} {shown}" if script else f"{_ended(shown)} {after}"
+    st.error(shown)
     if script:
         st.code(script, "python")
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _short(text: str) -> str:

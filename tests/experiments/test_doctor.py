@@ -163,7 +163,7 @@ def test_a_gain_has_to_be_large_and_sure() -> None:
     none = np.zeros(200)
     won = np.r_[np.ones(30), np.zeros(170)]
     assert clearly_better(Scored(0.15, won), Scored(0.0, none), "accuracy", 8)
-    assert not clearly_better(Scored(0.05, won), Scored(0.0, none), "accuracy", 8)
+    assert not clearly_better(Scored(0.04, won), Scored(0.0, none), "accuracy", 8)
     assert not clearly_better(Scored(0.5, won[:10]), Scored(0.0, none[:10]), "accuracy", 8)
     few = np.r_[np.ones(3), np.zeros(22)]
     assert not clearly_better(Scored(0.12, few), Scored(0.0, np.zeros(25)), "accuracy", 8)

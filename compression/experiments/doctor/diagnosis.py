@@ -12,7 +12,7 @@ from torch import nn
 from compression.errors import CancelledError, InputError
 from compression.experiments.doctor.alternatives import Alternative, alternatives_to, label_orders
 from compression.experiments.doctor.images import Images, images_of
-from compression.experiments.doctor.judging import Scored, clearly_better, matched
+from compression.experiments.doctor.judging import LEAST_GAIN, Scored, clearly_better, matched
 from compression.experiments.samples import class_names
 from compression.experiments.tasks import Task, load_task
 from compression.problems import Problem
@@ -122,7 +122,7 @@ def diagnose(
     predictions = scorer.predictions(info)["predictions"]
     now = scorer.scored(predictions)
     found: tuple[Alternative, Scored] | None = None
-    if now.quality < 1 - 0.1:  # else nothing can be far better
+    if now.quality <= 1 - LEAST_GAIN[kind.key]:  # else nothing can be far better
         found = _best(scorer, info, choices, now, progress)
     known = {"model": info.name, "dataset": dataset, "n_samples": count, "part": scorer.images.part,
              "quality": kind.key, "now": now.quality, "identity": task.model_hash}

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest, ttest_rel
 
 _SURE = 0.001  # chance of a suggestion that only luck makes, for all alternatives together
-_GAIN = {"accuracy": 0.1, "r2": 0.1}
+LEAST_GAIN = {"accuracy": 0.05, "r2": 0.1}
 _LEAST_SAMPLES, _FOLDS, _PER_CLASS = 20, 2, 3
 
 
@@ -29,7 +29,7 @@ class Scored:
 def clearly_better(other: Scored, now: Scored, kind: str, tries: int) -> bool:
     """Whether another way is far better, and not by luck.
 
-    The gain has to be ten points of accuracy (0.1 of R2); the paired samples have to differ at the 0.1 % level,
+    The gain has to be five points of accuracy (0.1 of R2); the paired samples have to differ at the 0.1 % level,
     Bonferroni-corrected for the number of alternatives: McNemar's exact test for classes, a paired t-test for values.
 
     Args:
@@ -38,7 +38,7 @@ def clearly_better(other: Scored, now: Scored, kind: str, tries: int) -> bool:
         kind: "accuracy" or "r2".
         tries: Alternatives that were compared.
     """
-    if len(now.points) < _LEAST_SAMPLES or other.quality - now.quality < _GAIN[kind]:
+    if len(now.points) < _LEAST_SAMPLES or other.quality - now.quality < LEAST_GAIN[kind]:
         return False
     change = other.points - now.points
     if kind == "accuracy":
