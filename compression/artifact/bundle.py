@@ -15,7 +15,7 @@ from compression.errors import InputError
 
 _MEMBERS = ("recipe.yaml", "model.onnx", "weights.packed", "result.json", "input_spec.json", "run.py", "README.md")
 SUMS = "SHA256SUMS"
-_OPTIONAL = ("probe.npz", "tokenizer.json", "text_input.py", SUMS)  # not in all bundles of earlier versions
+_OPTIONAL = ("probe.npz", "promise.json", "tokenizer.json", "text_input.py", SUMS)  # not in all bundles
 _TIME = (1980, 1, 1, 0, 0, 0)
 _LARGEST_MEMBER = 2**31
 _LARGEST_RATIO = 200
@@ -78,7 +78,7 @@ def write_bundle(
         result_json: The result's text.
         input_spec: All that run.py has to know.
         readme: For people.
-        extra: Other members: "probe.npz", and "tokenizer.json" of text.
+        extra: Other members: "probe.npz", "promise.json" where a search made one, "tokenizer.json" of text.
     """
     members = {
         "recipe.yaml": recipe_yaml.encode(),

@@ -10,6 +10,7 @@ from compression.artifact.graph.integers import wide_layers
 from compression.errors import InputError
 from compression.experiments.artifacts import GRAPH_NAME, PACKED_NAME
 from compression.experiments.bundle_inputs import extra_members, input_spec
+from compression.experiments.promises import promise_member
 from compression.experiments.report import bundle_readme
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
@@ -43,5 +44,5 @@ def export_bundle(store: ResultStore, key: str, path: Path | None = None) -> Pat
         result_json=json.dumps({**result.to_dict(), "wide_integer_weights": wide}, indent=1),
         input_spec=spec,
         readme=bundle_readme(result, task.info.title, spec),
-        extra=extra_members(task, result, proto),
+        extra={**extra_members(task, result, proto), **promise_member(store, key, task.info.name, recipe.dataset)},
     )

@@ -19,6 +19,7 @@ from compression.experiments.locations import home
 from compression.experiments.own_service import UserEntries
 from compression.experiments.pairing import Scores
 from compression.experiments.predictions import Predictions
+from compression.experiments.promises import Promises
 from compression.experiments.results import ExperimentResult, TrainingRecord, training_from_dict
 from compression.experiments.scoring_data import ScoringData, scoring_data
 from compression.experiments.search.laboratory import ServiceLaboratory
@@ -65,6 +66,7 @@ class Service:
         self.exports = Exports(self.store, self._engine, self._lost)
         self.distributions = Distributions(self.store, self._engine, self._lost)
         self.illustrations = Illustrations(self.store, self._engine, self._lost)
+        self.promises = Promises(self.store, lambda key: self._bundles.pop(key, None))
         self.predictions = Predictions(self.store, self._engine, self._lost)
         self.own = UserEntries(self.store, self._engine, self._lost)
         self.library = Library(self.store, self._engine, self.submit, self._lost, self._forget)

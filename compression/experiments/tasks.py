@@ -164,14 +164,27 @@ class Task:
 
     @property
     def calibration_split(self) -> datasets.Split:
-        """A fixed sample of the training split that techniques calibrate on."""
-        return self.dataset.train.subset(self.problem.sizes.calibration, _CALIBRATION_SEED)
+        """A fixed sample of the training split that techniques calibrate on; none of it chooses among trials."""
+        count = self.problem.sizes.calibration
+        if self._is_small:
+            return self._selection_and_rest[1].subset(count, _CALIBRATION_SEED)
+        return self.dataset.train.subset(count, _CALIBRATION_SEED)
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether the calibration sample would leave too few samples of the training split to choose by."""
+        left = len(self.dataset.train) - self.problem.sizes.calibration
+        return self.dataset.validation is None and left < self._selection_count
+
+    @property
+    def _selection_count(self) -> int:
+        return max(1, min(self.problem.sizes.selection, round(_SELECTION_SHARE * len(self.dataset.train))))
 
     @property
     def selection_split(self) -> datasets.Split:
         """A fixed sample of the training split on which searches choose; no training sees it.
 
-        Neither does a calibration, where its sample leaves so many.
+        Neither does a calibration: where its sample leaves too few, it comes from the rest.
         """
         return self._selection_and_rest[0]
 
@@ -180,8 +193,7 @@ class Task:
         train, sizes = self.dataset.train, self.problem.sizes
         if self.dataset.validation is not None:
             return self.dataset.validation.subset(sizes.selection, _SELECTION_SEED), train
-        count = max(1, min(sizes.selection, round(_SELECTION_SHARE * len(train))))
-        return train.set_apart(count, _SELECTION_SEED, besides=(sizes.calibration, _CALIBRATION_SEED))
+        return train.set_apart(self._selection_count, _SELECTION_SEED, besides=(sizes.calibration, _CALIBRATION_SEED))
 
     def probing_split(self, n_samples: int) -> datasets.Split:
         """Samples of the training split to compare layers on, outside the calibration sample where it leaves any."""

@@ -20,6 +20,7 @@ from compression.errors import InputError
 from compression.experiments.bundle_inputs import input_spec
 from compression.experiments.bundle_members import check_members
 from compression.experiments.check import Check, equal
+from compression.experiments.promise_checks import check_promise
 from compression.experiments.results import ExperimentResult, result_from_json
 from compression.experiments.runtimes import unpacked_model
 from compression.experiments.tasks import Task, load_task
@@ -67,6 +68,7 @@ def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
         agreement = equal(task.problem.quality.word, f"{stated.accuracy:.6f}", f"{measured.accuracy:.6f}")
         checks.append(replace(agreement, note=_overflow_note(proto)))
         checks.append(equal("n_samples", str(stated.n_samples), str(measured.n)))
+        checks += check_promise(contents.members, task, measured.predictions == split.targets.numpy())
         checks.append(_check_latency(result, contents.onnx_path, task.example_input(recipe.runtime.batch_size).numpy()))
     return result, checks
 

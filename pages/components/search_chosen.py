@@ -41,6 +41,10 @@ def show_chosen(service: "Service", record: SearchRecord) -> None:
                 "These cards are the test split's figures"
                 + ("." if result.stage == "full" else ", so far from a part of it: its intervals are still wide.")
             )
+            promise = record.promises.get(trial.key)
+            if promise is not None:
+                show = st.success if promise.kept else st.warning
+                show(f"Promise: {promise.text}.", icon=":material/verified:" if promise.kept else ":material/help:")
             _show_actions(service, trial)
         with st.expander("The whole recipe", key="trial-recipe"):
             st.markdown("\n".join(f"- {line}" for line in recipe_lines(trial.recipe)))

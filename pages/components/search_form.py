@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from compression.experiments import FIRST_MODEL, InputError, ModelInfo, Recipe, get_technique
+from compression.experiments.promise import too_few_samples
 from compression.experiments.search.spec import STRATEGIES, USUAL_TECHNIQUES, Limits, SearchSpec, searchable
 from pages.components.bound import bound, put_for_widget
 from pages.components.current import set_current_model
@@ -66,6 +67,19 @@ _KEYS = (MODEL, DATASET, TECHNIQUES, STRATEGY, SEED, *(own.key for own in (*_LIM
 _BEGUN = "search-form-begun"
 
 
+def _warn_of_few_samples(
+    service: "Service", info: ModelInfo, dataset: str, given: Mapping[str, float]
+) -> None:
+    """Say where the test split is too small to show that the limit of accuracy is kept."""
+    limit = given.get("max_accuracy_drop")
+    if limit is None or info.task == "regression":
+        return
+    samples = next((data.n_test for data in service.scoring_data(info.name) if data.name == dataset), 0)
+    warning = too_few_samples(samples, limit) if samples else ""
+    if warning:
+        st.warning(warning, icon=":material/warning:")
+
+
 def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | None:
     """Draw the form; returns what it asks for once its button is pressed and all of it is allowed."""
     _preset()
@@ -76,6 +90,7 @@ def show_form(service: "Service", models: Sequence[ModelInfo]) -> SearchSpec | N
     st.markdown("**What you need**")
     st.caption("An empty field sets no limit.")
     given = _numbers(limits_of(info.task), 2)
+    _warn_of_few_samples(service, info, dataset, given)
     st.markdown("**Budget**")
     spent = _numbers(_BUDGET, 2)
     techniques = st.pills(

@@ -9,7 +9,7 @@ from compression.experiments import ExperimentResult
 from compression.experiments.results import Quality
 from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.reach import show_all
-from compression.experiments.search.records import SearchRecord, SearchState, TrialRecord
+from compression.experiments.search.records import SearchRecord, SearchState, TrialRecord, promise_counts
 from compression.experiments.search.spec import SearchSpec
 from pages.components.formats import recipe_label
 from pages.components.search_charts import ORIGIN_TITLES
@@ -92,9 +92,10 @@ def verdict(record: SearchRecord) -> str:
         return f"{trials(count)} measured; {len(record.front)} are on the front."
     kept = len(record.feasible)
     keep = "keeps" if kept == 1 else "keep"
-    return f"{kept or 'None'} of {trials(count)} {keep} the limits" + (
+    said = f"{kept or 'None'} of {trials(count)} {keep} the limits" + (
         f"; {len(record.front)} {'is' if len(record.front) == 1 else 'are'} on the front." if kept else "."
     )
+    return " ".join([said, *promise_counts(record)])
 
 
 def front_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -> pd.DataFrame:
@@ -109,11 +110,19 @@ def front_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -
         {
             "trial": trial.number, "recipe": recipe_label(trial.recipe), **_figures(trial.outcome, standard),
             **_measured(results.get(trial.key), standard.quality, confirmed=trial.key in record.confirmed),
-            "key": trial.key,
+            **_promised(record, trial), "key": trial.key,
         }
         for trial in record.front if trial.outcome is not None
     ]
     return pd.DataFrame(rows).set_index("key") if rows else pd.DataFrame()
+
+
+def _promised(record: SearchRecord, trial: TrialRecord) -> dict[str, object]:
+    """What is shown of the limit of accuracy, of searches that have made promises."""
+    if not record.promises:
+        return {}
+    promise = record.promises.get(trial.key)
+    return {"promise": "" if promise is None else promise.verdict}
 
 
 def _figures(own: Outcome, standard: Standard) -> dict[str, object]:

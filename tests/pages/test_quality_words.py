@@ -83,7 +83,10 @@ def test_a_search_of_a_regression_speaks_of_r2(search: SearchRecord) -> None:
 
 def test_json_of_a_search_has_the_name_of_the_quality(search: SearchRecord) -> None:
     result = of_values(synthetic_result(recipe_from_dict(PARTS)))
-    service = SimpleNamespace(result=lambda key: result, known_results=lambda keys: {"k": result})
+    service = SimpleNamespace(
+        result=lambda key: result, known_results=lambda keys: {"k": result},
+        promises=SimpleNamespace(data=lambda model, dataset: {}),
+    )
     found = report(service, search)  # type: ignore[arg-type]
     names = {*found["trials"][0], *found["front"][0]}
     assert {"selection_r2", "selection_r2_drop", "test_r2", "estimated_r2_drop", "r2"} <= names

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from compression.experiments.promise import promise_from_dict
 from compression.experiments.search.outcomes import Appraisal, Outcome, appraise
 from compression.experiments.search.records import SearchRecord, SearchState, SearchSummary, TrialRecord
 from compression.experiments.search.spec import SearchSpec, spec_from_dict
@@ -32,7 +33,7 @@ SPEC, CREATED, STATE, BASELINE, NOTES, STAGES, OWNER, CONFIRMED = (
     "spec", "created", "state", "baseline", "notes", "stages", "owner", "confirmed"
 )
 KEY, RECIPE, ORIGIN, OUTCOME, ERROR, HIDDEN = "key", "recipe", "origin", "outcome", "error", "hidden"
-ESTIMATE = "estimate"
+ESTIMATE, PROMISES = "estimate", "promises"
 Refresh = Callable[[Sequence[Outcome]], list[Outcome]]
 
 
@@ -180,6 +181,7 @@ def record_of(
         created=str(attributes.get(CREATED, "")), seconds=told.get("seconds", 0.0) + since, baseline=baseline,
         notes=tuple(attributes.get(NOTES, ())),
         trials=tuple(_trial(n, t, outcomes.get(n), judged.standings.get(n)) for n, t in shown.items()),
+        promises={key: promise_from_dict(data) for key, data in attributes.get(PROMISES, {}).items()},
         confirmed=frozenset(confirmed), volumes=judged.volumes, nearest=judged.nearest,
         reachable=judged.reachable,
     )

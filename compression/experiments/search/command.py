@@ -15,7 +15,7 @@ from compression.experiments.results import ExperimentResult
 from compression.experiments.scoring_data import dataset_for
 from compression.experiments.search.outcomes import Outcome
 from compression.experiments.search.reach import checked, show
-from compression.experiments.search.records import SearchRecord, TrialRecord
+from compression.experiments.search.records import SearchRecord, TrialRecord, promise_counts
 from compression.experiments.search.spec import (
     STRATEGIES,
     USUAL_TECHNIQUES,
@@ -93,7 +93,7 @@ def _whole(option: str, value: float | None) -> int | None:
 
 
 def run_search(options: Namespace) -> int:
-    """``search``: exit code 0 if a trial keeps the limits, 1 if none does."""
+    """``search``: exit code 0 if a trial is shown to keep the limits, 1 if none is."""
     spec = spec_of(options)
     key_of(Recipe(spec.model, spec.dataset))
     from compression.experiments.service import Service
@@ -106,7 +106,7 @@ def run_search(options: Namespace) -> int:
         _report(service, record, in_json=options.json)
     finally:
         service.close()
-    return 0 if record.front else 1
+    return 0 if record.shown else 1
 
 
 def _followed(service: "Service", name: str) -> SearchRecord:
@@ -149,7 +149,9 @@ def _row(service: "Service", trial: TrialRecord, quality: Quality) -> tuple[str,
 
 
 def _conclusion(record: SearchRecord) -> list[str]:
-    told = [f"{len(record.feasible)} of {len(record.finished)} trials keep the limits. {record.message}"]
+    told = [f"Trial {t.number} {record.promises[t.key].text}." for t in record.front if t.key in record.promises]
+    told += promise_counts(record)
+    told += [f"{len(record.feasible)} of {len(record.finished)} trials keep the limits. {record.message}"]
     if record.nearest is not None and record.standard is not None:
         measured, spec = record.standard.measured(record.nearest), record.spec
         figures = ", ".join(show(name, measured[name], spec.quality, bare=True) for name in spec.limits.given())
@@ -162,7 +164,8 @@ def report(service: "Service", record: SearchRecord) -> dict[str, Any]:
     return {
         "id": record.id, "state": record.state, "message": record.message, "spec": record.spec.to_dict(),
         "seconds": record.seconds, "notes": [*record.notes, *checked(record.estimates, record.spec.quality)],
-        "feasible": len(record.feasible),
+        "feasible": len(record.feasible), "shown": len(record.shown),
+        "data": service.promises.data(record.spec.model, record.spec.dataset),
         "hypervolume": record.volumes[-1] if record.volumes else 0.0,
         "baseline": None if record.baseline is None else record.baseline.to_dict(),
         "nearest": None if record.nearest is None else record.nearest.to_dict(),
@@ -176,7 +179,9 @@ def _flat(service: "Service", record: SearchRecord, trial: TrialRecord) -> dict[
     assert result is not None and own is not None and record.standard is not None
     quality, drop = record.spec.quality, record.standard.drop(own)
     lost = {f"selection_{quality.key}_drop": quality.lost(drop)}
-    return {"trial": trial.number, **_selection(own, quality), **lost, **result.flat()}
+    promise = record.promises.get(trial.key)
+    shown = {"promise": None if promise is None else promise.to_dict()}
+    return {"trial": trial.number, **_selection(own, quality), **lost, **result.flat(), **shown}
 
 
 def _selection(own: Outcome, quality: Quality) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from compression.experiments.promise import Promise
 from compression.experiments.results import ExperimentResult
 from compression.experiments.search.outcomes import Outcome
 from compression.experiments.search.planning import LayerCost
@@ -73,6 +74,14 @@ class Laboratory(Protocol):
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
         """Have the layers' sensitivities to a technique predicted, and what is known of them so far."""
+        ...
+
+    def promise(self, key: str, baseline: str, limit: float) -> Promise | None:
+        """What is shown of a limit of accuracy, kept with the result; None where nothing can be said of it."""
+        ...
+
+    def test_samples(self, model: str, dataset: str) -> int:
+        """Samples of the test split."""
         ...
 
 
@@ -197,3 +206,11 @@ class ServiceLaboratory:
         if known.has_prediction:
             return Sensitivities(known.known, 1.0)
         return Sensitivities((), 0.0 if status is None else min(0.99, status.fraction), failed)
+
+    def promise(self, key: str, baseline: str, limit: float) -> Promise | None:
+        """What is shown of a limit of accuracy, kept with the result; None where nothing can be said of it."""
+        return self._service.promises.make(key, baseline, limit)
+
+    def test_samples(self, model: str, dataset: str) -> int:
+        """Samples of the test split."""
+        return self._service.promises.test_samples(model, dataset)

@@ -1,8 +1,10 @@
 """A search as pages and the command line see it: plain records, read from the study on disk."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from compression.experiments.promise import Promise
 from compression.experiments.search.outcomes import Outcome, Standard, Standing
 from compression.experiments.search.spec import Limits, SearchSpec
 
@@ -36,6 +38,14 @@ class TrialRecord:
     standing: Standing | None = None
     error: str | None = None
     estimate: float | None = None
+
+
+def promise_counts(record: "SearchRecord") -> list[str]:
+    """How many of the front are shown to keep the limit of accuracy, in words; nothing where no promise was made."""
+    made = [trial for trial in record.front if trial.key in record.promises]
+    if not made:
+        return []
+    return [f"{len(record.shown)} of {len(made)} on the front shown to keep the limit of accuracy."]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class SearchRecord:
         confirmed: Keys of trials that were measured in full, with many timings.
         nearest: Where no trial keeps the limits, the one that exceeds them the least.
         reachable: Where no trial keeps the limits, the nearest limits that one does keep.
+        promises: What is shown of the limit of accuracy, by key, of trials that were measured in full.
     """
 
     id: str
@@ -88,6 +99,17 @@ class SearchRecord:
     confirmed: frozenset[str] = frozenset()
     nearest: Outcome | None = None
     reachable: Limits | None = None
+    promises: Mapping[str, Promise] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> list[TrialRecord]:
+        """Trials of the front that are shown to keep the limit of accuracy; all of it where there is no such limit.
+
+        Where no promise can be made, as of a regression, the front stands as it was measured.
+        """
+        if self.spec.limits.max_accuracy_drop is None or not self.promises:
+            return self.front
+        return [trial for trial in self.front if trial.key in self.promises and self.promises[trial.key].kept]
 
     @property
     def finished(self) -> list[TrialRecord]:

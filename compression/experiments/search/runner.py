@@ -5,6 +5,7 @@ import threading
 import time
 
 from compression.errors import InputError
+from compression.experiments.promise import too_few_samples
 from compression.experiments.search import archive, reach
 from compression.experiments.search.activation_types import first_trials
 from compression.experiments.search.archive import Archive
@@ -18,6 +19,7 @@ from compression.experiments.search.seeds import seeds
 from compression.experiments.search.space import Space, make_space
 from compression.experiments.search.spec import Limits, SearchSpec, spec_from_dict
 from compression.experiments.wording import percent
+from compression.problems import ACCURACY
 from compression.recipe import Recipe, recipe_from_dict
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class SearchThread(threading.Thread):
             self._put_state(state, message)
 
     def _go(self) -> str:
+        self._warn()
         space = self._space({})
         standard = Standard(self._baseline(space))
         if PROBED not in self._stages():
@@ -144,10 +147,10 @@ class SearchThread(threading.Thread):
         """Try the strongest settings and end where not even they keep a limit, unless that is wanted anyway."""
         limits, probes = self._spec.limits, reach.probes(space)
         beyond: dict[str, float] = {}
-        self._carry_out(space, standard, "Trying integer activations", queued_only=True)
         for wanted in ([], probes[:1], probes[1:]) if reach.needed(limits) else ():
             self._attempts.queue(wanted, "probe")
-            self._carry_out(space, standard, "Trying the strongest settings", queued_only=True)
+            message = "Trying the strongest settings" if wanted else "Trying integer activations"
+            self._carry_out(space, standard, message, queued_only=True)
             outcomes = [trial.outcome for trial in self._record().trials if trial.outcome is not None]
             beyond = reach.out_of_reach(standard, outcomes, limits)
             if outcomes and not beyond:
@@ -251,11 +254,34 @@ class SearchThread(threading.Thread):
                 assert trial.outcome is not None
                 confirmed[trial.key] = (found if isinstance(found, Outcome) else trial.outcome).to_dict()
             self._study.set_user_attr(archive.CONFIRMED, confirmed)
+            self._promise([trial.key for trial in finalists])
 
     def _await_all(self, keys: list[str]) -> None:
-        while (ended := sum(self._laboratory.refined(key) for key in keys)) < len(keys):
-            self._put_state("running", f"Measuring the front in full: {ended} of {len(keys)}")
+        """Wait until finalists and the uncompressed model are measured in full; promises compare both."""
+        baseline = self._laboratory.refine(self._recipe())
+        samples = self._laboratory.test_samples(self._spec.model, self._spec.dataset)
+        noun = f"{len(keys)} finalist{'' if len(keys) == 1 else 's'}"
+        what = f"Measuring {noun} on {samples:,} test samples" if samples else f"Measuring {noun} in full"
+        while (ended := sum(self._laboratory.refined(key) for key in (*keys, baseline))) <= len(keys):
+            self._put_state("running", f"{what}: {min(ended, len(keys))} of {len(keys)}")
             self._wait(5 * _POLL_SECONDS)
+
+    def _promise(self, keys: list[str]) -> None:
+        """Say of finalists whether they are shown to keep the limit of accuracy."""
+        limit, baseline = self._spec.limits.max_accuracy_drop, Outcome(**self._study.user_attrs[archive.BASELINE])
+        if limit is None:
+            return
+        made = {key: self._laboratory.promise(key, baseline.key, limit) for key in keys}
+        known = self._study.user_attrs.get(archive.PROMISES, {})
+        new = {key: found.to_dict() for key, found in made.items() if found is not None}
+        self._study.set_user_attr(archive.PROMISES, {**known, **new})
+
+    def _warn(self) -> None:
+        """Say before the search where there are too few samples to show what is asked for."""
+        limit = self._spec.limits.max_accuracy_drop
+        samples = self._laboratory.test_samples(self._spec.model, self._spec.dataset)
+        if limit is not None and samples and self._spec.quality.key == ACCURACY.key:
+            self._note(list(filter(None, [too_few_samples(samples, limit)])))
 
     def _record(self) -> SearchRecord:
         found = self._kept.read(self._search, self._laboratory.current)

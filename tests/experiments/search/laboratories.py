@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compression.errors import InputError
+from compression.experiments.promise import Promise
 from compression.experiments.results import ExperimentResult, Figures, LayerRecord
 from compression.experiments.search.laboratory import Failure, Sensitivities
 from compression.experiments.search.outcomes import Outcome
@@ -75,13 +76,15 @@ class FakeLaboratory:
         open: Whether outcomes are handed out; a test may hold them back.
         fails: Recipes with a step of this technique fail.
         flattered: Recipes with a step of this technique look twice as fast until they are measured in full.
-        measured: Fraction of the sensitivities that is measured.
+        measured: Fraction of the sensitivities that is known.
+        test_split: Samples of the test split; 0 where promises cannot be made.
     """
 
     open: bool = True
     fails: str = ""
     flattered: str = ""
     measured: float = 1.0
+    test_split: int = 0
     recipes: dict[str, Recipe] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     refinements: list[str] = field(default_factory=list)
@@ -125,6 +128,17 @@ class FakeLaboratory:
 
     def current(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         return list(outcomes)
+
+    def promise(self, key: str, baseline: str, limit: float) -> Promise | None:
+        del baseline
+        if not self.test_split or key not in self.refinements:
+            return None
+        drop = 100 * (BASELINE.accuracy - made_up(self.recipes[key]).accuracy)
+        return Promise(limit, drop, drop + 0.2, self.test_split // 2, self.test_split)
+
+    def test_samples(self, model: str, dataset: str) -> int:
+        del model, dataset
+        return self.test_split
 
     def sensitivities(self, model: str, dataset: str, technique: str) -> Sensitivities:
         return Sensitivities(sensitivity_rows() if technique == "quantization" else [], self.measured)

@@ -71,7 +71,8 @@ def test_a_search_uses_its_budget_and_measures_its_front_in_full(opened: Open, l
     assert len({trial.key for trial in record.trials}) == 12, "a recipe is one trial"
     origins = {trial.origin for trial in record.trials}
     assert origins == {"probe", "plan", "sampler"}
-    assert record.front and {trial.key for trial in record.front} == set(laboratory.refinements) == record.confirmed
+    refined = set(laboratory.refinements) - {laboratory.submitted[0]}  # the uncompressed model, for the promises
+    assert record.front and {trial.key for trial in record.front} == refined == record.confirmed
     for trial in record.feasible:
         assert trial.outcome is not None
         assert trial.outcome.size_bytes <= 250_000 and trial.outcome.accuracy >= 0.99
@@ -301,3 +302,26 @@ def test_the_first_trial_has_integer_activations_and_begins_beside_the_uncompres
     assert first.standing in ("front", "dominated"), "it keeps the limits, so that nothing stronger need be tried"
     assert [trial.origin for trial in record.trials].count("probe") == 1
     assert laboratory.submitted.index(first.key) == 1
+
+
+def test_finalists_are_promised_to_keep_the_limit_only_where_it_is_shown(
+    opened: Open, laboratory: FakeLaboratory
+) -> None:
+    laboratory.test_split = 10_000
+    record = finished(opened(), spec())
+    assert set(record.promises) == record.confirmed and record.shown
+    for trial in record.front:
+        assert trial.outcome is not None and record.standard is not None
+        drop = record.standard.drop(trial.outcome)
+        assert record.promises[trial.key].drop == pytest.approx(drop)
+        assert (trial in record.shown) == (drop + 0.2 <= 1.0)
+    assert not any("cannot be shown" in note for note in record.notes)
+
+
+def test_too_few_test_samples_are_said_before_the_search(opened: Open, laboratory: FakeLaboratory) -> None:
+    laboratory.test_split = 360
+    laboratory.open = False
+    searches = opened()
+    name = searches.start(spec())
+    record = until(searches, name, lambda own: bool(own.notes))
+    assert "cannot be shown with 180 samples" in record.notes[0]
