@@ -331,6 +331,34 @@ class ChangesItsInput(Features):
         return self.head(F.dropout(self.features(x).flatten(1), 0.5, self.training, inplace=True))
 
 
+@odd
+class Splines(nn.Module):
+    """Sums of learned functions of each input (arXiv 2404.19756): its matrices belong to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 8, 3, 2, 1)
+        self.position = nn.Parameter(torch.randn(1, 8, 16, 16) * 0.3)
+        self.splines = nn.ParameterList([torch.randn(4, 8, 16) * 0.2, torch.randn(4, 16, 10) * 0.2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (self.enter(x) + self.position).mean((2, 3))
+        for weights in self.splines:
+            x = torch.stack([torch.sin(x * (k + 1)) for k in range(4)], 1)
+            x = torch.einsum("bki,kio->bo", x, weights)
+        return x
+
+
+@odd
+def depth_multiplier() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, 1, 1, groups=8, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 12, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU6(),
+        nn.Conv2d(12, 24, 3, 2, 1, groups=12), nn.BatchNorm2d(24), nn.ReLU(), _head(24),
+    )
+
+
 def shared_networks() -> dict[str, Callable[[], nn.Module]]:
     """The shared cases, where their file is beside this project."""
     if not SHARED.is_file():
