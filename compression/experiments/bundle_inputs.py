@@ -24,6 +24,7 @@ from models.datasets.image_files import ImageReading
 from models.datasets.photographs import PhotographDataset
 from models.datasets.sentences import read_tokenizer
 from models.locations import find_data
+from models.own import kept_text
 from models.preprocessing import image_view
 from models.source_code import PROJECT, digest_of
 from models.tasks import REGRESSION
@@ -103,7 +104,9 @@ def _text(task: Task) -> dict[str, Any]:
 def _tokenizer_path(task: Task) -> Path | None:
     if task.dataset.info.name == sst2.INFO.name:
         return sst2.TOKENIZER
-    return find_data(wordpieces.TOKENIZER) if task.dataset.info.name == wordpieces.INFO.name else None
+    if task.dataset.info.name == wordpieces.INFO.name:
+        return find_data(wordpieces.TOKENIZER)
+    return kept_text.word_piece_tokenizer(task.dataset.info.name)
 
 
 def _tokenizer(task: Task) -> Tokenizer | None:

@@ -1,5 +1,6 @@
 """SST-2 in the word pieces of a user's text classifier: each vocabulary is a data set of its own."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,10 +67,14 @@ def _source_of(name: str) -> TextSource | None:
     return TextSource(tokenizer, config, kept.info.input_shape, f"{name}-{kept.created}")
 
 
-def tokenizer_of(name: str) -> Path | None:
-    """The tokenizer file of one of these data sets; None of others."""
+def word_piece_tokenizer(name: str) -> Path | None:
+    """The tokenizer of one of these data sets, if it cuts words as BERT does and pads with 0; None of others."""
     source = _source_of(name)
-    return None if source is None else source.tokenizer
+    if source is None or int(source.config.get("pad_token_id") or 0) != 0:
+        return None
+    found = json.loads(source.tokenizer.read_text(encoding="utf-8"))
+    kinds = tuple((found.get(part) or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer"))
+    return source.tokenizer if kinds == ("WordPiece", "BertNormalizer", "BertPreTokenizer") else None
 
 
 def entry(name: str) -> tuple[DatasetInfo, Callable[[], Dataset]] | None:

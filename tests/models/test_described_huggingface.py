@@ -9,7 +9,9 @@ import torch
 pytest.importorskip("transformers")
 
 from compression.__main__ import main
+from compression.artifact import text_template
 from compression.errors import InputError
+from compression.experiments.bundle_inputs import _text, tokenizer_member
 from compression.experiments.own_file import beside
 from compression.experiments.results import plain_model
 from compression.experiments.stages import key_of
@@ -17,7 +19,7 @@ from compression.experiments.tasks import load_task
 from compression.recipe import Recipe, recipe_from_dict
 from models import datasets, registry
 from models.own.kept_huggingface import add_huggingface
-from tests.models.test_huggingface import WHEN, change, images, text
+from tests.models.test_huggingface import SENTENCES, WHEN, change, images, text
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +74,18 @@ def test_text_is_scored_on_sst2_in_the_word_pieces_of_the_folder(
     assert task.dataset.info.class_names == ("negative", "positive") and int((ids[2] != 0).sum()) == 1
     logits = theirs(input_ids=ids[:4], attention_mask=(ids[:4] != 0).long()).logits
     torch.testing.assert_close(task.load_model()(ids[:4]), logits, atol=1e-5, rtol=1e-4)
+    spec = {"shape": [task.info.input_shape[0]], **_text(task)}
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "tokenizer.json").write_bytes(tokenizer_member(task)["tokenizer.json"])
+    for row, sentence in enumerate(SENTENCES[0][:4]):
+        assert text_template.encode(sentence, spec, tmp_path / "bundle")[0].tolist() == ids[row].tolist()
     before = key_of(Recipe({"huggingface": str(tmp_path / "f")}, "sst2"))
     tokenizer = tmp_path / "f" / "tokenizer.json"
     tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "post_processor": {
         "type": "BertProcessing", "sep": ["[UNK]", 1], "cls": ["[UNK]", 1]}}))
     assert key_of(Recipe({"huggingface": str(tmp_path / "f")}, "sst2")) != before
+    tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "normalizer": None}))
+    assert tokenizer_member(load_task(Recipe({"huggingface": str(tmp_path / "f")}, "sst2"))) == {}
 
 
 @pytest.mark.parametrize(
