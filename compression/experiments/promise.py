@@ -132,14 +132,25 @@ def promise_of(first: np.ndarray, second: np.ndarray, limit: float) -> Promise:
         limit: Points that may be lost.
     """
     rows = promise_rows(len(first))
-    one, two = first[rows], second[rows]
+    return promise_from_samples(first[rows], second[rows], limit, len(first))
+
+
+def promise_from_samples(one: np.ndarray, two: np.ndarray, limit: float, of_samples: int) -> Promise:
+    """The promise from right predictions on the samples that make it.
+
+    Args:
+        one: Of the uncompressed model, booleans (samples, predictions of one sample).
+        two: Of the artifact, the same shape.
+        limit: Points that may be lost.
+        of_samples: Test samples that these are part of.
+    """
     if one.shape[1] == 1:
         counts = (np.array(float(own.sum())) for own in (one, two, one & two))
         value, low, _ = (float(end) for end in paired_interval(*counts, len(one)))
     else:
         differences = two.mean(1) - one.mean(1)
         value, low = float(differences.mean()), mean_interval(differences)[0]
-    return _with_needed(limit, -100 * value, -100 * low, one.size, len(first))
+    return _with_needed(limit, -100 * value, -100 * low, one.size, of_samples)
 
 
 def _with_needed(limit: float, drop: float, high: float, n: int, of: int) -> Promise:
