@@ -8,7 +8,16 @@ import streamlit as st
 from compression.experiments.search.reach import show_all
 from compression.experiments.search.records import SearchRecord
 from pages.components.search_actions import ask_again, button, delete, ease, leave, show_trouble
-from pages.components.search_words import STATE_LOOKS, STATE_TITLES, asked, duration, running_lines, spent, verdict
+from pages.components.search_words import (
+    STATE_LOOKS,
+    STATE_TITLES,
+    asked,
+    duration,
+    first_figures,
+    running_lines,
+    spent,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from compression.experiments import Service
@@ -104,5 +113,9 @@ def show_running(service: "Service", record: SearchRecord) -> None:
     """What is being tried now, and how far that is."""
     st.markdown("**Being tried now**")
     states = service.status([trial.key for trial in record.running])
-    lines = running_lines(record.running, {key: own.message or own.state for key, own in states.items()})
+    doing = {}
+    for key, own in states.items():
+        first = first_figures(own.result, service.selection(key), record.spec.quality)
+        doing[key] = ", ".join(filter(None, [*first, own.message or own.state]))
+    lines = running_lines(record.running, doing)
     st.markdown("\n".join(f"- {line}" for line in lines))

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
-from compression.experiments import ExperimentResult
+from compression.experiments import ExperimentResult, format_bytes
 from compression.experiments.results import Quality
 from compression.experiments.search.outcomes import Outcome, Standard
 from compression.experiments.search.reach import show_all
@@ -183,6 +184,22 @@ def trial_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -
 def _standing(trial: TrialRecord) -> str:
     names = {"front": "on the front", "dominated": "keeps the limits", "infeasible": "beyond a limit"}
     return names[trial.standing] if trial.standing is not None else trial.state
+
+
+def first_figures(
+    result: ExperimentResult | None, selection: Mapping[str, Any] | None, quality: Quality
+) -> list[str]:
+    """What is measured already of a trial that is under way: packed size, and validation accuracy.
+
+    Args:
+        result: As far as it is there.
+        selection: Its accuracy on the validation samples, where it is there.
+        quality: By what models of the task are compared.
+    """
+    found = [] if result is None else [format_bytes(result.figures.size_bytes)]
+    if selection is not None:
+        found.append(f"validation {quality.word} {quality.text(selection['accuracy'], quality.digits + 1)}")
+    return found
 
 
 def running_lines(trials: Sequence[TrialRecord], doing: Mapping[str, str]) -> list[str]:

@@ -194,6 +194,9 @@ class FakeService:
         for key in waiting[:count]:
             self.states[key] = state
 
+    def selection(self, key: str) -> None:
+        """No trial is scored on the validation samples here."""
+
     def status(self, ids: Iterable[str]) -> dict[str, JobStatus]:
         if self.automatic:
             self.finish(1)

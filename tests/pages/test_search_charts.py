@@ -8,9 +8,11 @@ import pytest
 
 from compression.experiments import recipe_from_dict, recipe_to_dict
 from compression.experiments.pareto import Measured
+from compression.experiments.promise import Promise
 from compression.experiments.search.outcomes import appraise
 from compression.experiments.search.records import SearchRecord, TrialRecord
 from compression.experiments.search.spec import Limits, SearchSpec
+from compression.problems import ACCURACY
 from pages.components.palette import origin_color
 from pages.components.search_charts import (
     Place,
@@ -20,8 +22,8 @@ from pages.components.search_charts import (
     hidden_below,
     volume_figure,
 )
-from pages.components.search_words import ago, asked, duration, front_table, trial_table, verdict
-from tests.experiments.search.laboratories import BASELINE, made_up
+from pages.components.search_words import ago, asked, duration, first_figures, front_table, trial_table, verdict
+from tests.experiments.search.laboratories import BASELINE, made_up, synthetic_result
 
 LIMITS = Limits(max_accuracy_drop=1.0, max_size_bytes=250_000, min_speedup=1.1)
 
@@ -117,3 +119,22 @@ def test_words(record: SearchRecord) -> None:
     assert ago("2026-01-02T03:04:05+00:00", now) == "2026-01-02" and ago("", now) == ""
     assert "14 trials keep the limits" in verdict(record)
     assert verdict(replace(record, trials=record.trials[:1])).startswith("None of 1 trial keep")
+
+
+def test_only_finalists_with_a_shown_promise_count_as_kept(record: SearchRecord) -> None:
+    first, *others = record.front
+    promises = {own.key: Promise(1.0, 1.3, 1.9, 500, 1000) for own in others}
+    promised = replace(record, promises={first.key: Promise(1.0, 0.71, 0.93, 5000, 10_000), **promises})
+    assert promised.shown == [first] and record.shown == record.front
+    assert f"1 of {len(record.front)} on the front shown to keep the limit" in verdict(promised)
+    column = front_table(promised, {})["promise"]
+    assert column[first.key] == "shown (0.71, at most 0.93 with 97.5 % confidence, n = 5,000)"
+    assert set(column[[own.key for own in others]]) == {"not shown: 1.30 points lost, n = 500"}
+    assert "promise" not in front_table(record, {})
+
+
+def test_figures_of_a_trial_under_way_stand_as_soon_as_they_are_there(record: SearchRecord) -> None:
+    result = synthetic_result(recipe_from_dict(record.trials[0].recipe))
+    assert first_figures(None, None, ACCURACY) == []
+    assert first_figures(result, None, ACCURACY) == ["250.0 kB"]
+    assert first_figures(result, {"accuracy": 0.918}, ACCURACY) == ["250.0 kB", "validation accuracy 91.80 %"]
