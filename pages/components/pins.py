@@ -67,7 +67,7 @@ def show_pin(key: str) -> None:
     """A button that pins a result for comparison, and where the comparison is."""
     own = pins()
     pinned = key in own
-    with st.container(horizontal=True, vertical_alignment="center", key="pin"):
+    with st.container(horizontal=True, vertical_alignment="center", key="pin", width="content"):
         st.button(
             "Unpin" if pinned else "Pin", key="pin-this", icon=":material/push_pin:",
             on_click=partial(unpin if pinned else pin, key),  # what it says, even if a redraw has it run twice
