@@ -14,10 +14,20 @@ def sequences(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(fqn, m) for fqn, m in model.named_modules() if isinstance(m, nn.Sequential) or id(m) in stacked]
 
 
-def repeated_blocks(model: nn.Module) -> dict[str, list[list[str]]]:
-    """Runs of neighbouring blocks of one type and shape in each sequence, by the sequence's fqn."""
+def repeated_blocks(model: nn.Module, lists: bool = False) -> dict[str, list[list[str]]]:
+    """Runs of neighbouring blocks of one type and shape in each sequence, by the sequence's fqn.
+
+    Args:
+        model: Any network.
+        lists: Whether an nn.ModuleList is a sequence too. In which order a forward pass runs its items is unknown, so
+            they can share weights, but none can be left out.
+    """
     found: dict[str, list[list[str]]] = {}
-    for fqn, module in sequences(model):
+    known = sequences(model)
+    held = {fqn for fqn, _ in known}
+    if lists:
+        known += [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and n not in held]
+    for fqn, module in known:
         runs: list[list[str]] = []
         last: object = None
         for name, child in module.named_children():

@@ -58,7 +58,7 @@ def share_blocks(model: nn.Module, config: BlockSharingConfig, context: Compress
     selected = {fqn for fqn, _ in selected_layers(model, context)}
     runs = [
         [block for name in run if _within(block := f"{fqn}.{name}".lstrip("."), model, selected)]
-        for fqn, listed in repeated_blocks(model).items() for run in listed
+        for fqn, listed in repeated_blocks(model, lists=True).items() for run in listed
     ]
     if not any(len(run) > 1 for run in runs):
         raise NotApplicableError("it has no repeated blocks of one shape among the layers of the step")

@@ -1,6 +1,7 @@
 """Block sharing: weights are stored once, norms stay apart, the value chosen is the best of the candidates."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from torch import nn
 
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.calibration.finish import distance_from_original
-from compression.context import CompressionContext
+from compression.context import CompressionContext, StepReport
 from compression.errors import NotApplicableError
 from compression.layers import weight_layers
+from compression.structure.depth import drop_every_other_block
 from compression.techniques import block_sharing, get_technique
 from compression.training import TrainingSettings, fine_tune
 from tests.techniques.networks import KINDS, subject
@@ -93,6 +95,34 @@ def test_steps_after_it_leave_the_weights_shared(after: str, tmp_path: Path) -> 
     assert report.notes == []
     assert blocks_equal(model, 0, 1)
     assert report.encoding_by_tensor["blocks.1.conv1.weight"] == "shared"
+
+
+def test_blocks_that_a_loop_over_a_list_runs_are_shared() -> None:
+    class Looped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(64, 64), nn.GELU()) for _ in range(3))
+            self.head = nn.Linear(64, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            for block in self.blocks:
+                x = x + block(x)
+            return self.head(x)
+
+    torch.manual_seed(0)
+    made = subject("residual")
+    model, inputs = Looped().eval().requires_grad_(False), made.context.calibration_inputs
+    context = replace(
+        made.context, original=copy.deepcopy(model), calibration_targets=model(inputs).argmax(-1), model_key="looped",
+        report=StepReport(),
+    )
+    technique = get_technique("block_sharing")
+    technique.function(model, technique.config_type(n_unique_blocks=1), context)
+    assert len({id(block[0].weight) for block in model.blocks}) == 1
+    assert context.report.changed == ["blocks.0", "blocks.1", "blocks.2"]
+    with pytest.raises(NotApplicableError):
+        drop_every_other_block(model)
 
 
 def test_a_network_without_repeated_blocks_says_so() -> None:
