@@ -144,6 +144,7 @@ def read_checkpoint(path: Path, *, ema: bool = False, shown: str | None = None) 
     files = weight_files(path, shown)
     report = ImportReport(file=shown or path.name, shards=len(files))
     tensors: dict[str, Tensor] = {}
+    places: dict[str, str] = {}
     versions: Mapping[str, Any] = {}
     for file in files:
         held = read_tensors(file, (shown or path.name) if len(files) == 1 else file.name)
@@ -152,7 +153,24 @@ def read_checkpoint(path: Path, *, ema: bool = False, shown: str | None = None) 
         if twice:
             raise ModelError(f"{report.file}: {len(twice)} tensors are in two shards, {twice[0]} first")
         tensors |= found
+        places |= dict.fromkeys(found, file.name)
+    wrong = sorted(name for name, place in _mapped(path).items() if places.get(name) != place)
+    if wrong:
+        report.notes.append(
+            f"The index of the shards names another place for {len(wrong)} tensors, {wrong[0]} first; what the shards "
+            "hold was taken."
+        )
     return Checkpoint(tensors, versions, report)
+
+
+def _mapped(path: Path) -> Mapping[str, str]:
+    """Shard by tensor, as an index states it; empty of a single file and of shards without an index."""
+    if path.is_dir():
+        path = path if _numbered_shards(path) else weights_in(path)
+    if not path.name.endswith(INDEX):
+        return {}
+    mapped = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    return {str(name): str(place) for name, place in mapped.items()}
 
 
 def _versions(held: Any, container: str) -> Mapping[str, Any]:

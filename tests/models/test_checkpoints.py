@@ -289,7 +289,12 @@ def test_shards_are_read_as_one(by: str, tmp_path: Path) -> None:
     model = network().eval()
     report = load_checkpoint(model, read_checkpoint(index if by == "index" else tmp_path), "mine")
     x = torch.randn(4, 1, 3, 3)
-    assert torch.equal(model(x), theirs(x)) and "Read from 2 files." in report.lines()
+    assert torch.equal(model(x), theirs(x)) and report.lines() == ["Read from 2 files."]
+    moved = {**names, items[0][0]: "model-00002-of-00002.safetensors", "gone": "model-00001-of-00002.safetensors"}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": moved}))
+    read = read_checkpoint(index if by == "index" else tmp_path)
+    assert torch.equal(read.tensors[items[0][0]], items[0][1])
+    assert "names another place for 2 tensors, 0.weight first" in " ".join(read.report.lines())
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(ModelError, match="2 shards, of which model-00002-of-00002"):
         read_checkpoint(index)
