@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from compression.errors import InputError
 from compression.experiments.doctor import diagnosis
 from compression.experiments.tasks import Task, load_task
 from compression.recipe import Recipe
+from models.datasets import Split
 from models.own.kept_models import add_model
 
 RIGHT = {"digits_resnet": "digits", "digits_mobilenet": "digits", "digits_vit": "digits",
@@ -42,6 +44,17 @@ def test_a_bundled_model_gives_no_false_alarm(name: str) -> None:
     found = diagnosis.diagnose(name, RIGHT[name])
     assert (found.best, found.settings, found.n_samples) == (None, {}, 200) and found.now > 0.85
     assert found.sentence.endswith("on 200 images of the training split.")
+
+
+def test_data_without_training_images_are_refused_rather_than_scored_ones_used(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = load_task(Recipe("digits_resnet", "digits"))
+    data = task.dataset
+    empty = replace(task, dataset=replace(data, train=Split(data.train.inputs[:0], data.train.targets[:0])))
+    monkeypatch.setattr(diagnosis, "load_task", lambda recipe: empty)
+    with pytest.raises(InputError, match=r"dataset: 'digits' .*training images are needed"):
+        diagnosis.diagnose("digits_resnet", "digits")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from compression.errors import InputError
 from compression.experiments.tasks import Task
 from models.datasets.decoded import ImageListing
 from models.datasets.image_files import UNREADABLE, read_image
@@ -16,7 +17,7 @@ from models.info import ModelInfo
 from models.preprocessing import image_view
 
 SAMPLES = 200
-_SEED = 77
+_SEED, _PART = 77, "of the training split"
 
 
 @dataclass
@@ -37,20 +38,24 @@ class Images:
 
 
 def images_of(task: Task, count: int = SAMPLES) -> Images:
-    """At most so many images, stratified, of the training split; never of the scored one where there is another."""
+    """At most so many images, stratified, of the training split; never of the scored one.
+
+    Raises:
+        InputError: if there is no training split.
+    """
     data = task.dataset
     if isinstance(data, PhotographDataset):
         return _photographs(data, count)
-    split, part = (data.train, "training") if len(data.train) else (data.test, "test")
-    few = split.subset(count, _SEED)
+    if not len(data.train):
+        raise InputError("dataset", data.info.name, "training images are needed; scored ones decide nothing")
+    few = data.train.subset(count, _SEED)
     raw = few.inputs[:]
-    return Images(few.targets, lambda info: raw, False, _words(part))
+    return Images(few.targets, lambda info: raw, False, _PART)
 
 
 def _photographs(data: PhotographDataset, count: int) -> Images:
     """Only the sampled files are decoded, once per view."""
-    listings = data.listings
-    listing, part = (listings[0], "training") if listings[0].names else (listings[1], "test")
+    listing = data.listings[0]
     rows = Split(torch.arange(len(listing.names)), listing.target_tensor()).subset(count, _SEED).inputs[:].tolist()
     few = replace(
         listing, names=tuple(listing.names[row] for row in rows), targets=tuple(listing.targets[row] for row in rows)
@@ -67,7 +72,7 @@ def _photographs(data: PhotographDataset, count: int) -> Images:
             known[wanted] = torch.stack([own for name in few.names if (own := _read(few, name, wanted)) is not None])
         return known[wanted]
 
-    return Images(few.target_tensor(), view, True, _words(part))
+    return Images(few.target_tensor(), view, True, _PART)
 
 
 def _read(listing: ImageListing, name: str, view: ImageView) -> Tensor | None:
@@ -76,9 +81,3 @@ def _read(listing: ImageListing, name: str, view: ImageView) -> Tensor | None:
         return torch.from_numpy(view.apply(image).copy())
     except UNREADABLE:
         return None
-
-
-def _words(part: str) -> str:
-    if part == "training":
-        return "of the training split"
-    return "of the test split, the only one there is; they serve this diagnosis alone"
