@@ -154,7 +154,13 @@ def collect_hessians(
     finally:
         for handle in handles:
             handle.remove()
-    return {fqn: (2.0 / rows[fqn]) * (total.triu() + total.triu(1).mT) for fqn, total in sums.items()}
+    found = {}
+    for fqn in list(sums):
+        context.check_cancelled()
+        context.progress(1.0, "statistics of the layers' inputs")
+        total = sums.pop(fqn)
+        found[fqn] = total.triu_().add_(total.triu(1).mT).mul_(2.0 / rows[fqn])
+    return found
 
 
 def _with_outer_products(total: Tensor | None, x: Tensor) -> Tensor:
