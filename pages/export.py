@@ -157,6 +157,8 @@ def _show(service: "Service", result: ExperimentResult) -> None:
     with head:
         st.markdown(f"**{subject.model.title}** \u2014 {recipe_label(shown.recipe)}")
         show_cards(shown)
+        for line in subject.promise_lines:
+            st.caption(f":material/verified: Promise: {line}.")
         if shown.stage != "full":
             fragment(_show_stage, "The progress", run_every=_LOOK_SECONDS)(service, shown)
     pack()

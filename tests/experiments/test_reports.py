@@ -15,6 +15,7 @@ import pytest
 
 from compression.__main__ import main
 from compression.experiments.pareto import Measured
+from compression.experiments.promise import Promise
 from compression.experiments.reports import (
     Subject,
     command_lines,
@@ -207,3 +208,12 @@ def test_wrong_exports_get_one_line(
     assert main(["export", *arguments]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and words in lines[0]
+
+
+def test_report_and_card_say_what_is_promised() -> None:
+    promise = Promise(1.0, 0.71, 0.93, 5000, 10_000)
+    promised = replace(subject(), promise=promise)
+    for text in (Reader(report_html(promised)).text, model_card(promised)):
+        assert "keeps at most 1 point: shown (0.71, at most 0.93 with 97.5 % confidence, n = 5,000)" in text
+        assert "a fixed half of the 10,000 test samples" in text
+    assert "Promise" not in model_card(subject()) and "Promise" not in report_html(subject())

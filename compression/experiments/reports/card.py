@@ -24,6 +24,7 @@ def model_card(subject: Subject) -> str:
         f"- scored on {result.figures.n_samples:,} predictions of the test split; calibration and training used the "
         "training split only",
         f"## Figures\n\n{table}",
+        *(["## Promise\n\n" + _listed(subject.promise_lines)] if subject.promise_lines else []),
         *_runtimes(subject),
         "## How they were measured\n\n" + _listed(measured_how(result)),
         f"## Where\n\n{environment_line(result)}",

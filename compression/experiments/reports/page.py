@@ -44,6 +44,7 @@ def report_html(subject: Subject) -> str:
         f"<h1>{escape(subject.model.title)}</h1><p>{escape(recipe_label(result.recipe))}</p>"
         f'<p class="soft">measured {escape(measured)} UTC, {state}; result {escape(result.key)}</p>',
         _table(("figure", "this artifact", "uncompressed", "badge"), figure_rows(result)),
+        _list("Promise", subject.promise_lines),
         f"<h2>Among the runs of this model</h2>{_plots(subject)}",
         *_runtimes(subject),
         _list("Why isn't it smaller or faster?", result.explanation),

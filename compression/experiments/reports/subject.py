@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from compression.errors import InputError
 from compression.experiments.pairing import Scores
+from compression.experiments.promise import Promise, promise_from_dict
+from compression.experiments.promises import PROMISE
 from compression.experiments.results import ExperimentResult, plain_model
 from compression.experiments.runtime_records import RuntimeRecord, read_records
 from compression.experiments.tasks import model_name
@@ -33,6 +35,7 @@ class Subject:
         dataset: Record of the data set.
         weights_hash: SHA-256 of the uncompressed weights; empty where they are not here.
         scores: Which predictions were right, by key, as far as it is stored.
+        promise: What the last search showed of a limit of accuracy; None where none made a promise.
     """
 
     result: ExperimentResult
@@ -42,6 +45,15 @@ class Subject:
     dataset: datasets.DatasetInfo
     weights_hash: str
     scores: Mapping[str, Scores] = field(default_factory=dict)
+    promise: Promise | None = None
+
+    @property
+    def promise_lines(self) -> list[str]:
+        """The promise in words, with the samples that it was made on; nothing without one."""
+        if self.promise is None:
+            return []
+        used = f"a fixed half of the {self.promise.of_samples:,} test samples, which neither calibration nor choice saw"
+        return [f"{self.promise.text}; {used}"]
 
     @property
     def threads(self) -> int:
@@ -71,7 +83,9 @@ def subject_of(store: "ResultStore", key: str) -> Subject:
     weights = registry.weights_hash(name) if registry.has_weights(name) else ""
     others = comparable(result, store.results(model=plain_model(result.recipe["model"])))
     scores = store.scores([key, *(other.key for other in others)])
-    return Subject(result, others, tuple(read_records(store, key)), info, data, weights, scores)
+    part = store.get_part(key, PROMISE)
+    promise = None if part is None else promise_from_dict(part)
+    return Subject(result, others, tuple(read_records(store, key)), info, data, weights, scores, promise)
 
 
 def comparable(result: ExperimentResult, results: list[ExperimentResult]) -> tuple[ExperimentResult, ...]:
