@@ -150,7 +150,7 @@ def promise_from_samples(one: np.ndarray, two: np.ndarray, limit: float, of_samp
     else:
         differences = two.mean(1) - one.mean(1)
         value, low = float(differences.mean()), mean_interval(differences)[0]
-    return _with_needed(limit, -100 * value, -100 * low, one.size, of_samples)
+    return _with_needed(limit, 0.0 - 100 * value, 0.0 - 100 * low, one.size, of_samples)
 
 
 def _with_needed(limit: float, drop: float, high: float, n: int, of: int) -> Promise:

@@ -76,6 +76,7 @@ class FakeLaboratory:
         open: Whether outcomes are handed out; a test may hold them back.
         fails: Recipes with a step of this technique fail.
         flattered: Recipes with a step of this technique look twice as fast until they are measured in full.
+        slowed: Whether recipes look slower than they are until they are measured in full.
         measured: Fraction of the sensitivities that is known.
         test_split: Samples of the test split; 0 where promises cannot be made.
     """
@@ -83,6 +84,7 @@ class FakeLaboratory:
     open: bool = True
     fails: str = ""
     flattered: str = ""
+    slowed: bool = False
     measured: float = 1.0
     test_split: int = 0
     recipes: dict[str, Recipe] = field(default_factory=dict)
@@ -106,6 +108,8 @@ class FakeLaboratory:
             return None
         if self.fails and any(step.technique == self.fails for step in recipe.steps):
             return Failure("it cannot act on this model")
+        if key not in self.refinements and self.slowed and recipe.steps:
+            return replace(made_up(recipe), speedup=made_up(recipe).speedup / 1.3)
         if key not in self.refinements and any(step.technique == self.flattered for step in recipe.steps):
             return replace(made_up(recipe), speedup=2 * made_up(recipe).speedup)
         return made_up(recipe)
@@ -127,7 +131,8 @@ class FakeLaboratory:
         return None if recipe is None else synthetic_result(recipe)
 
     def current(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        return list(outcomes)
+        known = {recipe_hash(self.recipes[key]): made_up(self.recipes[key]) for key in self.refinements}
+        return [known.get(own.key, own) for own in outcomes]
 
     def promise(self, key: str, baseline: str, limit: float) -> Promise | None:
         del baseline

@@ -304,6 +304,16 @@ def test_the_first_trial_has_integer_activations_and_begins_beside_the_uncompres
     assert laboratory.submitted.index(first.key) == 1
 
 
+def test_a_first_trial_that_narrowly_misses_a_limit_of_speed_is_timed_at_length(
+    opened: Open, laboratory: FakeLaboratory
+) -> None:
+    laboratory.slowed = True
+    record = finished(opened(), spec(limits=Limits(max_accuracy_drop=1.0, min_speedup=1.9), trials=4))
+    first = record.trials[0]
+    assert first.key in laboratory.refinements and first.standing in ("front", "dominated")
+    assert [trial.origin for trial in record.trials].count("probe") == 1, "nothing stronger need be tried"
+
+
 def test_finalists_are_promised_to_keep_the_limit_only_where_it_is_shown(
     opened: Open, laboratory: FakeLaboratory
 ) -> None:
