@@ -52,7 +52,7 @@ def page() -> None:
         label_visibility="collapsed",
     )
     if view == _SENSITIVITY:
-        task = next(info.task for info in models if info.name == recipe.model)
+        task = next((info.task for info in models if info.name == recipe.model), "image_classification")
         show_sensitivity(service, recipe, layers, selected, task)
     elif result is None and baseline is None:
         st.caption("The layers appear once the uncompressed model has been measured.")
