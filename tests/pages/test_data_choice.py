@@ -119,6 +119,7 @@ def test_layers_follow_and_go_back_to_explore_with_it(app: AppTest, fake: Any) -
     maps: list[tuple[str, str]] = []
     fake.sensitivity_job = lambda model, dataset, technique: maps.append((model, dataset)) or "map"
     fake.sensitivity_map = lambda model, dataset, technique: SensitivityMap(technique, (), (), (), {})
+    fake.submit_prediction = lambda model, dataset, technique: "predicted"
     page = seen(app.switch_page("pages/layers.py").run())
     assert page.selectbox(key="layer-data").value == "ten" and ("digits_resnet", "ten") in maps
     seen(page.selectbox(key="layer-data").set_value("digits").run())
