@@ -159,7 +159,8 @@ def collect_hessians(
         context.check_cancelled()
         context.progress(1.0, "statistics of the layers' inputs")
         total = sums.pop(fqn)
-        found[fqn] = total.triu_().add_(total.triu(1).mT).mul_(2.0 / rows[fqn])
+        whole = total.triu_().add_(total.triu(1).mT).mul_(2.0 / rows[fqn])
+        found[fqn] = whole if whole.is_contiguous() else whole.mT  # the same matrix, as files hold it
     return found
 
 
