@@ -8,7 +8,7 @@ from compression.experiments.side_work import SideWork
 class Predictions(SideWork):
     """Predictions of all maps of one store."""
 
-    priority = -200  # as trials of searches, which wait for them
+    priority = -150  # before trials of searches, which wait for them
 
     def submit(self, model: str, dataset: str, technique: str) -> str:
         """Have a map predicted unless it is or that has failed; returns the job's key at once.

@@ -82,7 +82,8 @@ class Plan:
     Attributes:
         values: Setting per layer.
         size_bytes: Sum of the layers' bytes.
-        accuracy_drop: Sum of the layers' drops, a fraction: an estimate.
+        accuracy_drop: Root of the summed squares of the layers' drops, a fraction: an estimate. Their perturbations
+            are taken to be independent, so that variances add up, and accuracy falls with the deviation.
     """
 
     values: dict[str, Any]
@@ -121,7 +122,7 @@ class Planner:
         if picks is None:
             return None
         rows = [own[pick] for own, pick in zip(self._rows.values(), picks, strict=True)]
-        drop = sum(max(0.0, row.accuracy_drop) for row in rows)
+        drop = math.hypot(*(max(0.0, row.accuracy_drop) for row in rows))
         return Plan({row.fqn: row.value for row in rows}, sum(row.size_bytes for row in rows), drop)
 
     def at(self, share: float) -> Plan:

@@ -14,7 +14,7 @@ from compression.techniques import get_technique
 
 _COSTS = ("max_size_bytes", "max_latency_ms", "min_speedup")
 _SHARES = 40
-_ESTIMATE = "an estimate and no limit: it takes the losses of single layers to add up, and smaller files may lose less"
+_ESTIMATE = "an estimate and no limit: it takes layers to err independently, and smaller files may lose less"
 
 
 def probes(space: Space) -> list[Params]:

@@ -168,7 +168,7 @@ class Space:
                 continue
             if mode != PLANNED or planner is None:
                 return None
-            drop += 100 * planner.at(params[f"{dimension.key}.{BUDGET}"]).accuracy_drop
+            drop = math.hypot(drop, 100 * planner.at(params[f"{dimension.key}.{BUDGET}"]).accuracy_drop)
         return drop if any(params.get(own.key, OFF) != OFF for own in self.dimensions) else None
 
     def only(self, params: Params) -> Params:
