@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from pages.components import backend
-from pages.components.bound import kept_address
-from pages.components.failures import reported
-from pages.components.keyboard import lead_into_popovers
-from pages.components.namesake import join_compression
+from pages.shared import backend
+from pages.shared.failures import reported
+from pages.shared.keyboard import lead_into_popovers
+from pages.shared.namesake import join_compression
+from pages.shared.url.bound import kept_address
 
 join_compression()
 
@@ -42,12 +42,12 @@ body :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visi
 lead_into_popovers()
 st.session_state[backend.ENTERED] = True
 pages = [
-    st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
-    st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
-    st.Page("pages/layers.py", title="Layers", icon=":material/layers:"),
-    st.Page("pages/search.py", title="Search", icon=":material/travel_explore:"),
-    st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
-    st.Page("pages/library.py", title="Library", icon=":material/local_library:"),
+    st.Page("pages/explore/explore.py", title="Explore", icon=":material/explore:", default=True),
+    st.Page("pages/compare/compare.py", title="Compare", icon=":material/compare_arrows:"),
+    st.Page("pages/layers/layers.py", title="Layers", icon=":material/layers:"),
+    st.Page("pages/search/search.py", title="Search", icon=":material/travel_explore:"),
+    st.Page("pages/export/export.py", title="Export", icon=":material/ios_share:"),
+    st.Page("pages/library/library.py", title="Library", icon=":material/local_library:"),
 ]
 page = st.navigation(pages, position="top")
 with kept_address(page.url_path), reported(page.title):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from compression.errors import CancelledError, InputError
+from compression.core.errors import CancelledError, InputError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,10 +25,10 @@ def _parser() -> argparse.ArgumentParser:
         own.set_defaults(run=run)
         return own
 
-    from compression.experiments import commands as actions
-    from compression.experiments import own_commands as owning
-    from compression.experiments.library import command as shelving
-    from compression.experiments.search import command as searching
+    from compression.cli import commands as actions
+    from compression.cli import library as shelving
+    from compression.cli import search as searching
+    from compression.cli import user_entries as owning
 
     for name in ("models", "techniques", "datasets"):
         command(name, f"list the {name}", getattr(actions, f"show_{name}"))
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 2 wrong input, 1 anything else."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     options: Any = _parser().parse_args(arguments)
-    from compression.experiments.own_file import use_models_file
+    from compression.library.models_file import use_models_file
 
     try:
         use_models_file(options.models)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(options: argparse.Namespace, message: str, code: int) -> int:
-    from compression.experiments.own import split_script
+    from compression.library.user_entries import split_script
 
     sentence, script = split_script(message)
     sys.stderr.write(f"error: {sentence}\n" + "".join(f"  {line}\n" for line in script.splitlines()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.problems import Problem, problem_of
 
 Batch = tuple[Tensor, Tensor]

@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 
 _KEY = "knob"
 

@@ -11,7 +11,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from compression.context import CompressionContext
-from compression.errors import InputError
+from compression.core.errors import InputError
 
 
 class LayerKind(Enum):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.techniques import get_technique
 
 RUNTIMES = ("onnxruntime",)

@@ -20,7 +20,7 @@ from models.architectures.distilbert import DistilBert
 from models.checkpoints import Checkpoint, load_checkpoint
 from models.datasets.wordpieces import TOKENIZER
 from models.errors import ModelError
-from models.locations import download_folder
+from models.sources.locations import download_folder
 
 HUB_NAME = "distilbert-base-uncased-finetuned-sst-2-english"
 _RENAMED = (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from models.releases import Release
+from models.sources.releases import Release
 from models.tasks import outputs_of
 
 

@@ -14,17 +14,17 @@ from torch import nn
 
 from models import models_file
 from models.checkpoints import Checkpoint, MismatchError, load_checkpoint, read_checkpoint, weight_files
-from models.downloads import Download
 from models.errors import FieldError, ModelError
 from models.huggingface import read_folder
 from models.info import ModelInfo
 from models.onnx_import.files import SUFFIX as ONNX
 from models.onnx_import.files import onnx_files
-from models.origins import WeightsOrigin, find_origin
 from models.parametrizations import has_parametrizations
 from models.preparing import bake, prepare
 from models.providers import ModelEntry, model_providers
 from models.source_code import architecture_code
+from models.sources.downloads import Download
+from models.sources.origins import WeightsOrigin, find_origin
 
 _TEXTS = (
     "source", "license", "published_accuracy", "release", "reference_weights", "parameters", "weights",
@@ -172,7 +172,7 @@ def register_described(given: Mapping[str, Any], dataset: str) -> str:
     """Make a model known in this process that a recipe describes; returns its name.
 
     Args:
-        given: Fields of `models.own.description.FIELDS`, or "onnx" or "huggingface" and the preprocessing.
+        given: Fields of `models.user.description.FIELDS`, or "onnx" or "huggingface" and the preprocessing.
         dataset: Data set it is scored on.
 
     Raises:

@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 from models import registry
 from models.info import ModelInfo
-from models.own import kept_models
-from models.own.builders import with_classes
 from models.parameters import count_of
 from models.preparing import bake
+from models.user import kept_models
+from models.user.builders import with_classes
 
 
 def students_of(name: str) -> Mapping[str, registry.Factory]:

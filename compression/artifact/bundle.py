@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 
 _MEMBERS = ("recipe.yaml", "model.onnx", "weights.packed", "result.json", "input_spec.json", "run.py", "README.md")
 SUMS = "SHA256SUMS"

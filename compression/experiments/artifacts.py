@@ -14,7 +14,7 @@ from compression.artifact.graph import GraphReport, calibrate_activations, compi
 from compression.artifact.packing import PackReport, load_packed, pack_model, unpack_model
 from compression.calibration.reference import based_on
 from compression.context import CompressionContext, StepReport
-from compression.errors import InputError, NotApplicableError
+from compression.core.errors import InputError, NotApplicableError
 from compression.experiments.prefixes import Compressed, longest_known, remember
 from compression.experiments.results import LayerRecord, TrainingRecord
 from compression.experiments.tasks import Task

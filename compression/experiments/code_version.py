@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from models.source_code import PROJECT, digest_of, imported_files
 
 CODE_VERSION = "COMPRESSION_CODE_VERSION"

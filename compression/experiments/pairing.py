@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compression.metrics.intervals import paired_interval, wilson_interval
+from compression.core.intervals import paired_interval, wilson_interval
 
 CORRECT = "correct"
 
@@ -19,7 +19,7 @@ class AccuracyChange:
 
     Attributes:
         value: The second minus the first.
-        low: Lower end of its 95 % paired interval, see `compression.metrics.intervals.paired_interval`.
+        low: Lower end of its 95 % paired interval, see `compression.core.intervals.paired_interval`.
         high: Upper end.
         n_samples: Predictions that both made.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.experiments.tasks import dataset_of, fitting_datasets
 from models import datasets
 

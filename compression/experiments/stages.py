@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.experiments.artifacts import GRAPH_NAME, Evaluated, Progress, build_artifact, unrecorded
 from compression.experiments.assembly import Parts, assemble
 from compression.experiments.clock import MOST_SPREAD, Clock

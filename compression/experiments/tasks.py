@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from compression.context import CompressionContext
-from compression.errors import CancelledError, InputError
-from compression.experiments.cores import scoring_threads
+from compression.core.cores import scoring_threads
+from compression.core.errors import CancelledError, InputError
 from compression.knobs import knobs_of
 from compression.problems import Problem, problem_of
 from compression.recipe import Recipe
 from compression.structure.ends import first_and_last
 from models import datasets, registry
 from models.errors import FieldError, InterruptedWorkError, ModelError
-from models.own import kept_text
-from models.own.outputs import wrong_outputs
 from models.preprocessing import IMAGE_CHANNELS, image_view, prepare_inputs, preprocessing_text
 from models.students import students_of
 from models.tasks import data_task
+from models.user import kept_text
+from models.user.outputs import wrong_outputs
 
 STUDENTS = "students"
 _CALIBRATION_SEED, _SELECTION_SEED, _HELD_OUT_SEED = 1234, 2718, 4321

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from compression.errors import CancelledError
-from compression.metrics.intervals import wilson_interval
+from compression.core.errors import CancelledError
+from compression.core.intervals import wilson_interval
 from compression.metrics.session import open_session
 from compression.problems import Evaluation, problem_of
 

@@ -19,8 +19,8 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from compression.errors import CancelledError
-from compression.metrics.intervals import median_interval
+from compression.core.errors import CancelledError
+from compression.core.intervals import median_interval
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _TIMEOUT_S = 120.0

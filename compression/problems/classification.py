@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from compression.metrics.intervals import paired_interval, wilson_interval
+from compression.core.intervals import paired_interval, wilson_interval
 from compression.problems.losses import distillation_loss
 from compression.problems.problem import Arrays, Evaluation, PairedDifference, Problem, Sizes
 

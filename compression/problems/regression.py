@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from compression.metrics.intervals import bootstrap_interval, mean_interval
+from compression.core.intervals import bootstrap_interval, mean_interval
 from compression.problems.problem import Arrays, Evaluation, PairedDifference, Problem
 from compression.problems.quality import R2
 

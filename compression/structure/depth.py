@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.layers import layer_kind
 
 _STACKS = (nn.TransformerEncoder, nn.TransformerDecoder)

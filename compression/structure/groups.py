@@ -6,7 +6,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.structure.attention import head_groups
 from compression.structure.chains import chain_groups
 from compression.structure.ends import output_layers

@@ -15,7 +15,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.layers import is_conv2d, is_linear, layer_kind
 from compression.other_weights import other_modules
 from compression.structure.concatenation import Slice, joined_slices

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from compression.calibration.batch_norm import calibration_sample
 from compression.calibration.finish import distance_from_original, finish_step
 from compression.context import CompressionContext
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import selected_layers, weight_layers
 from compression.state import state_of

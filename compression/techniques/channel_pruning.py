@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from compression.calibration.finish import finish_step
 from compression.calibration.hessian import damped, fitting_hessian, original_hessians
 from compression.context import CompressionContext
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import config_for, matches
 from compression.metrics.macs import MacsReport, count_macs

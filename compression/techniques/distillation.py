@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from compression.context import CompressionContext
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.knobs import knob, validate
 from compression.state import state_of
 from compression.structure.depth import drop_every_other_block

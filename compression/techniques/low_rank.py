@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from compression.calibration.finish import finish_step
 from compression.calibration.hessian import damped, fitting_hessian
 from compression.context import CompressionContext
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.knobs import knob, validate
 from compression.layers import config_for, is_conv2d, selected_layers
 from compression.other_weights import report_others

@@ -9,7 +9,7 @@ from compression.calibration.finish import finish_step
 from compression.calibration.hessian import damped, fitting_hessian
 from compression.calibration.smoothing import smooth
 from compression.context import CompressionContext
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.knobs import knob, knobs_of, validate
 from compression.layers import config_for, is_selected, selected_layers, weight_layers

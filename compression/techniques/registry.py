@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from compression.context import CompressionContext
-from compression.errors import InputError
+from compression.core.errors import InputError
 
 TechniqueFunction = Callable[[nn.Module, Any, CompressionContext], nn.Module]
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.registry import ModelInfo, register_model
-from models.releases import Release
+from models.sources.releases import Release
 
 
 class ProjectionBlock(nn.Module):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from models.registry import ModelInfo, register_model
-from models.releases import Release
+from models.sources.releases import Release
 
 _HOME = "https://download.pytorch.org/models/"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -11,7 +11,7 @@ from unicodedata import category
 from models.datasets.image_files import SUFFIXES
 from models.datasets.imagenet_classes import class_indices, class_names, wordnet_ids
 from models.errors import ModelError
-from models.zip_archives import is_hidden
+from models.sources.zip_archives import is_hidden
 
 _LONGEST = 255
 _TRAIN, _VALIDATION, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")

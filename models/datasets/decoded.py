@@ -17,9 +17,9 @@ from torch import Tensor
 
 from models.datasets.image_files import UNREADABLE, VERSION, ImageReading, read_image
 from models.datasets.views import ImageView
-from models.downloads import Progress, unreported
 from models.errors import InterruptedWorkError, ModelError
-from models.locations import cache_folder
+from models.sources.downloads import Progress, unreported
+from models.sources.locations import cache_folder
 
 _CHUNK = 32
 

@@ -23,8 +23,8 @@ from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import DatasetInfo, Split
 from models.datasets.views import ImageView
 from models.errors import ModelError
+from models.sources.zip_archives import is_hidden
 from models.tasks import IMAGES
-from models.zip_archives import is_hidden
 
 _CALIBRATION_SHARE, _MOST_FOR_CALIBRATION = 0.2, 2048
 

@@ -9,10 +9,10 @@ from models.datasets.imagenet_classes import COUNT, class_names
 from models.datasets.photographs import PhotographDataset
 from models.datasets.registry import Dataset, DatasetInfo, missing, register_dataset
 from models.datasets.views import ImageView
-from models.downloads import Download, RemoteFile
 from models.errors import ModelError
-from models.locations import download_folder, find_data
-from models.unpacking import unpack_tar
+from models.sources.downloads import Download, RemoteFile
+from models.sources.locations import download_folder, find_data
+from models.sources.unpacking import unpack_tar
 
 _CALIBRATION = 200
 _IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"  # as in torchvision.datasets

@@ -12,8 +12,8 @@ from models.datasets.decoded import Decoded, ImageListing, decode
 from models.datasets.image_files import UNREADABLE, read_image
 from models.datasets.registry import Dataset, DatasetInfo, Split, keep_as_is
 from models.datasets.views import ImageView
-from models.downloads import Progress, unreported
 from models.errors import ModelError
+from models.sources.downloads import Progress, unreported
 
 _SHIFT_SHARE = 8
 _SMALL = ImageView(112, 96)

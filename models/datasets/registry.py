@@ -16,12 +16,12 @@ from models.datasets.class_folders import Labels
 from models.datasets.decoded import MappedImages
 from models.datasets.imagenet_classes import COUNT as IMAGENET_CLASSES
 from models.datasets.views import ImageView
-from models.downloads import Download, Progress
 from models.errors import ModelError
-from models.locations import find_data
 from models.providers import DatasetProvider, dataset_providers
 from models.registry import load_models_file
 from models.source_code import dataset_code
+from models.sources.downloads import Download, Progress
+from models.sources.locations import find_data
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 

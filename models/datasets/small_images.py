@@ -12,10 +12,10 @@ import torch
 from models.datasets.augmentation import shift_and_flip
 from models.datasets.bundled_images import read_splits
 from models.datasets.registry import Dataset, DatasetInfo, Split, missing, register_dataset
-from models.downloads import Download, RemoteFile
 from models.errors import ModelError
-from models.locations import download_folder, find_data
-from models.unpacking import unpack_gzip, unpack_tar
+from models.sources.downloads import Download, RemoteFile
+from models.sources.locations import download_folder, find_data
+from models.sources.unpacking import unpack_gzip, unpack_tar
 
 _FASHION_HOME = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _FASHION_FILES = (  # as in torchvision.datasets.FashionMNIST

@@ -9,7 +9,7 @@ from torch import Tensor
 from models.datasets.registry import Dataset, DatasetInfo, Split, register_dataset
 from models.datasets.sentences import UNKNOWN_ID, encode, read_tokenizer
 from models.errors import ModelError
-from models.locations import find_data
+from models.sources.locations import find_data
 
 TOKENIZER = Path(__file__).resolve().parents[1] / "weights" / "sst2_tokenizer.json"
 VOCABULARY, LENGTH = 8000, 64

@@ -6,7 +6,7 @@ from torch import Tensor
 from models.datasets.registry import Dataset, DatasetInfo, Split, missing, register_dataset
 from models.datasets.sentences import read_tokenizer
 from models.datasets.sst2 import dev_sentences, training_sentences
-from models.locations import find_data
+from models.sources.locations import find_data
 
 TOKENIZER = "text/distilbert_sst2/tokenizer.json"
 LENGTH = 64

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from models.onnx_import.errors import OnnxError, shortened
 from models.onnx_import.limits import LARGEST_FILE
-from models.zip_archives import ZipLimits, unpack_zip
+from models.sources.zip_archives import ZipLimits, unpack_zip
 
 SUFFIX = ".onnx"
 

@@ -14,7 +14,7 @@ from compression.artifact.graph.blocks import block_weights
 from compression.artifact.graph.comparison import differing_weights
 from compression.artifact.graph.execution import open_session
 from compression.artifact.packing import load_packed, pack_model, unpack_model
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.layers import weight_layers
 from compression.solvers.grids import choose_grid

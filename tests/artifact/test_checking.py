@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.graph import compile as compiling
 from compression.artifact.graph import weights as filling
-from compression.errors import GraphError
+from compression.core.errors import GraphError
 from compression.metrics.environment import int8_weight_bits
 from compression.state import ActivationQuantization, state_of
 from tests.artifact.networks import attention, residual

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from compression.artifact.packing import load_packed, pack_model, unpack_model
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import codebook_indices, decode_codebook, dequantize, symbol_range
 from compression.state import ActivationQuantization, Codebook, Encoding, HalfPrecision, UniformGrid, state_of
 from tests.artifact.networks import residual

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.experiments import stages
 from compression.experiments.store import ResultStore
 from compression.recipe import Recipe, recipe_from_dict

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import torch
 from scipy.stats import spearmanr
 
-from compression.experiments.prediction import Predictor
-from compression.experiments.sensitivity import strengths
+from compression.analysis.prediction import Predictor
+from compression.analysis.sensitivity import strengths
 from compression.experiments.tasks import dataset_of, load_task
 from compression.recipe import Recipe
 from compression.techniques import get_technique

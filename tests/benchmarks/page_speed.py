@@ -21,12 +21,12 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from compression.experiments.results import ExperimentResult
-from compression.experiments.search.searches import Searches
-from compression.experiments.search.spec import Limits, SearchSpec
 from compression.experiments.store import ResultStore, now
 from compression.recipe import Recipe
+from compression.search.searches import Searches
+from compression.search.spec import Limits, SearchSpec
 from tests.e2e.conftest import CHROMIUM, Server
-from tests.experiments.search.laboratories import FakeLaboratory, synthetic_result
+from tests.search.laboratories import FakeLaboratory, synthetic_result
 
 MODEL, DATASET = "digits_resnet", "digits"
 TECHNIQUES = ("weight_pruning", "channel_pruning", "quantization", "low_rank", "weight_sharing")

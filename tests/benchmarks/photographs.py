@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from compression.artifact.graph import compile_graph
-from compression.errors import InputError
-from compression.experiments.report import text_table
+from compression.core.errors import InputError
 from compression.experiments.stages import run_experiment
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import Task, load_task
 from compression.metrics.accuracy import evaluate_onnx
 from compression.recipe import Recipe, recipe_from_dict
+from compression.reports.text import text_table
 from models import registry
 
 RESULTS = Path(__file__).parent / "results" / "photographs.txt"

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from compression.experiments import Recipe, ResultStore, recipe_from_dict, run_experiment
-from compression.experiments.promise import by_sample, promise_from_samples
+from compression.analysis.promise import by_sample, promise_from_samples
 from compression.experiments.tasks import dataset_of
+from compression.service import Recipe, ResultStore, recipe_from_dict, run_experiment
 
 FLOOR = 0.95
 MODELS = ("digits_resnet", "digits_mobilenet", "fashion_resnet20", "python_gpt")

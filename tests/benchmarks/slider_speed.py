@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from compression.experiments.service import Service
 from compression.recipe import Recipe, recipe_from_dict
+from compression.service.facade import Service
 from models.registry import model_info
 
 MOVES: dict[str, tuple[dict[str, object], ...]] = {

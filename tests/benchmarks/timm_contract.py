@@ -26,12 +26,12 @@ from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.graph.execution import open_session
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.context import CompressionContext, StepReport
-from compression.errors import NotApplicableError
-from compression.experiments.report import text_table
+from compression.core.errors import NotApplicableError
+from compression.reports.text import text_table
 from compression.structure.ends import first_and_last
 from compression.techniques import get_technique
-from models.own.builders import architecture, build
 from models.preparing import bake, prepare
+from models.user.builders import architecture, build
 from tests.zoo.settling import pictures, settle
 from tests.zoo.timm_networks import SIZE, THIN
 

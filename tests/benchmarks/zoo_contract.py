@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from compression.artifact.graph import GraphReport, calibrate_activations, compile, compile_graph
 from compression.context import CompressionContext, StepReport
-from compression.experiments.report import text_table
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs
+from compression.reports.text import text_table
 from compression.structure import find_groups, remove_units
 from compression.techniques import get_technique
 from models import registry

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compression.calibration import hessian as module
 from compression.calibration.hessian import collect_hessians, damped, fitting_hessian, input_rows, original_hessians
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.solvers import factors
 from compression.solvers.factors import ordered_factor, remembered, upper_factor
 from tests.solvers.problems import layer

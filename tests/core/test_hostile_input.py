@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compression.__main__ import main
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.knobs import validate
 from compression.recipe import recipe_from_dict, recipe_from_yaml
 from compression.techniques import list_techniques

@@ -71,13 +71,13 @@ def test_both_packages_named_compression_are_importable(tmp_path: Path, ours_fir
         start = (
             f"sys.path.insert(0, {str(library)!r})\nimport compression\n"
             f"assert {str(ROOT)!r} not in str(compression.__path__)\nsys.path.insert(0, {str(ROOT)!r})\n"
-            "from pages.components.namesake import join_compression\njoin_compression()\n"
+            "from pages.shared.namesake import join_compression\njoin_compression()\n"
         )
     program = (
         "import sys, sysconfig\n"
         f"sysconfig.get_path = lambda *a, **k: {str(library)!r}\n"
         + start
-        + "from compression.errors import InputError\n"
+        + "from compression.core.errors import InputError\n"
         "from compression._common._streams import NAME\n"
         "print(NAME, InputError.__name__)\n"
     )

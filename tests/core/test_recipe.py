@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.recipe import (
     recipe_from_dict,
     recipe_from_yaml,

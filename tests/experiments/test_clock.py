@@ -9,11 +9,11 @@ from sqlalchemy import event, text
 from compression.experiments import stages
 from compression.experiments.clock import Clock, timing_of
 from compression.experiments.results import ExperimentResult, Figures
-from compression.experiments.search.outcomes import Outcome
 from compression.experiments.stages import run_experiment, timing_name
 from compression.experiments.store import ResultStore
 from compression.metrics.latency import LatencyRecord
 from compression.recipe import Recipe, recipe_from_dict, recipe_to_dict
+from compression.search.outcomes import Outcome
 
 FIGURES = Figures(0.9, 0.88, 0.92, 1000, 100_000, 110_000, 10, 10, 10)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.experiments import code_version as versions
 from compression.experiments.code_version import CODE_VERSION, code_version, computing_files, process_code
 from compression.experiments.stages import key_of
@@ -62,9 +62,9 @@ NOTHING = (False, False, False)
         ("models/checkpoints/fitting.py", ARCHITECTURE), ("models/datasets/views.py", (False, True, True)),
         ("models/datasets/registry.py", DATA), ("models/datasets/digits.py", DATA),
         ("models/architectures/mlp.py", NOTHING), ("models/datasets/sst2.py", NOTHING),
-        ("pages/explore.py", NOTHING), ("compression/experiments/service.py", NOTHING),
-        ("compression/experiments/own_commands.py", NOTHING), ("compression/experiments/reports/card.py", NOTHING),
-        ("compression/__main__.py", NOTHING), ("compression/experiments/search/command.py", NOTHING),
+        ("pages/explore/explore.py", NOTHING), ("compression/service/facade.py", NOTHING),
+        ("compression/cli/user_entries.py", NOTHING), ("compression/reports/card.py", NOTHING),
+        ("compression/__main__.py", NOTHING), ("compression/cli/search.py", NOTHING),
     ],
 )
 def test_what_decides_a_result_changes_its_key(changed: str, expected: tuple[bool, ...], copy: Path) -> None:

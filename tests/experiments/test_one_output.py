@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from compression.__main__ import main
-from compression.experiments import ResultStore, recipe_from_dict, run_experiment
-from compression.experiments.reports import model_card, report_html, subject_of
 from compression.experiments.tasks import load_task
 from compression.recipe import Recipe
+from compression.reports import model_card, report_html, subject_of
+from compression.service import ResultStore, recipe_from_dict, run_experiment
 from compression.training import TrainingSettings, fine_tune
 from tests.problems.heads import ARCHITECTURE, detector, half_folders, regressor, saved, value_folder
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from compression.__main__ import main
-from compression.errors import CancelledError, InputError
-from compression.experiments import Recipe, commands
-from compression.experiments.probing import Prober
+from compression.analysis.probing import Prober
+from compression.cli import commands
+from compression.core.errors import CancelledError, InputError
 from compression.experiments.scoring_data import ScoringData, dataset_for, listed, scoring_data, usual_data
 from compression.experiments.tasks import load_task
+from compression.service import Recipe
 from compression.techniques import get_technique
-from models.own.kept_data import add_data
+from models.user.kept_data import add_data
 from tests.models.own_things import class_folders
 
 TEN = tuple(f"kind{number}" for number in range(10))

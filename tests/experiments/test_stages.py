@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.experiments import stages
 from compression.experiments.results import ExperimentResult
 from compression.experiments.stages import build, key_of, run_experiment, score, timing_name

@@ -12,17 +12,18 @@ import pytest
 import torch
 
 from compression.artifact.packing import load_packed, model_tensors, pack_model, unpack_model
-from compression.errors import InputError
-from compression.experiments import jobs, stages
+from compression.bundles.verification import verify_bundle
+from compression.bundles.writing import export_bundle
+from compression.core.errors import InputError
+from compression.experiments import stages
 from compression.experiments.artifacts import GRAPH_NAME, PACKED_NAME, compress
-from compression.experiments.export import export_bundle
 from compression.experiments.results import ExperimentResult, result_from_dict
-from compression.experiments.service import Service
 from compression.experiments.store import ResultStore
 from compression.experiments.tasks import load_task
-from compression.experiments.verification import verify_bundle
+from compression.jobs import experiment_jobs
 from compression.metrics.environment import int8_weight_bits
 from compression.recipe import Recipe, recipe_from_dict, recipe_to_dict
+from compression.service.facade import Service
 from models import registry
 from models.students import students_of
 
@@ -157,8 +158,8 @@ class Stopped:
         self.seen: list[int] = []
 
     def work(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(jobs, "_REPORT_SECONDS", 0.0)
-        evaluated = jobs._Watch.evaluated
+        monkeypatch.setattr(experiment_jobs, "_REPORT_SECONDS", 0.0)
+        evaluated = experiment_jobs._Watch.evaluated
 
         def look(watch: Any, training: Any) -> None:
             evaluated(watch, training)
@@ -168,9 +169,9 @@ class Stopped:
             if training.epochs_done >= 1:
                 self.service.finish_early([self.key])
 
-        monkeypatch.setattr(jobs._Watch, "evaluated", look)
+        monkeypatch.setattr(experiment_jobs._Watch, "evaluated", look)
         text = json.dumps(recipe_to_dict(self.recipe))
-        assert jobs.compute(str(self.service.store.root), self.key, text, "quick")
+        assert experiment_jobs.compute(str(self.service.store.root), self.key, text, "quick")
 
 
 def test_a_training_can_be_stopped_early_is_marked_so_and_run_whole(

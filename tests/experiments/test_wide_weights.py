@@ -12,8 +12,9 @@ import pytest
 from compression.__main__ import main
 from compression.artifact.graph import integers
 from compression.artifact.graph.integers import wide_layers
-from compression.experiments import identity, verification
-from compression.experiments.export import export_bundle
+from compression.bundles import verification
+from compression.bundles.writing import export_bundle
+from compression.experiments import identity
 from compression.experiments.results import result_from_json
 from compression.experiments.stages import run_experiment
 from compression.experiments.store import ResultStore

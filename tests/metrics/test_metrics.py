@@ -12,10 +12,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
+from compression.core.intervals import wilson_interval
 from compression.metrics.accuracy import evaluate_onnx
 from compression.metrics.energy import cost_per_million, estimate_energy
-from compression.metrics.intervals import wilson_interval
 from compression.metrics.latency import LatencyTimer
 from compression.metrics.macs import count_macs, count_parameters
 from compression.metrics.memory import measure_peak_memory

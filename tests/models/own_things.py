@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from models.own.builders import architecture, build
+from models.user.builders import architecture, build
 
 KIND = "cifar_resnet8"
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from models.errors import FieldError
-from models.own import builders
-from models.own.description import describe
-from models.own.metadata import timm_states
 from models.preprocessing import preprocessing_text
+from models.user import builders
+from models.user.description import describe
+from models.user.metadata import timm_states
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -76,7 +76,7 @@ def test_squashed_photographs_are_said_to_be_cropped() -> None:
 
 
 def test_a_kept_models_record_needs_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.own import kept_models
+    from models.user import kept_models
 
     kind = builders.architecture("resnet34")
     monkeypatch.setattr(builders, "torchvision_states", None)

@@ -9,7 +9,7 @@ import torch
 from models.datasets import Split, load_dataset, small_images
 from models.datasets.bundled_images import read_splits, write_splits
 from models.errors import ModelError
-from models.locations import find_data
+from models.sources.locations import find_data
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 from models import registry
 from models.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, split_script
 from models.errors import ModelError
-from models.releases import Release
+from models.sources.releases import Release
 
 
 def network() -> nn.Sequential:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compression.experiments.own_checks import remarks_on
+from compression.library.user_data_checks import remarks_on
 from models.datasets import dataset_info, load_dataset
 from models.datasets.class_folders import class_table, split_folders
 from models.datasets.image_files import SUFFIXES, ImageReading
 from models.datasets.image_folder import FolderOptions, load_image_folder
 from models.datasets.views import ImageView
 from models.errors import ModelError
-from models.own.kept_data import add_data, preview_labels
+from models.user.kept_data import add_data, preview_labels
 from tests.models.own_things import class_folders, zipped
 
 WHEN = "2026-01-01T00:00:00+00:00"

@@ -10,15 +10,15 @@ pytest.importorskip("transformers")
 
 from compression.__main__ import main
 from compression.artifact import text_template
-from compression.errors import InputError
-from compression.experiments.bundle_inputs import _text, tokenizer_member
-from compression.experiments.own_file import beside
+from compression.bundles.inputs import _text, tokenizer_member
+from compression.core.errors import InputError
 from compression.experiments.results import plain_model
 from compression.experiments.stages import key_of
 from compression.experiments.tasks import load_task
+from compression.library.models_file import beside
 from compression.recipe import Recipe, recipe_from_dict
 from models import datasets, registry
-from models.own.kept_huggingface import add_huggingface
+from models.user.kept_huggingface import add_huggingface
 from tests.models.test_huggingface import SENTENCES, WHEN, change, images, text
 
 

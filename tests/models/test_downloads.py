@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from compression.__main__ import main
-from compression.experiments.downloads import find_download, run_download
-from models import downloads, registry
+from compression.library.catalogue import find_download, run_download
+from models import registry
 from models.datasets import has_data, has_full_data, load_dataset, small_images
-from models.downloads import Download, RemoteFile, fetch
 from models.errors import InterruptedWorkError, ModelError
-from models.releases import Release
-from models.unpacking import unpack_gzip, unpack_tar
+from models.sources import downloads
+from models.sources.downloads import Download, RemoteFile, fetch
+from models.sources.releases import Release
+from models.sources.unpacking import unpack_gzip, unpack_tar
 from tests.models.server import Home, serving
 
 DATA = bytes(range(256)) * 4096  # one MiB
@@ -40,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COMPRESSION_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COMPRESSION_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("models.locations._PROJECT", tmp_path / "project")
+    monkeypatch.setattr("models.sources.locations._PROJECT", tmp_path / "project")
     return tmp_path
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from models.errors import FieldError
-from models.own import builders
-from models.own.builders import architecture
+from models.user import builders
+from models.user.builders import architecture
 
 
 @pytest.mark.parametrize(

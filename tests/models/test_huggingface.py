@@ -14,7 +14,7 @@ from models import datasets, registry
 from models.datasets import sst2
 from models.datasets.sentences import train_tokenizer
 from models.errors import FieldError, ModelError
-from models.own.kept_huggingface import add_huggingface
+from models.user.kept_huggingface import add_huggingface
 
 WHEN = "2026-01-01T00:00:00+00:00"
 SENTENCES = (["a good film", "a bad film", "good", "bad"] * 20, [1, 0, 1, 0] * 20)

@@ -14,7 +14,7 @@ from models.models_file import VARIABLE
 from tests.models.own_things import network, weights_of
 
 SOURCE = '''
-from models.own.builders import architecture, build
+from models.user.builders import architecture, build
 from models.registry import ModelInfo, register_model
 
 KIND = architecture("cifar_resnet8")

@@ -12,9 +12,9 @@ from torch import nn
 from compression.__main__ import main
 from models import registry
 from models.errors import FieldError
-from models.own import kept_models, onnx_models
-from models.own.keeping import own_folder
 from models.source_code import PROJECT, architecture_code, imported_files
+from models.user import kept_models, onnx_models
+from models.user.keeping import own_folder
 from tests.models.onnx_import.graphs import model, named, weights
 from tests.models.onnx_import.test_refusals import external
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from compression.experiments.own_checks import interval_words, remarks_on, remarks_on_pair
+from compression.library.user_data_checks import interval_words, remarks_on, remarks_on_pair
 from models import registry
 from models.datasets import dataset_info, has_data, list_datasets, load_dataset
 from models.datasets.views import ImageView
 from models.errors import FieldError, InterruptedWorkError, ModelError
-from models.own import kept_data
-from models.own.keeping import own_folder
-from models.own.kept_data import add_data, remove_data, sample_pictures
-from models.own.kept_models import add_model
-from models.zip_archives import ZipLimits, unpack_zip
+from models.sources.zip_archives import ZipLimits, unpack_zip
+from models.user import kept_data
+from models.user.keeping import own_folder
+from models.user.kept_data import add_data, remove_data, sample_pictures
+from models.user.kept_models import add_model
 from tests.models.own_things import KIND, class_folders, network, weights_of, zipped
 
 WHEN = "2026-01-01T00:00:00+00:00"

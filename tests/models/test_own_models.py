@@ -15,10 +15,10 @@ from compression.__main__ import main
 from models import registry
 from models.checkpoints import Checkpoint
 from models.errors import FieldError, InterruptedWorkError, ModelError
-from models.own import builders, kept_models
-from models.own.keeping import own_folder
-from models.own.kept_models import add_model
 from models.students import students_of
+from models.user import builders, kept_models
+from models.user.keeping import own_folder
+from models.user.kept_models import add_model
 from tests.models.own_things import KIND, network, weights_of
 
 GIVEN = {"architecture": KIND, "num_classes": 10}

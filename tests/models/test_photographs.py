@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.experiments.tasks import Task, load_task
 from compression.recipe import Recipe
 from models import registry
@@ -19,7 +19,7 @@ from models.datasets.imagenet_classes import class_indices, class_names, wordnet
 from models.datasets.registry import Split
 from models.datasets.views import ImageView
 from models.errors import InterruptedWorkError, ModelError
-from models.locations import find_data
+from models.sources.locations import find_data
 
 VIEW = ImageView(36, 32)
 

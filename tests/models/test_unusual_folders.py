@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compression.experiments.own_checks import remarks_on
+from compression.library.user_data_checks import remarks_on
 from models.datasets import load_dataset
 from models.datasets.class_folders import class_table
 from models.datasets.image_folder import folder_classes, load_image_folder
 from models.datasets.views import ImageView
 from models.errors import ModelError
-from models.own.kept_data import add_data, preview_labels
+from models.user.kept_data import add_data, preview_labels
 
 WHEN = "2026-01-01T00:00:00+00:00"
 VIEW = ImageView(32, 32)

@@ -11,7 +11,7 @@ from models.datasets.image_folder import FolderOptions
 from models.datasets.image_values import TABLE, load_image_values, read_table
 from models.datasets.registry import Split, tenths
 from models.errors import ModelError
-from models.own.kept_data import add_data
+from models.user.kept_data import add_data
 from tests.models.own_things import zipped
 from tests.problems.heads import value_folder
 

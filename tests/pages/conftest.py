@@ -8,7 +8,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from compression import experiments
-from compression.experiments import (
+from compression.analysis.differences import Difference
+from compression.analysis.illustration import Illustration
+from compression.analysis.runtime_records import RuntimeRecord
+from compression.analysis.weight_statistics import LayerWeights
+from compression.experiments.pairing import Scores
+from compression.experiments.scoring_data import ScoringData, scoring_data
+from compression.experiments.tasks import student_names
+from compression.library.user_service import UserEntries
+from compression.reports import Subject
+from compression.reports.subject import comparable
+from compression.service import (
     ExperimentResult,
     Figures,
     InputError,
@@ -20,20 +30,12 @@ from compression.experiments import (
     recipe_hash,
     recipe_to_dict,
 )
-from compression.experiments.differences import Difference
-from compression.experiments.exports import job_key
-from compression.experiments.illustration import Illustration
-from compression.experiments.own_service import UserEntries
-from compression.experiments.pairing import Scores
-from compression.experiments.reports import Subject
-from compression.experiments.reports.subject import comparable
-from compression.experiments.runtime_records import RuntimeRecord
-from compression.experiments.scoring_data import ScoringData, scoring_data
-from compression.experiments.tasks import student_names
-from compression.experiments.weight_statistics import LayerWeights
+from compression.service.runtime_exports import job_key
 from models.datasets import dataset_info, list_datasets
 from models.registry import list_models, model_info
-from pages.components import backend, layer_choice, search_form
+from pages.layers import choice
+from pages.search import form
+from pages.shared import backend
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = Figures(
@@ -257,8 +259,8 @@ class FakeService:
 def _digits_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages open with a model whose dataset is small."""
     monkeypatch.setattr(experiments, "FIRST_MODEL", "digits_resnet", raising=False)
-    monkeypatch.setattr(search_form, "FIRST_MODEL", "digits_resnet")
-    monkeypatch.setattr(layer_choice, "FIRST_MODEL", "digits_resnet")
+    monkeypatch.setattr(form, "FIRST_MODEL", "digits_resnet")
+    monkeypatch.setattr(choice, "FIRST_MODEL", "digits_resnet")
 
 
 @pytest.fixture

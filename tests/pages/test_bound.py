@@ -3,13 +3,13 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components.bound import Left
+from pages.shared.url.bound import Left
 
 
 def _app() -> None:
     import streamlit as st
 
-    from pages.components.bound import bound, kept_address
+    from pages.shared.url.bound import bound, kept_address
 
     with kept_address("here"):
         st.segmented_control("Show", ["a", "b"], default="a", **bound("show"))

@@ -1,7 +1,7 @@
 """Changes of many widgets, and what undo keeps; no page."""
 
-from pages.components.changes import Change
-from pages.components.history import History, described
+from pages.explore.history import History, described
+from pages.shared.url.changes import Change
 
 
 def test_a_change_is_due_until_it_is_drawn_and_again_where_the_browser_did_not_know_of_it() -> None:

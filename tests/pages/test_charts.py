@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from compression.experiments import ExperimentResult, Recipe, recipe_from_dict
 from compression.experiments.pairing import Correct, Scores
-from pages.components.axes import ACCURACY, COSTS
-from pages.components.charts import Mark, described, frontier_ids, hover_text, mark_of, pareto_figure
-from pages.components.details import mark_table
-from pages.components.palette import technique_color
+from compression.service import ExperimentResult, Recipe, recipe_from_dict
+from pages.explore.charts import Mark, described, frontier_ids, hover_text, mark_of, pareto_figure
+from pages.explore.details import mark_table
+from pages.shared.axes import ACCURACY, COSTS
+from pages.shared.palette import technique_color
 
 SIZE, LATENCY = COSTS["size_bytes"], COSTS["latency_ms_p50"]
 

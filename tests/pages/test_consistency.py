@@ -17,18 +17,19 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from compression.__main__ import main
-from compression.experiments import ExperimentResult, Recipe, Service, recipe_from_dict, stages
-from compression.experiments.reports import model_card, report_html
-from compression.experiments.search.laboratory import outcome_of
-from compression.experiments.search.records import SearchRecord, TrialRecord
-from compression.experiments.search.spec import Limits, SearchSpec
+from compression.experiments import stages
 from compression.experiments.store import ResultStore
 from compression.experiments.wording import milliseconds
 from compression.metrics.latency import LatencyRecord
-from pages.components import backend
-from pages.components.exchange import address_values
-from pages.components.search_words import front_table, trial_table
-from pages.components.state import widget_values
+from compression.reports import model_card, report_html
+from compression.search.laboratory import outcome_of
+from compression.search.records import SearchRecord, TrialRecord
+from compression.search.spec import Limits, SearchSpec
+from compression.service import ExperimentResult, Recipe, Service, recipe_from_dict
+from pages.search.words import front_table, trial_table
+from pages.shared import backend
+from pages.shared.exchange import address_values
+from pages.shared.url.state import widget_values
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("digits_resnet", "digits_mobilenet")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import Recipe
+from compression.service import Recipe
 from tests.pages.test_layers import PRUNED, extras, in_view, looked, measured, recipe
 
 __all__ = ["extras"]

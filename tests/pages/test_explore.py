@@ -6,11 +6,12 @@ import pytest
 from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import InputError, recipe_from_dict, recipe_hash, recipe_to_yaml
-from pages.components import changes, choice, exchange
-from pages.components.jobs import Tracker
-from pages.components.plan import make_plan
-from pages.components.view import View
+from compression.service import InputError, recipe_from_dict, recipe_hash, recipe_to_yaml
+from pages.explore.plan import make_plan
+from pages.explore.session_jobs import Tracker
+from pages.explore.view import View
+from pages.shared import exchange
+from pages.shared.url import changes, choice
 
 
 def complaints(app: AppTest) -> list[str]:

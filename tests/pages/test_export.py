@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import ExperimentResult, Recipe, list_techniques, recipe_from_dict
-from compression.experiments.runtime_records import RuntimeRecord
-from pages.components import choice, runtimes
-from pages.components.choice import Choice
-from pages.components.exchange import address_values
-from pages.components.runtimes import runtime_table
-from pages.components.state import widget_values
+from compression.analysis.runtime_records import RuntimeRecord
+from compression.service import ExperimentResult, Recipe, list_techniques, recipe_from_dict
+from pages.export import runtimes
+from pages.export.runtimes import runtime_table
+from pages.shared.exchange import address_values
+from pages.shared.url import choice
+from pages.shared.url.choice import Choice
+from pages.shared.url.state import widget_values
 
 BASE = {"model": "digits_resnet", "dataset": "digits"}
 RECORD = RuntimeRecord("torch", "2.13.0", "machine", "now", 900_000, 60, agreement=1.0, largest_difference=1e-6)
@@ -31,7 +32,7 @@ def measured(fake: Any, *recipes: Recipe, state: str = "done") -> list[str]:
 def export_page(app: AppTest, **address: str) -> AppTest:
     for name, value in address.items():
         app.query_params[name] = value
-    shown = app.switch_page("pages/export.py").run()
+    shown = app.switch_page("pages/export/export.py").run()
     assert not shown.exception
     return shown
 

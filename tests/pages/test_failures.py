@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import InputError
-from pages.components import backend
-from pages.components.failures import failure_line
+from compression.service import InputError
+from pages.shared import backend
+from pages.shared.failures import failure_line
 
 
 def _fails(*args: object, **kwargs: object) -> None:
@@ -30,7 +30,7 @@ def test_a_failing_page_says_what_failed_and_can_be_reloaded(
 
 
 def test_a_failing_part_leaves_the_others(app: AppTest, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.components.summary.baseline_line", _fails)
+    monkeypatch.setattr("pages.explore.summary.baseline_line", _fails)
     app.run()
     fake.finish()
     app.run()

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from compression.experiments import (
+from compression.analysis.distribution import Distribution, Values
+from compression.service import (
     InputError,
     LayerRecord,
     Recipe,
@@ -14,9 +15,8 @@ from compression.experiments import (
     list_techniques,
     recipe_from_dict,
 )
-from compression.experiments.distribution import Distribution, Values
-from pages.components.layer_charts import REST, ROOT, distribution_figure, sensitivity_figure, share_figure
-from pages.components.layer_recipe import (
+from pages.layers.charts import REST, ROOT, distribution_figure, sensitivity_figure, share_figure
+from pages.layers.recipe import (
     layer_settings,
     named_layers,
     protected,
@@ -27,7 +27,7 @@ from pages.components.layer_recipe import (
     without_name,
     without_override,
 )
-from pages.components.sensitivity_scale import color_range, ranked
+from pages.layers.sensitivity_scale import color_range, ranked
 
 ROWS = tuple(
     Sensitivity(fqn, "quantization", "weight_bits", bits, error, 0.02, 300, 5000)

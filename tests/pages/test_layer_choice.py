@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import Recipe
-from pages.components import choice
-from pages.components.formats import told_apart
-from pages.components.layer_recipe import recipe_text
+from compression.service import Recipe
+from pages.layers.recipe import recipe_text
+from pages.shared.formats import told_apart
+from pages.shared.url import choice
 from tests.pages.test_layers import PRUNED, extras, in_view, layers_page, looked, measured, recipe
 
 __all__ = ["extras"]
@@ -89,7 +89,7 @@ def test_explores_last_move_counts_even_where_explore_was_not_drawn_with_it(
     moved = {**PRUNED, "sparsity": 0.7, "layers": {"exclude": ["linear"]}}
     assert in_view(layers_page(app)) == recipe(moved)
     looked(app.selectbox(key="layer-model").set_value("digits_vit").run())
-    looked(app.switch_page("pages/compare.py").run())
+    looked(app.switch_page("pages/compare/compare.py").run())
     app.query_params.clear()
     assert in_view(layers_page(app)) == Recipe("digits_vit", "digits"), "what Layers has shown since is newer"
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import ExperimentResult, Recipe, Sensitivity, SensitivityMap, recipe_from_dict
-from compression.experiments.distribution import Distribution, LayerDistributions, Values
-from compression.experiments.sensitivity import strengths
+from compression.analysis.distribution import Distribution, LayerDistributions, Values
+from compression.analysis.sensitivity import strengths
+from compression.service import ExperimentResult, Recipe, Sensitivity, SensitivityMap, recipe_from_dict
 from compression.techniques import get_technique
-from pages.components.layer_panel import facts_table
-from pages.components.layer_recipe import read_recipe_text, recipe_text
+from pages.layers.panel import facts_table
+from pages.layers.recipe import read_recipe_text, recipe_text
 
 BASE = {"model": "digits_resnet", "dataset": "digits"}
 LAYERS = ("conv1", "linear")
@@ -90,7 +90,7 @@ def layers_page(app: AppTest, own: Recipe | None = None, **address: str) -> AppT
         address["recipe"] = recipe_text(own)
     for name, value in address.items():
         app.query_params[name] = value
-    return looked(app.switch_page("pages/layers.py").run())
+    return looked(app.switch_page("pages/layers/layers.py").run())
 
 
 def looked(page: AppTest) -> AppTest:

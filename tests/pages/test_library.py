@@ -11,22 +11,14 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import JobStatus, Recipe, ResultStore
-from compression.experiments.library import Library, clear_job, download_job, removal_job
-from compression.experiments.library.disk import DiskUse
-from compression.experiments.library.entries import dataset_entries, model_entries
+from compression.library import Library, clear_job, download_job, removal_job
+from compression.library.disk import DiskUse
+from compression.library.entries import dataset_entries, model_entries
+from compression.service import JobStatus, Recipe, ResultStore
 from models import registry
 from models.parameters import known_parameters
-from models.releases import Release
-from pages.components.library_tables import (
-    dataset_facts,
-    dataset_table,
-    disk_rows,
-    model_facts,
-    model_table,
-    stated_text,
-    whose,
-)
+from models.sources.releases import Release
+from pages.library.tables import dataset_facts, dataset_table, disk_rows, model_facts, model_table, stated_text, whose
 from tests.models.server import Home, serving
 from tests.pages.conftest import synthetic_result
 
@@ -52,7 +44,7 @@ def shelf(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library
     """A real library without workers behind the stand-in for the service."""
     for name, folder in (("COMPRESSION_HOME", "home"), ("COMPRESSION_DATA", "named"), ("TORCH_HOME", "torch")):
         monkeypatch.setenv(name, str(tmp_path / folder))
-    monkeypatch.setattr("models.locations._PROJECT", tmp_path / "project" / "tree")
+    monkeypatch.setattr("models.sources.locations._PROJECT", tmp_path / "project" / "tree")
     store, plain_status = ResultStore(tmp_path / "home"), fake.status
     engine: Any = SimpleNamespace(busy=lambda: False, submit_stages=lambda *arguments: None)
     library = Library(store, engine, fake.submit, lambda key, reason: None, lambda: None)
@@ -70,7 +62,7 @@ def shelf(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library
 def library_page(app: AppTest, **address: str) -> AppTest:
     for name, value in address.items():
         app.query_params[name] = value
-    shown = app.switch_page("pages/library.py").run()
+    shown = app.switch_page("pages/library/library.py").run()
     assert not shown.exception
     return shown
 
@@ -202,7 +194,7 @@ def test_the_untouched_model_is_measured_when_asked(app: AppTest, shelf: Library
 
 
 def test_a_data_set_shows_its_images(app: AppTest, shelf: Library) -> None:
-    from compression.experiments.library.samples import look
+    from compression.library.previews import look
 
     page = library_page(app, show="Data sets", dataset="digits")
     assert shelf._store.jobs([shelf.look_job("digits")])  # looked into without being asked

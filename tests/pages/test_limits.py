@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import ExperimentResult, recipe_from_dict
+from compression.analysis.pareto import knee
 from compression.experiments.pairing import AccuracyChange
-from compression.experiments.pareto import knee
-from pages.components.axes import ACCURACY, COSTS
-from pages.components.charts import Mark, mark_of, pareto_figure
-from pages.components.limits import FASTEST, LIMITS, MOST_ACCURATE, best_within, bound_of, tied_limits, within
+from compression.service import ExperimentResult, recipe_from_dict
+from pages.explore.charts import Mark, mark_of, pareto_figure
+from pages.explore.limits import FASTEST, LIMITS, MOST_ACCURATE, best_within, bound_of, tied_limits, within
+from pages.shared.axes import ACCURACY, COSTS
 
 SIZE, LATENCY = COSTS["size_bytes"], COSTS["latency_ms_p50"]
 

@@ -10,15 +10,15 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import InputError, JobStatus
-from compression.experiments.own_service import UserEntries
+from compression.library.user_service import UserEntries
+from compression.service import InputError, JobStatus
 from models.datasets import list_datasets
-from models.own.kept_data import add_data
-from models.own.kept_models import add_model
 from models.registry import list_models
-from pages.components import own_model
-from pages.components.own_data import class_rows, zip_of
-from pages.components.own_model import numbers_of, numbers_text
+from models.user.kept_data import add_data
+from models.user.kept_models import add_model
+from pages.library import user_model
+from pages.library.user_data import class_rows, zip_of
+from pages.library.user_model import numbers_of, numbers_text
 from tests.models.own_things import KIND, class_folders, network, weights_of
 
 WHEN = "2026-01-01T00:00:00+00:00"
@@ -62,8 +62,8 @@ class Service:
 def script() -> None:
     import streamlit as st
 
-    from pages.components.own_data import show_own_data
-    from pages.components.own_model import show_own_model
+    from pages.library.user_data import show_own_data
+    from pages.library.user_model import show_own_model
 
     show_own_model(st.session_state["service"])
     show_own_data(st.session_state["service"])
@@ -176,12 +176,12 @@ def test_numbers_are_read_as_they_are_written() -> None:
 
 def test_a_new_choice_of_weights_replaces_those_that_were_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(own_model.st, "caption", said.append)
-    monkeypatch.setattr(own_model.st, "session_state", {})
+    monkeypatch.setattr(user_model.st, "caption", said.append)
+    monkeypatch.setattr(user_model.st, "session_state", {})
     first, second = (SimpleNamespace(file_id=name, name=f"{name}.pth") for name in ("a", "b"))
-    assert own_model.replacing([first]) == [first] and own_model.replacing([first, second]) == [first, second]
-    own_model.st.session_state[own_model._CHECKED] = {"a"}
-    assert own_model.replacing([first]) == [first], "the same may be checked again, with other fields"
+    assert user_model.replacing([first]) == [first] and user_model.replacing([first, second]) == [first, second]
+    user_model.st.session_state[user_model._CHECKED] = {"a"}
+    assert user_model.replacing([first]) == [first], "the same may be checked again, with other fields"
     assert said == []
-    assert own_model.replacing([first, second]) == [second]
+    assert user_model.replacing([first, second]) == [second]
     assert said == ["b.pth will be checked, without a.pth of before."]

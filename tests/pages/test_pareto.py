@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compression.experiments.pareto import Measured, dominates, frontier, ties
+from compression.analysis.pareto import Measured, dominates, frontier, ties
 
 exact = Measured.exact
 

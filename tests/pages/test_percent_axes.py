@@ -6,15 +6,15 @@ from dataclasses import replace
 import plotly.graph_objects as go
 import pytest
 
-from compression.experiments import ExperimentResult, TrainingRecord, recipe_from_dict
 from compression.experiments.results import ACCURACY as ACCURACY_KIND
-from compression.experiments.search.records import SearchRecord
-from pages.components.axes import ACCURACY, BITS, COSTS, percent_top
-from pages.components.charts import mark_of, pareto_figure
-from pages.components.palette import ink
-from pages.components.run_filters import runs_figure
-from pages.components.search_charts import accuracy_window, front_figure
-from pages.components.training import training_figure
+from compression.search.records import SearchRecord
+from compression.service import ExperimentResult, TrainingRecord, recipe_from_dict
+from pages.compare.run_filters import runs_figure
+from pages.explore.charts import mark_of, pareto_figure
+from pages.explore.training import training_figure
+from pages.search.charts import accuracy_window, front_figure
+from pages.shared.axes import ACCURACY, BITS, COSTS, percent_top
+from pages.shared.palette import ink
 from tests.pages.test_search_charts import record as record  # a fixture of finished trials
 
 MOST_TICKS = 10  # that plotly draws on such an axis by itself

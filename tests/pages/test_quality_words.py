@@ -8,24 +8,24 @@ from typing import Any
 
 import pytest
 
-from compression.experiments import ExperimentResult, Recipe, Sensitivity, SensitivityMap, recipe_from_dict
-from compression.experiments.search import reach, spec
-from compression.experiments.search.command import report
-from compression.experiments.search.outcomes import appraise
-from compression.experiments.search.records import SearchRecord, TrialRecord
-from compression.experiments.search.spec import Limits, SearchSpec
+from compression.cli.search import report
 from compression.problems import ACCURACY, R2
 from compression.recipe import recipe_to_dict
-from pages.components.axes import COSTS
-from pages.components.cards import cards_of
-from pages.components.figures_table import change_text
-from pages.components.layer_charts import sensitivity_figure
-from pages.components.run_filters import runs_figure
-from pages.components.search_charts import front_figure
-from pages.components.search_words import asked, front_table, spent, trial_table
-from pages.components.training import training_figure
-from tests.experiments.search.laboratories import BASELINE, made_up, synthetic_result
+from compression.search import reach, spec
+from compression.search.outcomes import appraise
+from compression.search.records import SearchRecord, TrialRecord
+from compression.search.spec import Limits, SearchSpec
+from compression.service import ExperimentResult, Recipe, Sensitivity, SensitivityMap, recipe_from_dict
+from pages.compare.figures_table import change_text
+from pages.compare.run_filters import runs_figure
+from pages.explore.training import training_figure
+from pages.layers.charts import sensitivity_figure
+from pages.search.charts import front_figure
+from pages.search.words import asked, front_table, spent, trial_table
+from pages.shared.axes import COSTS
+from pages.shared.cards import cards_of
 from tests.pages.test_training import RECORD
+from tests.search.laboratories import BASELINE, made_up, synthetic_result
 
 Maker = Callable[[Recipe], ExperimentResult]
 WORDS = re.compile("accuracy|point", re.IGNORECASE)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments.search.records import SearchRecord
-from compression.experiments.search.searches import Searches
-from compression.experiments.search.spec import Limits, SearchSpec
+from compression.search.records import SearchRecord
+from compression.search.searches import Searches
+from compression.search.spec import Limits, SearchSpec
 from models.datasets import list_datasets
-from pages.components import address
-from pages.components.search_form import form_values, limits_of
-from tests.experiments.search.laboratories import FakeLaboratory
+from pages.search.form import form_values, limits_of
+from pages.shared.url import address
+from tests.search.laboratories import FakeLaboratory
 
 TECHNIQUES = ("channel_pruning", "quantization")
 SPEC = SearchSpec("digits_resnet", "digits", TECHNIQUES, Limits(max_accuracy_drop=1.0), trials=8)
@@ -40,7 +40,7 @@ def search_page(app: AppTest, **address: str) -> AppTest:
     app.default_timeout = 60  # the first search imports Optuna
     for name, value in address.items():
         app.query_params[name] = value
-    return shown(app.switch_page("pages/search.py").run())
+    return shown(app.switch_page("pages/search/search.py").run())
 
 
 def shown(page: AppTest) -> AppTest:

@@ -6,24 +6,17 @@ from typing import Any
 
 import pytest
 
-from compression.experiments import recipe_from_dict, recipe_to_dict
-from compression.experiments.pareto import Measured
-from compression.experiments.promise import Promise
-from compression.experiments.search.outcomes import appraise
-from compression.experiments.search.records import SearchRecord, TrialRecord
-from compression.experiments.search.spec import Limits, SearchSpec
+from compression.analysis.pareto import Measured
+from compression.analysis.promise import Promise
 from compression.problems import ACCURACY
-from pages.components.palette import origin_color
-from pages.components.search_charts import (
-    Place,
-    accuracy_window,
-    front_figure,
-    front_line,
-    hidden_below,
-    volume_figure,
-)
-from pages.components.search_words import ago, asked, duration, first_figures, front_table, trial_table, verdict
-from tests.experiments.search.laboratories import BASELINE, made_up, synthetic_result
+from compression.search.outcomes import appraise
+from compression.search.records import SearchRecord, TrialRecord
+from compression.search.spec import Limits, SearchSpec
+from compression.service import recipe_from_dict, recipe_to_dict
+from pages.search.charts import Place, accuracy_window, front_figure, front_line, hidden_below, volume_figure
+from pages.search.words import ago, asked, duration, first_figures, front_table, trial_table, verdict
+from pages.shared.palette import origin_color
+from tests.search.laboratories import BASELINE, made_up, synthetic_result
 
 LIMITS = Limits(max_accuracy_drop=1.0, max_size_bytes=250_000, min_speedup=1.1)
 

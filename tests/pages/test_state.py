@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from compression.experiments import (
+from compression.service import (
     InputError,
     list_techniques,
     recipe_from_dict,
@@ -14,18 +14,10 @@ from compression.experiments import (
     recipe_to_yaml,
     step_from_dict,
 )
-from pages.components.address import Part
-from pages.components.exchange import read_recipe
-from pages.components.plan import make_plan
-from pages.components.state import (
-    EXTRA,
-    ORDER,
-    Controls,
-    in_suggested_order,
-    read_extra,
-    recipe_of,
-    widget_values,
-)
+from pages.explore.plan import make_plan
+from pages.shared.exchange import read_recipe
+from pages.shared.url.address import Part
+from pages.shared.url.state import EXTRA, ORDER, Controls, in_suggested_order, read_extra, recipe_of, widget_values
 
 MODELS = ["digits_resnet", "digits_vit"]
 BASE = {"model": "digits_resnet", "dataset": "digits"}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments.illustration import Illustration
-from pages.components.palette import technique_color
-from pages.components.technique_help import illustration_figure
+from compression.analysis.illustration import Illustration
+from pages.shared.palette import technique_color
+from pages.shared.technique_help import illustration_figure
 
 PICTURE = Illustration(
     "digits_resnet", "channel_pruning", "layer1.0.conv1", (2, 3, 1, 1),

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.experiments import TrainingRecord
 from compression.experiments.results import ACCURACY
-from pages.components.training import training_figure
+from compression.service import TrainingRecord
+from pages.explore.training import training_figure
 
 HISTORY = (
     {"epoch": 0.0, "held_out_loss": 2.0, "accuracy": 0.5, "agreement": 0.5},

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compression.metrics.intervals import wilson_interval
+from compression.core.intervals import wilson_interval
 from compression.problems import problem_of
 
 PROBLEM = problem_of("binary_classification")

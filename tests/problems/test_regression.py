@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from compression.metrics.intervals import bootstrap_interval, mean_interval
+from compression.core.intervals import bootstrap_interval, mean_interval
 from compression.problems import ACCURACY, R2, problem_of
 
 PROBLEM = problem_of("regression")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.grids import dequantize, quantize_to_grid
 from compression.solvers.adaround import fit_with_adaround, learn_rounding
 from compression.solvers.grids import choose_grid, fit_with_feedback

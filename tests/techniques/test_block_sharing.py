@@ -11,7 +11,7 @@ from torch import nn
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.calibration.finish import distance_from_original
 from compression.context import CompressionContext, StepReport
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.layers import weight_layers
 from compression.structure.depth import drop_every_other_block
 from compression.techniques import block_sharing, get_technique

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compression.artifact.packing import model_tensors
 from compression.calibration.hessian import original_hessians
-from compression.errors import CancelledError, InputError, NotApplicableError
+from compression.core.errors import CancelledError, InputError, NotApplicableError
 from compression.metrics.macs import count_macs, count_parameters
 from compression.solvers.reconstruction import output_error
 from compression.state import state_of

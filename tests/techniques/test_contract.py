@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.artifact.packing import load_packed, model_tensors, pack_model, unpack_model
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.knobs import knobs_of
 from compression.layers import weight_layers
 from compression.recipe import recipe_from_dict, recipe_from_yaml, recipe_hash, recipe_to_yaml

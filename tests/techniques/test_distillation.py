@@ -10,7 +10,7 @@ from compression.calibration.finish import distance_from_original
 from compression.calibration.hessian import original_hessians
 from compression.calibration.reference import based_on
 from compression.context import CompressionContext
-from compression.errors import InputError, NotApplicableError
+from compression.core.errors import InputError, NotApplicableError
 from compression.state import state_of
 from compression.structure.depth import drop_every_other_block
 from compression.techniques import get_technique

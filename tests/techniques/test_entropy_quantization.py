@@ -13,7 +13,7 @@ from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.calibration.fisher import output_energy
 from compression.context import StepReport
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import quantize_to_grid
 from compression.layers import weight_layers
 from compression.solvers.rates import factor_for_rate, round_to_steps

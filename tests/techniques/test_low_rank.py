@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from compression.calibration.hessian import damped, original_hessians
-from compression.errors import InputError, NotApplicableError
+from compression.core.errors import InputError, NotApplicableError
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs
 from compression.structure.factorized import TuckerConv2d, factorized_layers, merged_copy

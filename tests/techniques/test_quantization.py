@@ -14,7 +14,7 @@ from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.graph.execution import open_session
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.calibration.hessian import damped, original_hessians
-from compression.errors import CancelledError, InputError
+from compression.core.errors import CancelledError, InputError
 from compression.layers import weight_layers
 from compression.solvers.reconstruction import output_error
 from compression.state import UniformGrid, state_of

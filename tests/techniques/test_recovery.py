@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from compression.calibration.finish import distance_from_original
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.layers import weight_layers
 from compression.state import state_of
 from compression.techniques import get_technique

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import dequantize, quantize_to_grid
 from compression.layers import weight_layers
 from compression.state import UniformGrid, state_of

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compression.artifact.packing import pack_model
 from compression.calibration.finish import distance_from_original
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.grids import codebook_indices, decode_codebook, dequantize, quantize_to_grid
 from compression.layers import weight_layers
 from compression.state import Codebook, HalfPrecision, UniformGrid, state_of

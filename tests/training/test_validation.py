@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compression.artifact.packing import pack_model
 from compression.context import Batch, StepReport
-from compression.errors import CancelledError
+from compression.core.errors import CancelledError
 from compression.training import TrainingSettings, fine_tune
 from compression.training.validation import looks_within
 from tests.techniques.networks import BATCHES, subject

@@ -19,7 +19,7 @@ from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.lowering import plan_lowering
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.context import Batch, CompressionContext, StepReport
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.layers import custom_layers, weight_layers
 from compression.structure.ends import first_and_last
 from compression.techniques import get_technique, list_techniques

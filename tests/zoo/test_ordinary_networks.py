@@ -15,7 +15,7 @@ from compression.artifact.graph import calibrate_activations, compile_graph
 from compression.artifact.graph.execution import open_session
 from compression.artifact.packing import load_packed, pack_model, unpack_model
 from compression.context import StepReport
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs
 from compression.other_weights import other_modules, other_weights

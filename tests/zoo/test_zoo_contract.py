@@ -15,7 +15,7 @@ from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.lowering import Lowering
 from compression.artifact.packing import load_packed, model_tensors, pack_model, unpack_model
 from compression.context import StepReport
-from compression.errors import NotApplicableError
+from compression.core.errors import NotApplicableError
 from compression.layers import weight_layers
 from compression.metrics.macs import count_macs
 from compression.structure import ChannelGroup, find_groups, remove_units

@@ -15,7 +15,7 @@ from compression.artifact.graph.exporting import INPUT, OUTPUT
 from compression.artifact.graph.quantize import Grid, layer_nodes
 from compression.artifact.graph.weights import SYMBOLS
 from compression.calibration.batches import batch_for
-from compression.errors import GraphError
+from compression.core.errors import GraphError
 from compression.layers import is_linear, weight_layers
 
 OrtError = (Fail, InvalidArgument, InvalidGraph, RuntimeException)

@@ -30,7 +30,7 @@ from compression.artifact.graph.ranges import choose_grids
 from compression.artifact.graph.sharing import share_symbols
 from compression.artifact.graph.template import load_template, write_atomically
 from compression.artifact.graph.weights import fill_weights
-from compression.errors import GraphError
+from compression.core.errors import GraphError
 from compression.layers import is_conv2d, weight_layers
 from compression.state import state_of
 

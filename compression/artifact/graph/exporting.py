@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from compression.artifact.graph.static_batch import BATCHES, has_static_batch, with_free_batch
-from compression.errors import GraphError
+from compression.core.errors import GraphError
 
 INPUT, OUTPUT = "input", "output"
 Shape = list[int | str]

@@ -15,7 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from compression.artifact.graph.execution import open_session
 from compression.artifact.graph.exporting import INPUT, OUTPUT
-from compression.errors import InputError
+from compression.core.errors import InputError
 
 _FAILURES = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented, RuntimeException)
 

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from compression.errors import InputError
+from compression.core.errors import InputError
 
 _MAGIC = b"CMPW\x01"
 _LENGTH = struct.Struct("<I")

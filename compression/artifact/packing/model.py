@@ -23,7 +23,7 @@ from compression.artifact.packing.tensors import (
     without_negative_zeros,
     write_tensor,
 )
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import encoding_label
 from compression.state import ActivationQuantization, Encoding, state_of
 

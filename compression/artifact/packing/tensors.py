@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compression.artifact.packing.streams import StreamWriter
-from compression.errors import InputError
+from compression.core.errors import InputError
 from compression.grids import (
     codebook_indices,
     decode_codebook,

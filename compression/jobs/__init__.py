@@ -1,0 +1,1 @@
+"""Work of worker processes: the engine, its workers and the functions they run."""

@@ -1,0 +1,1 @@
+"""What executes an artifact beside ONNX Runtime; each in a process of its own."""
