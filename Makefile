@@ -8,7 +8,7 @@ ALONE := tests/metrics tests/e2e
 
 # MODELS=my_models.py adds the models of a Python file of yours
 run: $(VENV)/.run-installed
-	$(BIN)/python -m streamlit run pages/shared/server.py --server.port $(PORT) $(if $(MODELS),-- --models $(abspath $(MODELS)))
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT) $(if $(MODELS),-- --models $(abspath $(MODELS)))
 
 # First what may run side by side, one thread each; then what measures time or drives a browser, on a quiet machine.
 test: $(VENV)/.test-installed

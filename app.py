@@ -1,55 +1,68 @@
-"""Entry point of the dashboard: page configuration, the start of the workers and navigation; nothing else."""
+"""The dashboard with its workers, which start with the server: ``streamlit run app.py``.
+
+A worker's imports take seconds; started here, they are over before the first page is asked for. Behind ``--`` it takes
+``--models FILE``, a Python file with models of the person who starts it; workers load it too.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.shared import backend
-from pages.shared.failures import reported
-from pages.shared.keyboard import lead_into_popovers
+from pages.shared.failures import show_failure
 from pages.shared.namesake import join_compression
-from pages.shared.url.bound import kept_address
+
+if TYPE_CHECKING:
+    from compression.service import Service
 
 join_compression()
 
-st.set_page_config(page_title="Compression", page_icon=":material/compress:", layout="wide")
-st.html("""<style>
-.stMainBlockContainer {padding: 3.5rem clamp(1rem, 3vw, 2.5rem) 3rem}
-body [class*="st-key-cards"] {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); align-items: start}
-[class*="st-key-cards"] > * {min-width: 0; width: auto}
-body [data-testid="stImage"] {column-gap: .5rem}
-[class*="st-key-cards"] [data-testid="stMetricDelta"] * {white-space: normal; overflow: visible}
-[class*="st-key-cards"] :is(.stMarkdownBadge, [data-testid="stMetricLabel"] .stMarkdownEllipsis),
-[class*="st-key-cards"] [data-testid="stMetricLabel"] .stMarkdownEllipsis * {white-space: normal !important}
-[class*="st-key-head-"], .st-key-notice {flex-wrap: nowrap}
-[class*="st-key-head-"] label p {white-space: normal; font-weight: 600}
-[class*="st-key-about-"] button {min-height: 0; padding: 0}
-[class*="st-key-about-"] button [data-testid="stMarkdownContainer"] {
-  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
-[class*="st-key-open-"] button[kind="tertiary"], [class*="st-key-open-"] button[kind="tertiary"] > div {
-  justify-content: flex-start; text-align: left}
-body button[kind="primary"]:enabled {color: light-dark(#FFFFFF, #0B1117)}
-body [data-testid="stCaptionContainer"] {opacity: 1; color: color-mix(in srgb, currentColor 72%, transparent)}
-body [data-testid="stCaptionContainer"] :is(p, li, ul, ol) {color: inherit}
-[data-testid="stHeaderActionElements"] {display: none}
-body a:focus-visible, [data-testid="stBaseButton-elementToolbar"]:focus-visible {
-  outline: 2px solid currentColor !important; outline-offset: 1px}
-body :is(label, [data-rac]):has(> span > input:focus-visible),
-body :has(> input:is([type="text"], [type="number"], [type="search"]):focus-visible) {
-  outline: 2px solid currentColor; outline-offset: 1px; border-radius: .25rem}
-.stDataFrame:has(:is(canvas, td):focus-visible) {outline: 2px solid currentColor; outline-offset: 1px}
-.st-key-popover-keys {display: none}
-</style>""")
-lead_into_popovers()
-st.session_state[backend.ENTERED] = True
-pages = [
-    st.Page("pages/explore/explore.py", title="Explore", icon=":material/explore:", default=True),
-    st.Page("pages/compare/compare.py", title="Compare", icon=":material/compare_arrows:"),
-    st.Page("pages/layers/layers.py", title="Layers", icon=":material/layers:"),
-    st.Page("pages/search/search.py", title="Search", icon=":material/travel_explore:"),
-    st.Page("pages/export/export.py", title="Export", icon=":material/ios_share:"),
-    st.Page("pages/library/library.py", title="Library", icon=":material/local_library:"),
-]
-page = st.navigation(pages, position="top")
-with kept_address(page.url_path), reported(page.title):
-    backend.service()
-    page.run()
+
+def use_models() -> None:
+    """Run the Python file of models that is named at the start, if any; where it fails, nothing is started."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--models", type=Path)
+    chosen: Path | None = parser.parse_known_args(sys.argv[1:])[0].models
+    if chosen is None and not os.environ.get("COMPRESSION_MODELS"):
+        return
+    from compression.library.models_file import use_models_file
+    from compression.service import InputError
+
+    try:
+        use_models_file(chosen)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+use_models()
+
+
+@asynccontextmanager
+async def workers(app: st.App) -> AsyncIterator[None]:
+    """Start the service that all sessions share, off the server's own thread, and close it at the end."""
+    del app
+    starting = asyncio.create_task(asyncio.to_thread(_started))
+    yield
+    (await starting).close()
+
+
+def _started() -> "Service":
+    """The service; opening the searches that there are takes a second, which no page should wait for."""
+    from pages.shared import backend
+
+    service = backend.service()
+    service.searches.names()
+    gc.collect()
+    gc.freeze()  # the imported libraries stay: a quarter of a second less each time that the rest is looked through
+    return service
+
+
+# The handler is for callbacks of widgets, which run outside of any page.
+app = st.App(Path(__file__).resolve().parent / "pages" / "main.py", lifespan=workers, on_script_error=show_failure)

@@ -33,15 +33,13 @@ def _imports(file: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def imported_files(root: Path, starts: Iterable[str], within: Sequence[str], whole: Sequence[str] = ()) -> list[Path]:
+def imported_files(root: Path, starts: Iterable[str], within: Sequence[str]) -> list[Path]:
     """Source files of modules and of all that they import, directly or not; sorted.
 
     Args:
         root: Folder that the modules' names count from.
         starts: Names of the first modules; their imports are followed even if they are not within.
         within: Names of packages or modules; others are left out.
-        whole: Packages whose folders count whole as soon as one module of theirs is imported: their modules find each
-            other at run time.
     """
     waiting, seen, kept = list(starts), set(), set()
     while waiting:
@@ -52,10 +50,6 @@ def imported_files(root: Path, starts: Iterable[str], within: Sequence[str], who
             continue
         if _is_within(name, within):
             kept.add(file)
-        package = next((own for own in whole if _is_within(name, (own,))), None)
-        if package is not None:
-            inside = root.joinpath(*package.split(".")).rglob("*.py")
-            waiting += [".".join(path.relative_to(root).with_suffix("").parts) for path in inside]
         waiting += [own for own in _imports(file) if _is_within(own, within)]
     return sorted(kept)
 

@@ -7,26 +7,23 @@ from importlib.metadata import version
 from pathlib import Path
 
 from compression.core.errors import InputError
-from models.source_code import PROJECT, digest_of, imported_files
+from models.source_code import PROJECT, digest_of
 
 CODE_VERSION = "COMPRESSION_CODE_VERSION"
-_START = "compression.experiments.stages"
+# Packages that read results or have them made; what changes there measures nothing again.
+ABOVE_EXPERIMENTS = ("analysis", "reports", "bundles", "jobs", "library", "search", "service", "cli")
 _NUMERIC_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "torch-pruning", "constriction", "numpy")
 
 
 def computing_files(root: Path = PROJECT) -> list[Path]:
-    """Source files that decide what an artifact and its figures are.
-
-    Of `compression.experiments` these are the modules that the stages import, directly or not; of other packages
-    that these reach, all modules. Pages, reports, searches and the command line are not among them.
+    """Source files that decide what an artifact and its figures are: all of `compression` up to `experiments`.
 
     Args:
         root: Folder of the project.
     """
     folder = root / "compression"
-    packages = [f"compression.{path.parent.name}" for path in folder.glob("*/__init__.py")]
-    whole = [package for package in packages if package != "compression.experiments"]
-    return imported_files(root, (_START,), ("compression",), whole)
+    above = (*ABOVE_EXPERIMENTS, "__main__.py")
+    return sorted(path for path in folder.rglob("*.py") if path.relative_to(folder).parts[0] not in above)
 
 
 @lru_cache(maxsize=1)

@@ -128,7 +128,7 @@ def _show_links(service: "Service", letter: str, result: ExperimentResult) -> No
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"links-{result.key}"):
         st.markdown(f"**{letter}**: {result.model_name}, {recipe_label(result.recipe)}", width="content")
         st.button("Unpin", key=f"unpin-{result.key}", type="tertiary", on_click=partial(unpin, result.key))
-        st.page_link("pages/export/export.py", label="Export", query_params={RESULT: result.key})
+        st.page_link("export/export.py", label="Export", query_params={RESULT: result.key})
         _explore_link(service, result)
 
 
@@ -140,7 +140,7 @@ def _explore_link(service: "Service", result: ExperimentResult) -> None:
         st.caption(f"Explore cannot show it: {error}")
         return
     st.page_link(
-        "pages/explore/explore.py", label="Open in Explore", query_params={**address_values(values), POINT: result.key}
+        "explore/explore.py", label="Open in Explore", query_params={**address_values(values), POINT: result.key}
     )
 
 
@@ -192,5 +192,4 @@ def _take_node() -> None:
         toggle_clicked(data[0] if isinstance(data, list) else data)
 
 
-backend.enter_by_app()
 page()

@@ -89,7 +89,7 @@ def _show_focus(view: View, focus: ExperimentResult | None) -> Callable[[], None
         place = st.empty()  # the name of the point, drawn after the buttons that belong to it
         pack = show_downloads(view.service, focus)
         st.page_link(
-            "pages/export/export.py", label="Export ...", icon=":material/ios_share:",
+            "export/export.py", label="Export ...", icon=":material/ios_share:",
             query_params={RESULT: focus.key}, help="Report, model card, other runtimes, and what reproduces it",
         )
         show_pin(focus.key)

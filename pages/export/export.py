@@ -68,7 +68,7 @@ def _go_on_with_import() -> None:
     """Leave for Explore with what has been imported in the address too."""
     address: dict[str, str] | None = st.session_state.pop(_PENDING, None)
     if address is not None:
-        st.switch_page("pages/explore/explore.py", query_params=address)
+        st.switch_page("explore/explore.py", query_params=address)
 
 
 def _open_with(service: "Service") -> None:
@@ -237,5 +237,4 @@ def _show_reproduction(service: "Service", subject: Subject) -> None:
         st.rerun()
 
 
-backend.enter_by_app()
 page()

@@ -203,5 +203,4 @@ def _show_names(recipe: Recipe) -> None:
         )
 
 
-backend.enter_by_app()
 page()

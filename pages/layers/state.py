@@ -33,7 +33,7 @@ def open_in_explore(values: Mapping[str, object]) -> None:
     """Leave for Explore: values in the address, and in the session's state those that are a widget's default."""
     st.session_state.update({key: value for key, value in values.items() if key != MODEL})
     st.session_state[EXTRA] = values.get(EXTRA, "")
-    st.switch_page("pages/explore/explore.py", query_params=address_values(values))
+    st.switch_page("explore/explore.py", query_params=address_values(values))
 
 
 @dataclass(frozen=True)

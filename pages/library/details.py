@@ -41,7 +41,7 @@ def show_model(service: "Service", entry: ModelEntry, data: Mapping[str, Dataset
         _show_measuring(service, entry, name, titles[name])
     if usable:
         st.page_link(
-            "pages/explore/explore.py", label="Open in Explore", icon=":material/explore:",
+            "explore/explore.py", label="Open in Explore", icon=":material/explore:",
             query_params={MODEL: info.name, DATA: usable[0]},
         )
     if info.dataset not in usable:
@@ -108,7 +108,7 @@ def show_dataset(
     st.markdown("**Its models**")
     for own in ready:
         st.page_link(
-            "pages/explore/explore.py", label=f"Open {own.info.title} in Explore", icon=":material/explore:",
+            "explore/explore.py", label=f"Open {own.info.title} in Explore", icon=":material/explore:",
             query_params={MODEL: own.info.name, DATA: info.name},
         )
     others = [own.info.title for own in usual if own not in ready]

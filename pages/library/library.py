@@ -138,5 +138,4 @@ def _table(table: pd.DataFrame, names: list[str], name: str, key: str) -> None:
     )
 
 
-backend.enter_by_app()
 page()

@@ -205,7 +205,7 @@ def _tell(service: "Service", name: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="own-model-done"):
         st.success(f"{name} fits and was added: {kept.info.parameters:,} parameters.", icon=":material/check:")
-        st.page_link("pages/explore/explore.py", label="Open it in Explore", icon=":material/explore:",
+        st.page_link("explore/explore.py", label="Open it in Explore", icon=":material/explore:",
                      query_params={"model": name, "data": kept.info.dataset})
     show_doctor(kept)
     show_import(kept)

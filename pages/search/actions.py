@@ -98,4 +98,4 @@ def go_on_to_explore() -> None:
     values = st.session_state.pop(LEAVING, None)
     if values is not None:
         st.session_state.update({key: value for key, value in values.items() if key != MODEL})
-        st.switch_page("pages/explore/explore.py", query_params=address_values(values))
+        st.switch_page("explore/explore.py", query_params=address_values(values))

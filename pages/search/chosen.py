@@ -61,7 +61,7 @@ def _show_actions(service: "Service", trial: TrialRecord) -> None:
             button("Pin", "pin", ":material/push_pin:", partial(pin, trial.key), disabled=full)
         button("Open in Explore", "explore", ":material/explore:", partial(leave_for_explore, service, trial))
         st.page_link(
-            "pages/export/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: trial.key},
+            "export/export.py", label="Export ...", icon=":material/ios_share:", query_params={RESULT: trial.key},
             help="Files, report, model card, other runtimes, and what reproduces it",
         )
         button("Clear selection", "clear", ":material/close:", partial(select_trial, ""))
@@ -76,6 +76,6 @@ def _show_pins(record: SearchRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="pinned"):
         st.markdown("Pinned: " + ", ".join(numbers.get(key, key[:8]) for key in pinned), width="content")
         st.page_link(
-            "pages/compare/compare.py", label="Compare them", icon=":material/compare_arrows:", disabled=len(pinned) < 2,
+            "compare/compare.py", label="Compare them", icon=":material/compare_arrows:", disabled=len(pinned) < 2,
             query_params={PINS: ",".join(pinned)}, help=f"Two to {MOST_PINS} side by side",
         )

@@ -108,5 +108,4 @@ def _show_list(searches: Sequence[SearchSummary]) -> None:
         st.button(f"Show more of {len(searches)}", key="more-searches", on_click=more)
 
 
-backend.enter_by_app()
 page()

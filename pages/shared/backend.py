@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-ENTERED = "entered"
-
 if TYPE_CHECKING:
     from compression.service import Service
 
@@ -26,14 +24,3 @@ def service() -> "Service":
     from compression.service import Service
 
     return Service(engine=engine)
-
-
-def enter_by_app() -> None:
-    """Leave a page that runs without ``app.py`` around it, and come back through it.
-
-    Before the first ``st.navigation`` of a server, Streamlit takes the folder named ``pages`` for its older kind of
-    application and runs a page that is asked for by its address on its own. That run has set the navigation up.
-    """
-    if not st.session_state.get(ENTERED):
-        st.session_state[ENTERED] = True
-        st.rerun()

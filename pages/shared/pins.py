@@ -75,6 +75,6 @@ def show_pin(key: str) -> None:
         )
         if own:
             st.page_link(
-                "pages/compare/compare.py", label=f"Compare {len(own)} pinned", icon=":material/compare_arrows:",
+                "compare/compare.py", label=f"Compare {len(own)} pinned", icon=":material/compare_arrows:",
                 query_params={PINS: ",".join(own)},
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from compression.__main__ import main
+from compression.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD: dict[str, Any] = {

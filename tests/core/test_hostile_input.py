@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.__main__ import main
+from compression.cli.main import main
 from compression.core.errors import InputError
 from compression.knobs import validate
 from compression.recipe import recipe_from_dict, recipe_from_yaml

@@ -42,7 +42,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "streamlit", "run", "pages/shared/server.py"]
+        command = [sys.executable, "-m", "streamlit", "run", "app.py"]
         command += ["--server.port", str(self.port)]
         environment = {**os.environ, "COMPRESSION_HOME": str(self.home)}
         self._process = subprocess.Popen(

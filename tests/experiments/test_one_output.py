@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from compression.__main__ import main
+from compression.cli.main import main
 from compression.experiments.tasks import load_task
 from compression.recipe import Recipe
 from compression.reports import model_card, report_html, subject_of

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from compression.__main__ import main
 from compression.analysis.probing import Prober
 from compression.cli import commands
+from compression.cli.main import main
 from compression.core.errors import CancelledError, InputError
 from compression.experiments.scoring_data import ScoringData, dataset_for, listed, scoring_data, usual_data
 from compression.experiments.tasks import load_task

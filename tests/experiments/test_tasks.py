@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.__main__ import main
+from compression.cli.main import main
 from compression.core.errors import InputError
 from compression.experiments.tasks import fitting_datasets, load_task
 from compression.recipe import Recipe

@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from compression.__main__ import main
 from compression.artifact.graph import integers
 from compression.artifact.graph.integers import wide_layers
 from compression.bundles import verification
 from compression.bundles.writing import export_bundle
+from compression.cli.main import main
 from compression.experiments import identity
 from compression.experiments.results import result_from_json
 from compression.experiments.stages import run_experiment

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compression.__main__ import main
+from compression.cli.main import main
 from compression.core.errors import InputError
 from compression.experiments.store import ResultStore
 from compression.library import Library, clear_job

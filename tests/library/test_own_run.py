@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compression.__main__ import main
+from compression.cli.main import main
 from models.registry import WEIGHTS_DIR
 from tests.models.own_things import class_folders, network, weights_of, zipped
 

@@ -8,9 +8,9 @@ import torch
 
 pytest.importorskip("transformers")
 
-from compression.__main__ import main
 from compression.artifact import text_template
 from compression.bundles.inputs import _text, tokenizer_member
+from compression.cli.main import main
 from compression.core.errors import InputError
 from compression.experiments.results import plain_model
 from compression.experiments.stages import key_of

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from compression.__main__ import main
+from compression.cli.main import main
 from compression.library.catalogue import find_download, run_download
 from models import registry
 from models.datasets import has_data, has_full_data, load_dataset, small_images

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from compression.__main__ import main
+from compression.cli.main import main
 from models import registry
 from models.errors import ModelError
 from models.models_file import VARIABLE

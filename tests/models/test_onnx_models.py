@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from compression.__main__ import main
+from compression.cli.main import main
 from models import registry
 from models.errors import FieldError
 from models.source_code import PROJECT, architecture_code, imported_files

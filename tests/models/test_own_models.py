@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from compression.__main__ import main
+from compression.cli.main import main
 from models import registry
 from models.checkpoints import Checkpoint
 from models.errors import FieldError, InterruptedWorkError, ModelError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression import experiments
+from compression import service as facade
 from compression.analysis.differences import Difference
 from compression.analysis.illustration import Illustration
 from compression.analysis.runtime_records import RuntimeRecord
@@ -258,7 +258,7 @@ class FakeService:
 @pytest.fixture(autouse=True)
 def _digits_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages open with a model whose dataset is small."""
-    monkeypatch.setattr(experiments, "FIRST_MODEL", "digits_resnet", raising=False)
+    monkeypatch.setattr(facade, "FIRST_MODEL", "digits_resnet", raising=False)
     monkeypatch.setattr(form, "FIRST_MODEL", "digits_resnet")
     monkeypatch.setattr(choice, "FIRST_MODEL", "digits_resnet")
 
@@ -275,7 +275,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeService:
 def app(fake: FakeService) -> AppTest:
     """The whole application with the stand-in behind it; not yet run."""
     del fake
-    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=20)
+    return AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=20)
 
 
 @pytest.fixture

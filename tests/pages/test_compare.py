@@ -85,7 +85,7 @@ def test_models_share_no_axis_of_accuracies(thousand: list[ExperimentResult]) ->
 def test_the_reference_is_chosen_by_its_name(app: AppTest, fake: Any) -> None:
     keys = with_two(app, fake)
     app.query_params["pins"] = ",".join(keys)
-    app.switch_page("pages/compare/compare.py").run()
+    app.switch_page("compare/compare.py").run()
     assert app.selectbox(key="reference").value == UNCOMPRESSED
     app.selectbox(key="reference").set_value("B").run()
     assert app.table[0].value.loc["Note", "B"] == "reference"
@@ -242,7 +242,7 @@ def test_pins_are_few_and_each_once() -> None:
 
 
 def test_an_empty_store_invites(app: AppTest, fake: Any) -> None:
-    app.switch_page("pages/compare/compare.py").run()
+    app.switch_page("compare/compare.py").run()
     assert any("Explore" in info.value for info in app.info)
     assert not app.exception
 
@@ -257,7 +257,7 @@ def with_two(app: AppTest, fake: Any) -> list[str]:
 def test_pinned_runs_stand_side_by_side(app: AppTest, fake: Any) -> None:
     keys = with_two(app, fake)
     app.query_params["pins"] = ",".join([*keys, "unknown"])
-    app.switch_page("pages/compare/compare.py").run()
+    app.switch_page("compare/compare.py").run()
     assert not app.exception
     assert any("unknown" in own.value for own in app.warning)
     assert list(app.table[0].value.columns) == ["A", "B"]
@@ -281,7 +281,7 @@ def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake
     key = app.query_params["pins"]
     assert app.button(key="pin-this").label == "Unpin"
     del app.query_params["pins"]
-    app.switch_page("pages/compare/compare.py").run()
+    app.switch_page("compare/compare.py").run()
     assert not app.exception
     assert app.query_params["pins"] == key
     assert list(app.table[0].value.columns)[-1] == "A"
@@ -290,7 +290,7 @@ def test_a_point_pinned_on_explore_is_still_pinned_on_compare(app: AppTest, fake
 def test_a_run_is_pinned_by_its_picker(app: AppTest, fake: Any) -> None:
     first, second = with_two(app, fake)
     app.query_params["pins"] = first
-    app.switch_page("pages/compare/compare.py").run()
+    app.switch_page("compare/compare.py").run()
     picker = app.selectbox(key="pin-one")
     assert picker.value is None
     assert len(picker.options) == len(newest(fake.results())) - 1, "one is pinned already"
@@ -305,7 +305,7 @@ def test_weights_and_provenance_are_views_of_the_address(app: AppTest, fake: Any
     keys = with_two(app, fake)
     app.query_params["pins"] = ",".join(keys)
     app.query_params["view"] = "Weights"
-    app.switch_page("pages/compare/compare.py").run()
+    app.switch_page("compare/compare.py").run()
     assert not app.exception
     assert [fake.states[fake.comparisons.weights_job(key)] for key in keys] == ["running", "running"]
     for key in keys:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from compression.__main__ import main
+from compression.cli.main import main
 from compression.experiments import stages
 from compression.experiments.store import ResultStore
 from compression.experiments.wording import milliseconds
@@ -103,10 +103,10 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 @pytest.fixture
 def open_page(service: Service) -> Callable[..., AppTest]:
     def open_(page: str, **address: str) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        app = AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=120)
         for name, value in address.items():
             app.query_params[name] = value
-        app = (app.switch_page(f"pages/{page}.py") if page != "explore" else app).run()
+        app = (app.switch_page(f"{page}/{page}.py") if page != "explore" else app).run()
         assert not app.exception, app.exception[0].message
         return app
 

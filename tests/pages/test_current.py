@@ -29,7 +29,7 @@ def go(app: AppTest, name: str, **address: str) -> AppTest:
     for key in list(app.query_params):
         del app.query_params[key]
     app.query_params.update(address)
-    return looked(app.switch_page(f"pages/{name}.py").run())
+    return looked(app.switch_page(f"{name}/{name}.py").run())
 
 
 def model_of(app: AppTest, name: str) -> str:

@@ -120,7 +120,7 @@ def test_layers_follow_and_go_back_to_explore_with_it(app: AppTest, fake: Any) -
     fake.sensitivity_job = lambda model, dataset, technique: maps.append((model, dataset)) or "map"
     fake.sensitivity_map = lambda model, dataset, technique: SensitivityMap(technique, (), (), (), {})
     fake.submit_prediction = lambda model, dataset, technique: "predicted"
-    page = seen(app.switch_page("pages/layers/layers.py").run())
+    page = seen(app.switch_page("layers/layers.py").run())
     assert page.selectbox(key="layer-data").value == "ten" and ("digits_resnet", "ten") in maps
     seen(page.selectbox(key="layer-data").set_value("digits").run())
     shown = read_recipe_text(page.query_params["recipe"])
@@ -135,7 +135,7 @@ def test_layers_follow_and_go_back_to_explore_with_it(app: AppTest, fake: Any) -
 def test_search_asks_for_it_and_shows_its_baseline(app: AppTest, fake: Any) -> None:
     fake.searches = type("Searches", (), {"summaries": lambda self: [], "read": lambda self, name: None})()
     fake.states[fake.submit(Recipe("digits_resnet", "ten"))] = "done"
-    page = seen(app.switch_page("pages/search/search.py").run())
+    page = seen(app.switch_page("search/search.py").run())
     assert page.selectbox(key="for-data").value == "digits"
     assert not any(own.value.startswith("fp32") for own in page.caption)
     seen(page.selectbox(key="for-data").set_value("ten").run())
@@ -156,10 +156,10 @@ def test_runs_on_other_data_are_told_apart_and_not_compared(
     keys = [fake.submit(own) for own in recipes]
     fake.states |= dict.fromkeys(keys, "done")
     app.query_params["pins"] = ",".join(keys)
-    page = seen(app.switch_page("pages/compare/compare.py").run())
+    page = seen(app.switch_page("compare/compare.py").run())
     said = [own.value for own in page.caption]
     assert page.multiselect(key="datasets").options == ["digits", "ten"]
     assert any("their predictions cannot be compared" in own for own in said)
     assert "dataset" in page.dataframe[0].value.index
-    page = seen(app.switch_page("pages/export/export.py").run())
+    page = seen(app.switch_page("export/export.py").run())
     assert {" on digits" in own or " on ten" in own for own in page.selectbox(key="picked-result").options} == {True}

@@ -32,7 +32,7 @@ def measured(fake: Any, *recipes: Recipe, state: str = "done") -> list[str]:
 def export_page(app: AppTest, **address: str) -> AppTest:
     for name, value in address.items():
         app.query_params[name] = value
-    shown = app.switch_page("pages/export/export.py").run()
+    shown = app.switch_page("export/export.py").run()
     assert not shown.exception
     return shown
 

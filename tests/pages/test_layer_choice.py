@@ -89,7 +89,7 @@ def test_explores_last_move_counts_even_where_explore_was_not_drawn_with_it(
     moved = {**PRUNED, "sparsity": 0.7, "layers": {"exclude": ["linear"]}}
     assert in_view(layers_page(app)) == recipe(moved)
     looked(app.selectbox(key="layer-model").set_value("digits_vit").run())
-    looked(app.switch_page("pages/compare/compare.py").run())
+    looked(app.switch_page("compare/compare.py").run())
     app.query_params.clear()
     assert in_view(layers_page(app)) == Recipe("digits_vit", "digits"), "what Layers has shown since is newer"
 

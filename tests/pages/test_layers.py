@@ -90,7 +90,7 @@ def layers_page(app: AppTest, own: Recipe | None = None, **address: str) -> AppT
         address["recipe"] = recipe_text(own)
     for name, value in address.items():
         app.query_params[name] = value
-    return looked(app.switch_page("pages/layers/layers.py").run())
+    return looked(app.switch_page("layers/layers.py").run())
 
 
 def looked(page: AppTest) -> AppTest:

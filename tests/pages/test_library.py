@@ -62,7 +62,7 @@ def shelf(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library
 def library_page(app: AppTest, **address: str) -> AppTest:
     for name, value in address.items():
         app.query_params[name] = value
-    shown = app.switch_page("pages/library/library.py").run()
+    shown = app.switch_page("library/library.py").run()
     assert not shown.exception
     return shown
 

@@ -40,7 +40,7 @@ def search_page(app: AppTest, **address: str) -> AppTest:
     app.default_timeout = 60  # the first search imports Optuna
     for name, value in address.items():
         app.query_params[name] = value
-    return shown(app.switch_page("pages/search/search.py").run())
+    return shown(app.switch_page("search/search.py").run())
 
 
 def shown(page: AppTest) -> AppTest:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from compression.__main__ import main
 from compression.analysis.pareto import Measured
 from compression.analysis.promise import Promise
 from compression.analysis.runtime_records import RuntimeRecord
+from compression.cli.main import main
 from compression.experiments.results import ExperimentResult
 from compression.experiments.stages import build, key_of
 from compression.experiments.store import ResultStore

@@ -154,7 +154,7 @@ def show_away(choice: DataChoice) -> None:
     names = [data.name for data in choice.away]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     st.page_link(
-        "pages/library/library.py", label=f"Not on this machine: {', '.join(names[:_MOST_NAMES])}{more}",
+        "library/library.py", label=f"Not on this machine: {', '.join(names[:_MOST_NAMES])}{more}",
         icon=":material/cloud:", query_params={"show": "Data sets", "dataset": names[0]},
         help="What else fits this model; the Library says how it comes here",
     )
