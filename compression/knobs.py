@@ -23,7 +23,7 @@ class Knob:
         high: Largest allowed number (inclusive), or None.
         step: Step of a slider.
         choices: Allowed values where the field is not a range.
-        further: What the model at hand adds to the choices ("students"); such names are checked with the model.
+        further: What the chosen model adds to the choices ("students"); such names are checked with the model.
         sweep: Values that a sweep over this knob visits, weakest compression first.
         help: One sentence for the form.
         unit: Unit or meaning of the number ("fraction", "bits").

@@ -52,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, a data set to score on, and the steps in order; no steps means the uncompressed baseline."""
+    """A model, a dataset to score on, and the steps in order; no steps means the uncompressed baseline."""
 
     model: str | Mapping[str, Any]
     dataset: str
@@ -157,7 +157,7 @@ def recipe_from_dict(data: object) -> Recipe:
         raise InputError("model", model, forms)
     dataset = mapping.get("dataset")
     if not isinstance(dataset, str):
-        raise InputError("dataset", dataset, "a data set's name is needed")
+        raise InputError("dataset", dataset, "a dataset's name is needed")
     runtime = _check_mapping("runtime", _given(mapping, "runtime", {}), ("name", "threads", "batch_size"))
     steps = _given(mapping, "steps", [])
     if not isinstance(steps, list | tuple):

@@ -2,7 +2,7 @@
 
 
 class ModelError(ValueError):
-    """An unknown or unavailable model or data set; the message says which, and what there is."""
+    """An unknown or unavailable model or dataset; the message says which, and what there is."""
 
 
 class InterruptedWorkError(RuntimeError):

@@ -15,7 +15,7 @@ class ModelInfo:
         title: Name for people.
         task: "image_classification", "binary_classification" (one logit for two classes), "regression",
             "language_modeling" or "text_classification".
-        dataset: Data set it is scored on by default.
+        dataset: Dataset it is scored on by default.
         input_shape: Without the batch dimension.
         input_dtype: "float32" or "int64".
         num_classes: Classes, or size of the vocabulary; 1 for a regression.

@@ -173,7 +173,7 @@ def register_described(given: Mapping[str, Any], dataset: str) -> str:
 
     Args:
         given: Fields of `models.user.description.FIELDS`, or "onnx" or "huggingface" and the preprocessing.
-        dataset: Data set it is scored on.
+        dataset: Dataset it is scored on.
 
     Raises:
         FieldError: naming the field, the value and what is allowed.

@@ -98,7 +98,7 @@ def architecture_code(module: str, root: Path = PROJECT) -> str:
 
 @lru_cache(maxsize=256)
 def dataset_code(module: str, root: Path = PROJECT) -> str:
-    """Digest of the code that reads, decodes and augments a data set; once per process and module.
+    """Digest of the code that reads, decodes and augments a dataset; once per process and module.
 
     Args:
         module: Name of the module of its loader.

@@ -1,4 +1,4 @@
-"""Tasks by name: how many outputs their models have, and on which data sets these are scored."""
+"""Tasks by name: how many outputs their models have, and on which datasets these are scored."""
 
 IMAGES, BINARY, REGRESSION = "image_classification", "binary_classification", "regression"
 _ONE_OUTPUT = (BINARY, REGRESSION)
@@ -16,7 +16,7 @@ def classes_of(task: str, outputs: int) -> int:
 
 
 def data_task(task: str) -> str:
-    """Task of the data sets on which a task's models are scored."""
+    """Task of the datasets on which a task's models are scored."""
     return _DATA.get(task, task)
 
 

@@ -2,7 +2,7 @@
 
 A CPU-only torch beside the registry's torchvision fails at import (``operator torchvision::nms does not exist``),
 because torchvision attaches Python code to operators that its extension library would have declared. Classification
-models, transforms and data sets need none of them. Declaring the two schemas lets the import go on; with an ordinary
+models, transforms and datasets need none of them. Declaring the two schemas lets the import go on; with an ordinary
 torch build the library has declared them already and nothing is done here.
 """
 

@@ -39,8 +39,8 @@ class Schedule:
         weight_decay: Of matrices and filters; biases and norms have none.
         label_smoothing: Of the cross-entropy.
         channels_last: Memory layout of images; faster for larger convolutions.
-        augmented: Whether the data set's augmentation is used.
-        teacher: A trained model of the same data set whose softened predictions are learned, too (Hinton et al. 2015).
+        augmented: Whether the dataset's augmentation is used.
+        teacher: A trained model of the same dataset whose softened predictions are learned, too (Hinton et al. 2015).
         finish: Further steps, in a second cosine cycle from a quarter of the rate, on samples that are not augmented:
             the model ends on such as it will meet (Touvron et al. 2019).
         averaging: Decay per step of the running average of the weights that is kept; 0 keeps the last ones.

@@ -28,7 +28,7 @@ class Measured:
         return cls(value, value, value)
 
     def negated(self) -> "Measured":
-        """The same objective turned round, for those where more is better."""
+        """The same objective turned round, for those where higher is better."""
         return Measured(-self.value, -self.high, -self.low)
 
 

@@ -131,6 +131,6 @@ def prober(model: str, dataset: str, cache_dir: Path) -> Prober:
     """The prober of a model, kept for the next layer.
 
     Raises:
-        InputError: if model or data set are unknown or unavailable.
+        InputError: if model or dataset are unknown or unavailable.
     """
     return Prober(load_task(Recipe(model, dataset)), cache_dir)

@@ -188,7 +188,7 @@ def data_used(dataset: str, has_validation: bool, calibration: int, selection: i
     """What data each step of a search uses; no sample is in two of them.
 
     Args:
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         has_validation: Whether it has a validation split, by which trials are chosen then.
         calibration: Samples that techniques calibrate on.
         selection: Samples that choose among trials.

@@ -47,14 +47,14 @@ class Promises:
         return None if part is None else promise_from_dict(part)
 
     def test_samples(self, model: str, dataset: str) -> int:
-        """Samples of a model's test split on a data set; 0 where they are not known."""
+        """Samples of a model's test split on a dataset; 0 where they are not known."""
         return next((data.n_test for data in scoring_data(model) if data.name == dataset), 0)
 
     def data(self, model: str, dataset: str) -> dict[str, str]:
         """What data each step of a search uses.
 
         Raises:
-            InputError: if the model or data set is unknown or unavailable.
+            InputError: if the model or dataset is unknown or unavailable.
         """
         return data_of(model, dataset)
 
@@ -63,7 +63,7 @@ def data_of(model: str, dataset: str) -> dict[str, str]:
     """What data each step of a search of a model uses; see `compression.analysis.promise.data_used`.
 
     Raises:
-        InputError: if the model or data set is unknown or unavailable.
+        InputError: if the model or dataset is unknown or unavailable.
     """
     task = load_task(Recipe(model, dataset))
     sizes = len(task.calibration_split), len(task.selection_split), len(task.dataset.test)

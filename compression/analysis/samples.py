@@ -1,4 +1,4 @@
-"""Single samples of a data set as something to look at: a small picture, or a place in a text."""
+"""Single samples of a dataset as something to look at: a small picture, or a place in a text."""
 
 import base64
 import io

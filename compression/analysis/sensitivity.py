@@ -179,7 +179,7 @@ def measure(
         store: Where rows are kept and looked for.
         key: `sensitivity_key` of the map.
         model: Name of the model.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         technique: Key of the technique.
         progress: Called with the measured fraction of the whole map and the layer at work.
         cancelled: Polled; True stops.
@@ -190,7 +190,7 @@ def measure(
         Whether the whole map is measured now, other parts included.
 
     Raises:
-        InputError: if model, data set or technique are unknown or do not fit.
+        InputError: if model, dataset or technique are unknown or do not fit.
         CancelledError: if `cancelled` became true; what was measured stays.
     """
     found, own = layerwise_technique(technique), prober(model, dataset, store.cache_dir())
@@ -215,13 +215,13 @@ def predict(
         store: Where predictions are kept.
         key: `sensitivity_key` of the map.
         model: Name of the model.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         technique: Key of the technique.
         progress: Called with the predicted fraction and what is predicted.
         cancelled: Polled; True stops and keeps nothing.
 
     Raises:
-        InputError: if model, data set or technique are unknown or do not fit.
+        InputError: if model, dataset or technique are unknown or do not fit.
         CancelledError: if `cancelled` became true.
     """
     if store.get_part(key, _PREDICTED) is not None:
@@ -250,7 +250,7 @@ def predictor(model: str, dataset: str, cache_dir: Path) -> Predictor:
     """The predictor of a model, kept for the next technique.
 
     Raises:
-        InputError: if model or data set are unknown or unavailable.
+        InputError: if model or dataset are unknown or unavailable.
     """
     return Predictor(load_task(Recipe(model, dataset)), cache_dir)
 

@@ -78,7 +78,7 @@ def _check_text(name: str, members: Mapping[str, bytes], fresh: bytes, same_expo
 
 
 def _check_probe(data: bytes, fresh: Mapping[str, np.ndarray]) -> Check:
-    """Stored samples and targets against the data set's, stored predictions against the graph's."""
+    """Stored samples and targets against the dataset's, stored predictions against the graph's."""
     stated = f"{len(fresh['targets'])} samples of the scored split"
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -38,13 +38,13 @@ _COMPARED = (
 
 
 def verify_bundle(path: Path) -> tuple[ExperimentResult, list[Check]]:
-    """Execute a bundle's graph on its data set's test split and compare with its result.
+    """Execute a bundle's graph on its dataset's test split and compare with its result.
 
     Accuracy and sizes must agree exactly; a latency is the machine's, so it is shown and only compared where the
     bundle comes from this machine.
 
     Raises:
-        InputError: if the file is no bundle, or its model or data set is not available here.
+        InputError: if the file is no bundle, or its model or dataset is not available here.
     """
     with tempfile.TemporaryDirectory() as scratch:
         contents = read_bundle(path, Path(scratch))

@@ -90,7 +90,7 @@ def _shift(norm: Any, original: Moments, now: Moments) -> None:
 
 
 def original_pass(context: CompressionContext) -> tuple[dict[str, Moments], Tensor]:
-    """Moments and output of the uncompressed model on the sample, computed once per model and data set."""
+    """Moments and output of the uncompressed model on the sample, computed once per model and dataset."""
     key = (context.model_key, context.data_key)
     if key not in _originals:
         _originals[key] = input_moments(context.original, calibration_sample(context))

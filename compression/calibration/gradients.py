@@ -17,7 +17,7 @@ _cache: "OrderedDict[tuple[str, str], dict[str, Tensor]]" = OrderedDict()
 def original_gradients(context: CompressionContext) -> dict[str, Tensor]:
     """Gradient of the task's mean loss on the calibration samples (training split) by parameter name, float32.
 
-    Computed once per model and data set, in eval mode: running statistics count as constants.
+    Computed once per model and dataset, in eval mode: running statistics count as constants.
 
     Raises:
         CancelledError: if the user cancelled.

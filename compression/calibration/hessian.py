@@ -1,6 +1,6 @@
 """Layer-wise Hessians of the inputs, ``H = (2/N) X X^T`` (OBC, Frantar and Alistarh, arXiv 2208.11580).
 
-Computed once per model and data set from the original network's inputs and kept in memory and on disk, so that a
+Computed once per model and dataset from the original network's inputs and kept in memory and on disk, so that a
 slider move costs a solve and not a pass over the data.
 """
 

@@ -114,7 +114,7 @@ def _is_spatial(module: nn.Module) -> bool:
 
 
 def _original_moments(context: CompressionContext) -> dict[str, OutputMoments]:
-    """Of the uncompressed model on the sample, computed once per model and data set."""
+    """Of the uncompressed model on the sample, computed once per model and dataset."""
     key = (context.model_key, context.data_key)
     if key not in _originals:
         found: dict[str, OutputMoments] = {}

@@ -69,7 +69,7 @@ def show_datasets(options: Namespace) -> int:
 
 
 def download(options: Namespace) -> int:
-    """``download``: fetch weights or a data set from its public home; the size is said first. Or remove it."""
+    """``download``: fetch weights or a dataset from its public home; the size is said first. Or remove it."""
     if options.remove:
         return remove(options)
     found = find_download(options.name)
@@ -114,7 +114,7 @@ def _read_recipe(path: Path) -> Recipe:
 
 
 def _asked_recipe(options: Namespace) -> Recipe:
-    """The recipe of a file, on another data set where the command says so."""
+    """The recipe of a file, on another dataset where the command says so."""
     recipe = _read_recipe(options.recipe)
     if options.dataset is None:
         return recipe
@@ -127,7 +127,7 @@ def _store(options: Namespace) -> ResultStore:
 
 
 def _measure(recipe: Recipe, store: ResultStore, quick: bool, label: str) -> ExperimentResult:
-    key_of(recipe)  # a wrong model or data set is told before a progress bar appears
+    key_of(recipe)  # a wrong model or dataset is told before a progress bar appears
     with _bar(label) as progress:
         return run_experiment(recipe, store, quick=quick, progress=progress)
 

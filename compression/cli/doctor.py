@@ -44,7 +44,7 @@ def lines_of(found: Diagnosis, *, applied: bool = False, kept: bool = True) -> l
 
 
 def _subject(options: Namespace) -> tuple[object, str]:
-    """Model and data set of a recipe file, or of a model's name."""
+    """Model and dataset of a recipe file, or of a model's name."""
     path = Path(options.model)
     if path.suffix.lower() in (".yaml", ".yml", ".json") and path.is_file():
         recipe = recipe_from_yaml(path.read_text(encoding="utf-8"))

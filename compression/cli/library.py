@@ -104,7 +104,7 @@ def _dataset(entry: DatasetEntry, size: int) -> dict[str, Any]:
 
 
 def remove(options: Namespace) -> int:
-    """``download NAME --remove``: delete what was downloaded of a model or data set."""
+    """``download NAME --remove``: delete what was downloaded of a model or dataset."""
     freed = remove_download(find_download(options.name))
     sys.stderr.write(f"{options.name}: {format_bytes(freed)} were freed\n")
     if options.json:

@@ -38,7 +38,7 @@ _POLL_SECONDS = 0.3
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command takes. All of it is text, so that what is wrong with it is said in one line."""
     parser.add_argument("--model", required=True, help="name of the model")
-    parser.add_argument("--dataset", help="name of the data set (default: the model's)")
+    parser.add_argument("--dataset", help="name of the dataset (default: the model's)")
     parser.add_argument(
         "--max-accuracy-drop", metavar="X", help="points of accuracy that may be lost, of a regression hundredths of R2"
     )

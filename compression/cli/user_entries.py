@@ -1,4 +1,4 @@
-"""Commands that add a user's own models and data sets, and remove them."""
+"""Commands that add a user's own models and datasets, and remove them."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def add_commands(command: _Command) -> None:
     Args:
         command: Makes the parser of a command of a name, a help text and a function.
     """
-    data = command("add-data", "keep a zip or folder of images as a data set", add_data)
+    data = command("add-data", "keep a zip or folder of images as a dataset", add_data)
     data.add_argument("name", help="what it will be called")
     data.add_argument("path", type=Path, help="zip file or folder; a folder stays where it is")
     data.add_argument(
@@ -64,7 +64,7 @@ def add_commands(command: _Command) -> None:
         "--num-classes", type=int,
         help="outputs: classes, or 1 for a logit on two classes or for values (default: the architecture's)"
     )
-    model.add_argument("--dataset", help="data set to score on (default: the architecture's)")
+    model.add_argument("--dataset", help="dataset to score on (default: the architecture's)")
     model.add_argument("--input-size", type=int, help="side of the input, pixels")
     model.add_argument("--resize-size", type=int, help="shorter side of a photograph before its centre is cut")
     model.add_argument("--mean", type=float, nargs="+", help="normalisation, one number per channel or one for all")
@@ -75,14 +75,14 @@ def add_commands(command: _Command) -> None:
     model.add_argument("--no-doctor", action="store_true", help="do not try other preprocessing on 200 images")
     doctor = command("doctor-model", "try other preprocessing and orders of labels on 200 images", doctor_model)
     doctor.add_argument("model", help="name of a model, or a recipe file")
-    doctor.add_argument("--dataset", help="data set (default: the model's)")
+    doctor.add_argument("--dataset", help="dataset (default: the model's)")
     doctor.add_argument("--apply", action="store_true", help="use the suggested settings; of a model added before")
-    gone = command("remove", "remove a user model or data set; images that were added in place stay", remove)
+    gone = command("remove", "remove a user model or dataset; images that were added in place stay", remove)
     gone.add_argument("name", help="its name")
 
 
 def add_data(options: Namespace) -> int:
-    """``add-data``: survey and keep a data set."""
+    """``add-data``: survey and keep a dataset."""
     user_entries.check_new_name(options.name)
     if not options.path.exists():
         raise InputError("path", str(options.path), "an existing zip file or folder is needed")
@@ -204,7 +204,7 @@ def _examined(kept: user_entries.KeptModel) -> Diagnosis | None:
 
 
 def remove(options: Namespace) -> int:
-    """``remove``: forget a model or data set of the user."""
+    """``remove``: forget a model or dataset of the user."""
     user_entries.remove(options.name)
     if options.json:
         sys.stdout.write(json.dumps({"removed": options.name}) + "\n")

@@ -38,7 +38,7 @@ def graph_name(model: str) -> str:
 
 
 def _example(model: str) -> Tensor:
-    """One input of a model's shape and type; its data set need not be at hand."""
+    """One input of a model's shape and type; its dataset need not be at hand."""
     info, generator = registry.model_info(model), torch.Generator().manual_seed(0)
     if info.input_dtype == "int64":
         return torch.randint(info.num_classes, (1, *info.input_shape), generator=generator)

@@ -1,4 +1,4 @@
-"""Which data sets a model can be scored on, and which of them are on this machine."""
+"""Which datasets a model can be scored on, and which of them are on this machine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from models import datasets
 
 @dataclass(frozen=True)
 class ScoringData:
-    """A data set that fits a model.
+    """A dataset that fits a model.
 
     Attributes:
         name: Its name.
@@ -26,7 +26,7 @@ class ScoringData:
 
 
 def scoring_data(model: str) -> tuple[ScoringData, ...]:
-    """All data sets that fit a model, its own first.
+    """All datasets that fit a model, its own first.
 
     Raises:
         InputError: if there is no such model.
@@ -42,7 +42,7 @@ def usual_data(model: str, fitting: Iterable[ScoringData]) -> str:
 
 
 def dataset_for(model: str, asked: str | None) -> str:
-    """The data set that a command scores a model on: the one asked for, else the model's own.
+    """The dataset that a command scores a model on: the one asked for, else the model's own.
 
     Raises:
         InputError: if the model is unknown, or what was asked for does not fit it, naming all that do.
@@ -57,5 +57,5 @@ def dataset_for(model: str, asked: str | None) -> str:
 
 
 def listed(fitting: Iterable[ScoringData]) -> str:
-    """Names of data sets, those that are not here marked."""
+    """Names of datasets, those that are not here marked."""
     return ", ".join(data.name if data.here else f"{data.name} (not on this machine)" for data in fitting)

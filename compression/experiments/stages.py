@@ -57,7 +57,7 @@ def key_of(recipe: Recipe) -> str:
     """Key of a recipe's result in the store.
 
     Raises:
-        InputError: if the recipe's model or data set is unknown or unavailable.
+        InputError: if the recipe's model or dataset is unknown or unavailable.
     """
     task = load_task(recipe)
     return result_key(recipe, task.model_hash, task.data_hash)

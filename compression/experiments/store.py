@@ -114,7 +114,7 @@ class ResultStore:
             return [self._result_of(key, own) for key, own in session.execute(query)]
 
     def results(self, model: str | None = None, dataset: str | None = None) -> list[ExperimentResult]:
-        """All stored results, oldest first, optionally of one model or data set."""
+        """All stored results, oldest first, optionally of one model or dataset."""
         text = type_coerce(_ResultRow.data, String)
         query = select(_ResultRow.key, text).order_by(_ResultRow.created, _ResultRow.key)
         if model is not None:

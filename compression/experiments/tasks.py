@@ -36,7 +36,7 @@ _LARGE, _FEWER = 96 * 96 * 3, 4
 
 @dataclass(frozen=True)
 class Task:
-    """A model with its data set.
+    """A model with its dataset.
 
     Attributes:
         info: The model's registry record.
@@ -88,7 +88,7 @@ class Task:
         skipped = self.dataset.skipped
         if skipped:
             names = ", ".join(skipped[:3]) + (" and others" if len(skipped) > 3 else "")
-            notes.append(f"{len(skipped)} files of the data set cannot be read as images and are left out: {names}")
+            notes.append(f"{len(skipped)} files of the dataset cannot be read as images and are left out: {names}")
         return notes
 
     @property
@@ -269,9 +269,9 @@ def _check_outputs(task: Task) -> None:
 
 
 def _fits(data: datasets.DatasetInfo, info: registry.ModelInfo) -> bool:
-    """Whether a model can be scored on a data set; on its own it always can, whose samples it may take otherwise.
+    """Whether a model can be scored on a dataset; on its own it always can, whose samples it may take otherwise.
 
-    Token ids mean something in one vocabulary only, so a model of text fits no other data set.
+    Token ids mean something in one vocabulary only, so a model of text fits no other dataset.
     """
     images = info.input_dtype != "int64"
     resizable = data.resized and info.input_shape[0] in IMAGE_CHANNELS
@@ -294,7 +294,7 @@ def load_task(recipe: Recipe) -> Task:
     """Model and data of a recipe; kept in memory for the next one.
 
     Raises:
-        InputError: if the model or data set is unknown or unavailable, they do not belong together, or the model has
+        InputError: if the model or dataset is unknown or unavailable, they do not belong together, or the model has
             no student of the name that a step gives.
     """
     name = model_name(recipe.model, recipe.dataset)
@@ -328,7 +328,7 @@ def problem_named(model: str) -> Problem:
 
 
 def dataset_of(model: str) -> str:
-    """Name of the data set that a model belongs to.
+    """Name of the dataset that a model belongs to.
 
     Raises:
         InputError: if there is no such model.
@@ -337,7 +337,7 @@ def dataset_of(model: str) -> str:
 
 
 def fitting_datasets(model: str) -> tuple[str, ...]:
-    """Names of the data sets that a model can be scored on, its own first.
+    """Names of the datasets that a model can be scored on, its own first.
 
     Raises:
         InputError: if there is no such model.

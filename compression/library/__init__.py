@@ -1,4 +1,4 @@
-"""What models and data sets there are, where they come from, what they take on the disk; part of the service."""
+"""What models and datasets there are, where they come from, what they take on the disk; part of the service."""
 
 import logging
 import threading
@@ -33,7 +33,7 @@ _FRESH_SECONDS = 20.0
 
 
 def download_job(name: str) -> str:
-    """Key of the job that downloads a model or data set."""
+    """Key of the job that downloads a model or dataset."""
     return f"download-{name}"
 
 
@@ -48,7 +48,7 @@ def clear_job(kind: str) -> str:
 
 
 class Library:
-    """Models and data sets of this machine. Safe to use from several threads.
+    """Models and datasets of this machine. Safe to use from several threads.
 
     Args:
         store: The results.
@@ -72,7 +72,7 @@ class Library:
         self._counter: threading.Thread | None = None
 
     def models(self) -> list[ModelEntry]:
-        """All models, ordered by task and data set."""
+        """All models, ordered by task and dataset."""
         return model_entries(self._store.baselines(), self._parameters)
 
     def _parameters(self, name: str) -> int | None:
@@ -94,11 +94,11 @@ class Library:
                 self._counted[info.name] = None
 
     def datasets(self) -> list[DatasetEntry]:
-        """All data sets, ordered by task."""
+        """All datasets, ordered by task."""
         return dataset_entries()
 
     def download(self, name: str) -> str:
-        """Have weights or a data set fetched, in a thread of this process; returns the job's key at once.
+        """Have weights or a dataset fetched, in a thread of this process; returns the job's key at once.
 
         Raises:
             InputError: if nothing of that name can be fetched, or it is just being removed.
@@ -163,10 +163,10 @@ class Library:
         return run
 
     def measure(self, model: str, dataset: str) -> str:
-        """Have the untouched model measured on a data set; returns the job's key at once.
+        """Have the untouched model measured on a dataset; returns the job's key at once.
 
         Raises:
-            InputError: if either is not at hand, or they do not fit.
+            InputError: if either is not on this machine, or they do not fit.
         """
         key = self._submit(Recipe(model=model, dataset=dataset))
         self._measuring[model, dataset] = key
@@ -177,18 +177,18 @@ class Library:
         return self._measuring.get((model, dataset))
 
     def look(self, name: str) -> Look | None:
-        """How much of a data set is here, and a few images of it; None where nobody has looked into it yet."""
+        """How much of a dataset is here, and a few images of it; None where nobody has looked into it yet."""
         return read_look(self._store, name)
 
     def look_job(self, name: str) -> str:
-        """Key of the job that looks into a data set."""
+        """Key of the job that looks into a dataset."""
         return look_job(name)
 
     def submit_look(self, name: str) -> str:
-        """Have a data set looked into unless it has been; returns the job's key at once.
+        """Have a dataset looked into unless it has been; returns the job's key at once.
 
         Raises:
-            InputError: if the data set is not at hand.
+            InputError: if the dataset is not on this machine.
         """
         if not datasets.has_data(name):
             raise InputError("dataset", name, "it is not on this machine")
@@ -220,7 +220,7 @@ class Library:
         """Have data looked for in a folder of this machine, too; an empty text drops the choice.
 
         Returns:
-            Names of the data sets and weights that are found there.
+            Names of the datasets and weights that are found there.
 
         Raises:
             InputError: if it is no folder that can be read, or holds nothing that is looked for; the old choice stays.

@@ -1,4 +1,4 @@
-"""Models' weights and data sets that can be fetched from their public homes, by name."""
+"""Models' weights and datasets that can be fetched from their public homes, by name."""
 
 import json
 import os
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def find_download(name: str) -> Download:
-    """What a model or data set needs from elsewhere.
+    """What a model or dataset needs from elsewhere.
 
     Raises:
         InputError: if nothing of that name can be fetched.
@@ -43,7 +43,7 @@ def downloadable() -> list[str]:
 
 
 def is_here(name: str) -> bool:
-    """Whether a model or data set can be used without a download."""
+    """Whether a model or dataset can be used without a download."""
     return datasets.has_data(name) if name in _datasets() else registry.has_weights(name)
 
 

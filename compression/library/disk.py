@@ -28,16 +28,16 @@ class DiskUse:
 
     Attributes:
         shipped: Weights that come with the project.
-        data: Downloaded data sets.
+        data: Downloaded datasets.
         weights: Downloaded weights.
         unfinished: Downloads that were stopped.
         decoded: Decoded images.
         statistics: Statistics, exported graphs and trained states that are made again when they are missing.
         results: Measured artifacts and their database.
         free: Room on the disk that they lie on.
-        by_dataset: What each data set takes where it lies, by name.
+        by_dataset: What each dataset takes where it lies, by name.
         own_models: The user's own models.
-        own_data: The user's own data sets, as far as they have been copied.
+        own_data: The user's own datasets, as far as they have been copied.
     """
 
     shipped: int

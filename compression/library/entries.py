@@ -1,4 +1,4 @@
-"""What is known of each model and data set: whose it is, whether it is here, what was measured of it."""
+"""What is known of each model and dataset: whose it is, whether it is here, what was measured of it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -57,8 +57,8 @@ class ModelEntry:
         card: Command, date and accuracy of a training by this project; empty for other people's weights.
         size_bytes: Size of the weights file at hand.
         download: What can be fetched, if anything.
-        datasets: Names of the data sets that it can be scored on, its own first.
-        baselines: Results of the untouched model by data set.
+        datasets: Names of the datasets that it can be scored on, its own first.
+        baselines: Results of the untouched model by dataset.
     """
 
     info: registry.ModelInfo
@@ -77,7 +77,7 @@ class ModelEntry:
 
     @property
     def baseline(self) -> ExperimentResult | None:
-        """The untouched model's result on its own data set."""
+        """The untouched model's result on its own dataset."""
         return self.baselines.get(self.info.dataset)
 
     @property
@@ -93,7 +93,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A data set as the library shows it.
+    """A dataset as the library shows it.
 
     Attributes:
         info: Its record.
@@ -101,7 +101,7 @@ class DatasetEntry:
         place: Where it lies, in words; empty where it is not here.
         paths: The files or folders at hand by which it was found; none where it comes along.
         download: What can be fetched, if anything.
-        models: Names of the models that it is the usual data set of.
+        models: Names of the models that it is the usual dataset of.
     """
 
     info: datasets.DatasetInfo
@@ -118,14 +118,14 @@ class DatasetEntry:
 
     @property
     def n_train(self) -> int:
-        """Training samples that are here, or that the data set has where none are."""
+        """Training samples that are here, or that the dataset has where none are."""
         return self.info.bundled_train if self.partial else self.info.n_train
 
 
 def model_entries(
     results: Sequence[ExperimentResult], parameters: Callable[[str], int | None] = count_parameters
 ) -> list[ModelEntry]:
-    """All models, ordered by task and data set.
+    """All models, ordered by task and dataset.
 
     Args:
         results: Results of untouched models, oldest first.
@@ -139,7 +139,7 @@ def model_entries(
 
 
 def dataset_entries() -> list[DatasetEntry]:
-    """All data sets, ordered by task."""
+    """All datasets, ordered by task."""
     infos = registry.list_models()
     entries = []
     for info in datasets.list_datasets():
@@ -152,7 +152,7 @@ def dataset_entries() -> list[DatasetEntry]:
 
 
 def _order(task: str, dataset: str) -> tuple[int, bool, int, str]:
-    """By task; bundled data sets first, then by the size of a sample."""
+    """By task; bundled datasets first, then by the size of a sample."""
     tasks = list(TASKS)
     info, place = datasets.dataset_info(dataset), tasks.index(task) if task in tasks else len(tasks)
     return place, not _is_bundled(info), math.prod(info.input_shape), dataset

@@ -12,7 +12,7 @@ def choose_folder(text: str) -> list[str]:
     """Have data looked for in a folder of this machine, too; an empty text drops the choice.
 
     Returns:
-        Names of the data sets and weights that are found there.
+        Names of the datasets and weights that are found there.
 
     Raises:
         InputError: if it is no folder that can be read, or holds nothing that is looked for; the old choice stays.

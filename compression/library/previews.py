@@ -1,4 +1,4 @@
-"""A look into a data set: how much of it is here, and a few test images with their classes, small enough for a page."""
+"""A look into a dataset: how much of it is here, and a few test images with their classes, small enough for a page."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ _PART = "samples"
 
 @dataclass(frozen=True)
 class Look:
-    """What was found in a data set.
+    """What was found in a dataset.
 
     Attributes:
         n_train: Samples for calibration and training that are here.
@@ -65,17 +65,17 @@ def read_look(store: ResultStore, name: str) -> Look | None:
 
 
 def look_into(root: str, job: str, name: str, before: bool = True) -> bool:
-    """Worker function: read a data set and keep what is to be shown of it."""
+    """Worker function: read a dataset and keep what is to be shown of it."""
     return before and side_stage(
         root, job, lambda store, progress, cancelled: look(store, name, progress, cancelled)
     )
 
 
 def look(store: ResultStore, name: str, progress: Progress, cancelled: Callable[[], bool]) -> None:
-    """Count a data set's samples, and keep a fixed, stratified handful of test images as small PNGs.
+    """Count a dataset's samples, and keep a fixed, stratified handful of test images as small PNGs.
 
     Raises:
-        InputError: if the data set is not at hand or cannot be read.
+        InputError: if the dataset is not on this machine or cannot be read.
     """
     del cancelled  # it is over before anybody could ask
     progress(0.1, "reading the data")

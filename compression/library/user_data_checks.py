@@ -1,4 +1,4 @@
-"""What is told of a user's data set before anybody trusts a figure that is measured on it."""
+"""What is told of a user's dataset before anybody trusts a figure that is measured on it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ class Remark:
 
 
 def remarks_on(report: "DataReport") -> list[Remark]:
-    """What a user should know of the data set, the serious remarks first."""
+    """What a user should know of the dataset, the serious remarks first."""
     found = [*_few(report), *_gaps(report), *_labels(report), *_files(report)]
     if report.n_skipped:
         shown = zip(report.skipped[:5], report.reasons[:5] or ("",) * 5, strict=False)
@@ -86,7 +86,7 @@ def _files(report: "DataReport") -> list[Remark]:
 
 
 def what_is_in(report: "DataReport") -> str:
-    """Classes or values of a data set, in words."""
+    """Classes or values of a dataset, in words."""
     if report.task != REGRESSION:
         return f"{len(report.class_names)} classes"
     low, high, mean, std = report.values
@@ -141,16 +141,16 @@ def _gaps(report: "DataReport") -> list[Remark]:
 
 
 def remarks_on_pair(report: "DataReport", model: "ModelInfo") -> list[Remark]:
-    """What a user should know of a model on a data set; a serious remark says that they do not fit."""
+    """What a user should know of a model on a dataset; a serious remark says that they do not fit."""
     classes = COUNT if report.imagenet else len(report.class_names)
     if not is_of_images(model.task):
         return [Remark(True, f"{model.name} takes no images.")]
     if data_task(model.task) != report.task:
-        return [Remark(True, f"{model.name} gives {output_words(model)}, the data set has {what_is_in(report)}.")]
+        return [Remark(True, f"{model.name} gives {output_words(model)}, the dataset has {what_is_in(report)}.")]
     found = []
     fits = model.num_classes in (classes, COUNT if report.imagenet_names else classes)
     if report.task != REGRESSION and not fits:
-        found.append(Remark(True, f"{model.name} has {model.num_classes} classes, the data set has {classes}."))
+        found.append(Remark(True, f"{model.name} has {model.num_classes} classes, the dataset has {classes}."))
     size = model.input_shape[-1]
     if report.smallest < size:
         found.append(Remark(False, f"Images of {report.smallest} pixels are enlarged to the {size} of {model.name}."))

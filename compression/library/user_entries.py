@@ -1,4 +1,4 @@
-"""A user's models and data sets: checked and added, and removed; for the command line and the service."""
+"""A user's models and datasets: checked and added, and removed; for the command line and the service."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -119,7 +119,7 @@ def add_data(
     name: str, path: Path, *, options: FolderOptions | None = None, shown: str | None = None,
     progress: Progress = _unreported, cancelled: Callable[[], bool] = bool,
 ) -> KeptData:
-    """Survey and keep a data set; see `models.user.kept_data.add_data`. Raises what `add_model` does."""
+    """Survey and keep a dataset; see `models.user.kept_data.add_data`. Raises what `add_model` does."""
     with as_input_errors("path", shown or path.name):
         return kept_data.add_data(
             name, path, now(), options=options, shown=shown, progress=progress, cancelled=cancelled
@@ -142,7 +142,7 @@ def preview_labels(source: Path | BinaryIO | list[str], shown: str, options: Fol
 
 
 def remove(name: str) -> None:
-    """Remove a model or data set that the user has added; results stay.
+    """Remove a model or dataset that the user has added; results stay.
 
     Raises:
         InputError: if there is none of that name, or models are scored on it.

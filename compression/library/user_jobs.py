@@ -60,7 +60,7 @@ def _examine(name: str, progress: Callable[[float, str], None], cancelled: Calla
 def add_data(
     root: str, job: str, name: str, path: str, file_name: str, options: FolderOptions | None, before: bool = True
 ) -> bool:
-    """Unpack, survey and keep a data set; the uploaded file is removed either way."""
+    """Unpack, survey and keep a dataset; the uploaded file is removed either way."""
     try:
         return before and side_stage(
             root, job, lambda store, progress, cancelled: user_entries.add_data(

@@ -1,4 +1,4 @@
-"""What pages ask of a user's models and data sets: looked up, added by workers, removed; part of the service."""
+"""What pages ask of a user's models and datasets: looked up, added by workers, removed; part of the service."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ _PRIORITY = 80
 
 
 class UserEntries:
-    """Models and data sets that a user has added; part of the service.
+    """Models and datasets that a user has added; part of the service.
 
     Args:
         store: Where jobs are kept.
@@ -62,11 +62,11 @@ class UserEntries:
         return dict(kept_models.SHELF.all())
 
     def datasets(self) -> dict[str, KeptData]:
-        """Data sets that the user has added, by name."""
+        """Datasets that the user has added, by name."""
         return dict(kept_data.SHELF.all())
 
     def samples(self, name: str) -> list[tuple[str, Path]]:
-        """Class and file of some small pictures of a data set."""
+        """Class and file of some small pictures of a dataset."""
         return kept_data.sample_pictures(name)
 
     def submit_model(
@@ -79,7 +79,7 @@ class UserEntries:
             given: Its description, the weights left out.
             uploads: Names and contents of the files: one checkpoint, a zip of one, or shards and their index; none for
                 the weights of the registered model of the architecture's name.
-            dataset: Data set to score on.
+            dataset: Dataset to score on.
 
         Raises:
             InputError: if the name, the description or the kind of the file is wrong.
@@ -100,7 +100,7 @@ class UserEntries:
             given: Preprocessing that the user has set.
             file: The uploaded file, or a zip of it and its data.
             file_name: What the user calls it.
-            dataset: Data set to score on.
+            dataset: Dataset to score on.
 
         Raises:
             InputError: if the name or the kind of the file is wrong.
@@ -138,7 +138,7 @@ class UserEntries:
         return job
 
     def takes(self, kind: Architecture, outputs: int, data: DatasetInfo) -> bool:
-        """Whether an architecture with so many outputs can be scored on a data set."""
+        """Whether an architecture with so many outputs can be scored on a dataset."""
         if not is_of_images(kind.task):
             return data.task == kind.task and data.has_classes(outputs)
         return is_of_images(data.task) and data.has_classes(classes_of(task_on(data.task, outputs), outputs))

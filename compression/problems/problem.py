@@ -100,7 +100,7 @@ class Problem(ABC):
     """One kind of task.
 
     Class attributes:
-        key: Name of the task, as model and data set records have it.
+        key: Name of the task, as model and dataset records have it.
         title: Name for people.
         quality: By which its models are compared.
         sizes: Numbers of samples.

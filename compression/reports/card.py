@@ -29,7 +29,7 @@ def model_card(subject: Subject) -> str:
         "## How they were measured\n\n" + _listed(measured_how(result)),
         f"## Where\n\n{environment_line(result)}",
         "## Limitations\n\n" + _listed([*limitations(result), *result.explanation]),
-        *(["## Remarks of the steps\n\n" + _listed(result.notes)] if result.notes else []),
+        *(["## Notes from each step\n\n" + _listed(result.notes)] if result.notes else []),
         f"## Use\n\n```python\n{runtime_snippet(info, 'onnxruntime', subject.threads)}```",
         "## Reproduce\n\n```\n" + "\n".join(command_lines(result)) + "\n```",
     ]

@@ -48,7 +48,7 @@ def report_html(subject: Subject) -> str:
         f"<h2>Among the runs of this model</h2>{_plots(subject)}",
         *_runtimes(subject),
         _list("Why isn't it smaller or faster?", result.explanation),
-        _list("Remarks of the steps", result.notes),
+        _list("Notes from each step", result.notes),
         f"<h2>Recipe</h2><pre>{escape(recipe_to_yaml(recipe_from_dict(result.recipe)))}</pre>",
         f"<h2>Layers</h2>{_table(_LAYER_HEADER, [_layer(layer) for layer in result.layers])}",
         f"<h2>Runs in the plots</h2>{_runs(subject)}",

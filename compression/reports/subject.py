@@ -32,7 +32,7 @@ class Subject:
         others: Results of the same model, data and runtime, without this one; of equal recipes the newest.
         records: What was measured of it in further runtimes.
         model: Record of the model.
-        dataset: Record of the data set.
+        dataset: Record of the dataset.
         weights_hash: SHA-256 of the uncompressed weights; empty where they are not here.
         scores: Which predictions were right, by key, as far as it is stored.
         promise: What the last search showed of a limit of accuracy; None where none made a promise.
@@ -70,7 +70,7 @@ def subject_of(store: "ResultStore", key: str) -> Subject:
     """Collect what is known of a stored result.
 
     Raises:
-        InputError: if there is no such result, or its model or data set is not known here.
+        InputError: if there is no such result, or its model or dataset is not known here.
     """
     result = store.get_result(key)
     if result is None:

@@ -19,8 +19,8 @@ class Point:
     """One measured artifact.
 
     Attributes:
-        x: The cost; less is better.
-        y: The quality; more is better.
+        x: The cost; lower is better.
+        y: The quality; higher is better.
         kind: "own", "baseline" or "other".
         label: What it is, shown over it.
         scores: Which predictions were right, where that is known.

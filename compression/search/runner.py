@@ -106,7 +106,7 @@ class SearchThread(threading.Thread):
         self._carry_out(space, standard, "Searching", queued_only=False)
         exhausted = self._attempts.repeats >= _MOST_REPEATS
         self._confirm()
-        return "Nothing new was left to try." if exhausted else "The budget is used."
+        return "Nothing new was left to try." if exhausted else "Finished: the budget is used."
 
     def _space(self, planners: dict[str, Planner]) -> Space:
         plans = self._spec.strategy == "planned"

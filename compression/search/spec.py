@@ -65,7 +65,7 @@ class SearchSpec:
 
     Attributes:
         model: Name of the model.
-        dataset: Name of its data set.
+        dataset: Name of its dataset.
         techniques: Keys of those that it may use.
         limits: What its results are to keep.
         trials: Budget: artifacts to measure; None for no such bound.

@@ -49,7 +49,7 @@ class Service:
     Attributes:
         store: Where results are kept.
         searches: Its searches.
-        own: The user's own models and data sets.
+        own: The user's own models and datasets.
         library: What models and data there are, and downloads.
     """
 
@@ -78,11 +78,11 @@ class Service:
         return registry.list_models()
 
     def datasets(self) -> list[datasets.DatasetInfo]:
-        """Data sets that can be scored on."""
+        """Datasets that can be scored on."""
         return datasets.list_datasets()
 
     def scoring_data(self, model: str) -> tuple[ScoringData, ...]:
-        """Data sets that a model can be scored on, its own first."""
+        """Datasets that a model can be scored on, its own first."""
         return scoring_data(model)
 
     def techniques(self) -> list[Technique]:
@@ -97,7 +97,7 @@ class Service:
         """Have a recipe measured; returns its key at once. A stored result counts as done.
 
         Raises:
-            InputError: if the model or data set is unknown or unavailable.
+            InputError: if the model or dataset is unknown or unavailable.
         """
         key = stages.key_of(recipe)
         with self._lock:
@@ -118,7 +118,7 @@ class Service:
         A later `submit` has it measured in full. Returns its key at once; what is under way is waited for.
 
         Raises:
-            InputError: if the model or data set is unknown or unavailable.
+            InputError: if the model or dataset is unknown or unavailable.
         """
         key = stages.key_of(recipe)
         with self._lock:
@@ -155,7 +155,7 @@ class Service:
         Rows appear in `sensitivities` as they are measured; what is stored counts as measured.
 
         Raises:
-            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+            InputError: if model, dataset or technique are unknown, unavailable or do not fit.
         """
         key = sensitivity_key(model, dataset, technique)
         with self._lock:
@@ -174,7 +174,7 @@ class Service:
         """Have each layer's sensitivity to a technique predicted; returns the job's key at once.
 
         Raises:
-            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+            InputError: if model, dataset or technique are unknown, unavailable or do not fit.
         """
         return self.predictions.submit(model, dataset, technique)
 
@@ -186,7 +186,7 @@ class Service:
         """Key of the job that measures a technique's sensitivities, whether there is one or not.
 
         Raises:
-            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+            InputError: if model, dataset or technique are unknown, unavailable or do not fit.
         """
         return sensitivity_key(model, dataset, technique)
 

@@ -14,7 +14,7 @@ class Predictions(SideWork):
         """Have a map predicted unless it is or that has failed; returns the job's key at once.
 
         Raises:
-            InputError: if model, data set or technique are unknown, unavailable or do not fit.
+            InputError: if model, dataset or technique are unknown, unavailable or do not fit.
         """
         key = sensitivity_key(model, dataset, technique)
         job = f"{key}-predicted"

@@ -1,4 +1,4 @@
-"""Data sets by name: a training split for calibration and recovery, a test split for scoring."""
+"""Datasets by name: a training split for calibration and recovery, a test split for scoring."""
 
 from models.datasets.registry import (
     Dataset,

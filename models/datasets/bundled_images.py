@@ -1,4 +1,4 @@
-"""Small image data sets that are shipped with the project as one lossless file.
+"""Small image datasets that are shipped with the project as one lossless file.
 
 Images are stored column by column, in one LZMA stream with a checksum: on Fashion-MNIST that takes 356 bytes per
 image of 784 pixels, less than PNG, WebP or gzip.

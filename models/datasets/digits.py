@@ -39,6 +39,6 @@ def _table() -> np.ndarray:
     """scikit-learn's file of 64 pixels (0 to 16) and a label per row, float32; importing the library takes a second."""
     found = find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
-        raise ModelError("the data set 'digits' comes with scikit-learn, which is not installed")
+        raise ModelError("the dataset 'digits' comes with scikit-learn, which is not installed")
     file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     return np.loadtxt(file, delimiter=",", dtype=np.float32)

@@ -21,7 +21,7 @@ _SIXTEEN_BIT = ("PNG", "PPM")  # formats whose mode "I" holds 0 to 65,535
 
 @dataclass(frozen=True)
 class ImageReading:
-    """How the files of a data set are read; one for all of them, never chosen per image.
+    """How the files of a dataset are read; one for all of them, never chosen per image.
 
     Attributes:
         apply_exif: Whether an orientation in EXIF data turns the image; torchvision's loader ignores it.
@@ -56,7 +56,7 @@ def read_image(path: Path, reading: ImageReading) -> tuple[Image.Image, ImageTra
 
     Args:
         path: The file.
-        reading: How the files of its data set are read.
+        reading: How the files of its dataset are read.
 
     Raises:
         Exception: one of `UNREADABLE` if it cannot be read.
@@ -132,7 +132,7 @@ def _upright(found: Image.Image, image: Image.Image) -> Image.Image:
 
 
 def usual_range(low: float, high: float) -> tuple[float, float]:
-    """Which values of a data set's float files mean black and white: 0 and 1, 255 or 65,535 if all lie within."""
+    """Which values of a dataset's float files mean black and white: 0 and 1, 255 or 65,535 if all lie within."""
     for limit in (1.0, 255.0, 65_535.0):
         if low >= 0 and high <= limit:
             return 0.0, limit

@@ -31,7 +31,7 @@ _CALIBRATION_SHARE, _MOST_FOR_CALIBRATION = 0.2, 2048
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """What a user selects for a folder of images; all of it is part of the data set's identity.
+    """What a user selects for a folder of images; all of it is part of the dataset's identity.
 
     Attributes:
         task: "image_classification" (class folders) or "regression" (a table ``labels.csv``).
@@ -81,7 +81,7 @@ def _distinct(split: Folder) -> list[Folder]:
 def load_image_folder(
     path: Path, view: ImageView | None = None, info: DatasetInfo | None = None, options: FolderOptions | None = None
 ) -> PhotographDataset:
-    """A data set from a folder that holds one folder of images per class.
+    """A dataset from a folder that holds one folder of images per class.
 
     Where it holds at least two of the folders ``train``, ``val`` and ``test`` of that form, these are the splits. Else
     a fixed, stratified fifth of the images, at most 2,048, is kept for calibration and never scored.

@@ -24,7 +24,7 @@ _TRAIN, _TEST = ("train", "training"), ("val", "valid", "validation", "test")
 def load_image_values(
     path: Path, view: ImageView | None = None, info: DatasetInfo | None = None, options: FolderOptions | None = None
 ) -> PhotographDataset:
-    """A data set from a folder that holds ``labels.csv`` with the columns file and value.
+    """A dataset from a folder that holds ``labels.csv`` with the columns file and value.
 
     Files are named relative to the table. Where they lie in ``train/`` and ``val/`` (or ``test/``), these are the
     splits; else a fixed fifth, at most 2,048, evenly spread over the values, is kept for calibration and never scored.

@@ -1,4 +1,4 @@
-"""Data sets labelled with ImageNet's indices: a small sample of photographs, and Imagenette."""
+"""Datasets labelled with ImageNet's indices: a small sample of photographs, and Imagenette."""
 
 import csv
 from dataclasses import replace

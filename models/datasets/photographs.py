@@ -1,4 +1,4 @@
-"""Data sets of image files: listed at once, decoded when their pixels are first needed."""
+"""Datasets of image files: listed at once, decoded when their pixels are first needed."""
 
 import hashlib
 import threading
@@ -20,7 +20,7 @@ _SMALL = ImageView(112, 96)
 
 
 class PhotographDataset(Dataset):
-    """A data set whose identity is that of its files, so that it can be named before a single one is decoded.
+    """A dataset whose identity is that of its files, so that it can be named before a single one is decoded.
 
     Args:
         info: Its record.
@@ -59,7 +59,7 @@ class PhotographDataset(Dataset):
 
     @property
     def validation(self) -> Split | None:  # type: ignore[override]
-        """Images to choose between candidates on, where the data set has such a split; decoded on first use."""
+        """Images to choose between candidates on, where the dataset has such a split; decoded on first use."""
         return self._split(2) if len(self._listings) > 2 else None
 
     @property

@@ -1,4 +1,4 @@
-"""Registry of data sets and the records they are made of."""
+"""Registry of datasets and the records they are made of."""
 
 import hashlib
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without loading it.
+    """What is known of a dataset without loading it.
 
     Attributes:
         name: Registry key.
@@ -45,7 +45,7 @@ class DatasetInfo:
         needs: Files or folders below the data roots of which one must be there; none where it comes along.
         resized: Whether it consists of photographs of any size, which are resized as a model wants them.
         bundled_train: Training samples that are shipped with the project, beside the whole test split, where the full
-            data set has to be fetched; 0 where nothing is shipped, or everything.
+            dataset has to be fetched; 0 where nothing is shipped, or everything.
         imagenet_names: Whether its classes are ImageNet's by name, so that models of 1,000 classes get these labels.
     """
 
@@ -150,7 +150,7 @@ def keep_as_is(batch: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass
 class Dataset:
-    """A loaded data set.
+    """A loaded dataset.
 
     Attributes:
         info: Its record.
@@ -217,7 +217,7 @@ def _discover() -> None:
 
 
 def list_datasets() -> list[DatasetInfo]:
-    """All data sets, at hand or not, the users' own last."""
+    """All datasets, at hand or not, the users' own last."""
     return [info for info, _ in _all().values()]
 
 
@@ -235,23 +235,23 @@ def _provider(name: str) -> DatasetProvider | None:
 
 
 def _entry(name: str) -> tuple[DatasetInfo, Loader]:
-    """A data set in code, else one that a user has added, perhaps in another process and just now."""
+    """A dataset in code, else one that a user has added, perhaps in another process and just now."""
     _find_registered()
     provider = None if name in _DATASETS else _provider(name)
     found = _DATASETS.get(name) if provider is None else provider.entry(name)
     if found is None:
-        raise ModelError(f"there is no data set {name!r}; allowed: " + ", ".join(sorted(_all())))
+        raise ModelError(f"there is no dataset {name!r}; allowed: " + ", ".join(sorted(_all())))
     return found
 
 
 def _find_registered() -> None:
-    """Data sets in code; a user's Python file may register some, too."""
+    """Datasets in code; a user's Python file may register some, too."""
     _discover()
     load_models_file()
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Record of one data set.
+    """Record of one dataset.
 
     Raises:
         ModelError: if there is none of that name.
@@ -260,13 +260,13 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def is_registered(name: str) -> bool:
-    """Whether a data set is one in code, rather than one that a user has added."""
+    """Whether a dataset is one in code, rather than one that a user has added."""
     _find_registered()
     return name in _DATASETS
 
 
 def data_identity(name: str) -> str:
-    """Changes when a data set is removed, comes to lie elsewhere, or is replaced by another one of the same name."""
+    """Changes when a dataset is removed, comes to lie elsewhere, or is replaced by another one of the same name."""
     if is_registered(name):
         return "|".join(map(str, data_paths(name)))
     provider = _provider(name)
@@ -274,7 +274,7 @@ def data_identity(name: str) -> str:
 
 
 def code_of(name: str) -> str:
-    """Digest of the code that reads, decodes and augments a data set.
+    """Digest of the code that reads, decodes and augments a dataset.
 
     Raises:
         ModelError: if there is none of that name.
@@ -287,12 +287,12 @@ def code_of(name: str) -> str:
 
 
 def has_data(name: str) -> bool:
-    """Whether a data set can be used on this machine."""
+    """Whether a dataset can be used on this machine."""
     return has_full_data(name) or bool(dataset_info(name).bundled_train)
 
 
 def has_full_data(name: str) -> bool:
-    """Whether a data set is on this machine with all its samples, rather than with those shipped with the project."""
+    """Whether a dataset is on this machine with all its samples, rather than with those shipped with the project."""
     if not is_registered(name):
         provider = _provider(name)
         return provider is not None and provider.is_here(name)
@@ -300,7 +300,7 @@ def has_full_data(name: str) -> bool:
 
 
 def data_paths(name: str) -> tuple[Path, ...]:
-    """What is on this machine of the files and folders of which a data set needs one; of a user's its folder."""
+    """What is on this machine of the files and folders of which a dataset needs one; of a user's its folder."""
     if not is_registered(name):
         provider = _provider(name)
         return () if provider is None else provider.paths(name)
@@ -309,7 +309,7 @@ def data_paths(name: str) -> tuple[Path, ...]:
 
 
 def dataset_download(name: str) -> Download | None:
-    """What fetches a data set from its public home; None where it comes along or may not be fetched.
+    """What fetches a dataset from its public home; None where it comes along or may not be fetched.
 
     Raises:
         ModelError: if there is none of that name.
@@ -319,19 +319,19 @@ def dataset_download(name: str) -> Download | None:
 
 
 def missing(info: DatasetInfo) -> ModelError:
-    """The error of a data set that is not on this machine, with what can be done about it."""
+    """The error of a dataset that is not on this machine, with what can be done about it."""
     ways = f"put {' or '.join(info.needs)} below COMPRESSION_DATA"
     if info.name in _DOWNLOADS:
         ways = f"fetch it with: python -m compression download {info.name}, or {ways}"
-    return ModelError(f"the data set {info.name!r} is not here; {ways}")
+    return ModelError(f"the dataset {info.name!r} is not here; {ways}")
 
 
 def load_dataset(name: str, view: ImageView | None = None, num_classes: int | None = None) -> Dataset:
-    """Load a data set, or return the one in memory.
+    """Load a dataset, or return the one in memory.
 
     Args:
         name: Its name.
-        view: How photographs are resized; the usual one by default, and of no meaning to other data sets.
+        view: How photographs are resized; the usual one by default, and of no meaning to other datasets.
         num_classes: Those of the model; of class folders with ImageNet's names, 1,000 get ImageNet's labels.
 
     Raises:

@@ -62,7 +62,7 @@ def dev_sentences() -> tuple[list[str], list[int]]:
 def _find(name: str) -> Path:
     path = find_data(f"text/sst2/{name}")
     if path is None:
-        raise ModelError(f"the data set 'sst2' is not here: text/sst2/{name} below COMPRESSION_DATA")
+        raise ModelError(f"the dataset 'sst2' is not here: text/sst2/{name} below COMPRESSION_DATA")
     return path
 
 

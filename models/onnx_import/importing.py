@@ -75,7 +75,7 @@ def import_onnx(
     Args:
         path: The file; data beside it are read from its folder only.
         size: Height and width, or number of tokens, where the file leaves them open.
-        sample_shape: Shape of a sample of the data set that it will be scored on.
+        sample_shape: Shape of a sample of the dataset that it will be scored on.
         values: Whether its results are values rather than scores of classes, so that a sigmoid at the end is kept.
         shown: What the file is called in errors.
 

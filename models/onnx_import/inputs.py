@@ -44,7 +44,7 @@ def plan_inputs(graph: Graph, size: int | None, sample_shape: tuple[int, ...] | 
     Args:
         graph: Inputs that no node reads are left out.
         size: Height and width, or number of tokens, where the file leaves them open.
-        sample_shape: Shape of a sample of the data set, where one is known; used for what the file leaves open.
+        sample_shape: Shape of a sample of the dataset, where one is known; used for what the file leaves open.
 
     Raises:
         OnnxError: naming the input and what is allowed.
@@ -74,7 +74,7 @@ def _fixed(own: GraphInput) -> int | None:
 
 
 def _side(own: GraphInput, length: int | str | None, size: int | None, sample: tuple[int, ...] | None) -> int:
-    """A length of the input: the file's, else the one that is given, else that of the data set."""
+    """A length of the input: the file's, else the one that is given, else that of the dataset."""
     if isinstance(length, int):
         if size is not None and size != length:
             raise OnnxError(f"input_size: {size} is not allowed; the file's input is {length}")
@@ -126,7 +126,7 @@ def _plan_image(own: GraphInput, size: int | None, sample: tuple[int, ...] | Non
 
 
 def _image_of(features: int, sample: tuple[int, ...] | None) -> tuple[int, int, int] | None:
-    """The image that a row of numbers is: the data set's, else a square one of one or three channels."""
+    """The image that a row of numbers is: the dataset's, else a square one of one or three channels."""
     if sample is not None and len(sample) == 3 and sample[0] * sample[1] * sample[2] == features:
         return sample[0], sample[1], sample[2]
     for channels in (1, 3):

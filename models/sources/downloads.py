@@ -1,6 +1,6 @@
 """Files from public homes: their size is said first, they go on where they were stopped, and are checked at the end.
 
-Nothing here runs unasked: a person asks for one model or data set by name, on a page or the command line.
+Nothing here runs unasked: a person asks for one model or dataset by name, on a page or the command line.
 """
 
 import hashlib
@@ -50,10 +50,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Download:
-    """All that a model or data set needs.
+    """All that a model or dataset needs.
 
     Attributes:
-        name: The model or data set.
+        name: The model or dataset.
         files: What is fetched.
         source: Who publishes it, in words.
         license: Under which licence.
@@ -143,7 +143,7 @@ def _told_in_one_line(file: RemoteFile) -> Iterator[None]:
             raise
         plain = error.reason if type(error) is urllib.error.URLError else error
         reason = " ".join(str(plain).split())[:160] or type(error).__name__
-        raise ModelError(f"{file.url} could not be fetched ({reason}); the next try goes on from there") from None
+        raise ModelError(f"{file.url} could not be fetched ({reason}); the next try resumes there") from None
 
 
 def _receive(file: RemoteFile, part: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:

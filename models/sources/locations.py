@@ -1,4 +1,4 @@
-"""Where data sets and weights that are not part of the project are looked for, and where they are put."""
+"""Where datasets and weights that are not part of the project are looked for, and where they are put."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def cache_folder() -> Path:
 
 
 def download_folder() -> Path:
-    """Folder that downloaded data sets are put into, in torchvision's own layouts."""
+    """Folder that downloaded datasets are put into, in torchvision's own layouts."""
     return cache_folder() / "data"
 
 

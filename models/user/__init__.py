@@ -1,1 +1,1 @@
-"""What a user brings: models and data sets kept under names in the cache folder, and a Python file of models."""
+"""What a user brings: models and datasets kept under names in the cache folder, and a Python file of models."""

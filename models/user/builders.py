@@ -41,7 +41,7 @@ class Architecture:
         name: Its name.
         task: Name of its task, see `models.info.ModelInfo`.
         family: "cnn", "transformer" or "mlp".
-        dataset: Usual data set; empty where there is none.
+        dataset: Usual dataset; empty where there is none.
         input_shape: Without the batch dimension.
         input_dtype: "float32" or "int64".
         num_classes: Usual number of classes.

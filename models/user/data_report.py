@@ -1,4 +1,4 @@
-"""What was found in a user's data set, and how it is found: every image is looked at once."""
+"""What was found in a user's dataset, and how it is found: every image is looked at once."""
 
 import hashlib
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SHOWN_SKIPPED = 200
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was found in a user's data set.
+    """What was found in a user's dataset.
 
     Attributes:
         folder: Where its class folders are.
@@ -51,7 +51,7 @@ class DataReport:
         n_validation: Images of a validation split of its own.
         ignored: Split folders without class folders, which are left out.
         links: Number of links that are not followed, as they lead to the data themselves.
-        values: Of a regression, smallest, largest, mean and standard deviation of the scored values; such a data set
+        values: Of a regression, smallest, largest, mean and standard deviation of the scored values; such a dataset
             has one group of images instead of classes.
     """
 
@@ -85,7 +85,7 @@ class DataReport:
 
     @property
     def task(self) -> str:
-        """Task of the data set."""
+        """Task of the dataset."""
         return self.options.task
 
     @property

@@ -25,7 +25,7 @@ def described(given: Mapping[str, Any], dataset: str) -> tuple[ModelInfo, Callab
 
     Args:
         given: "onnx" or "huggingface" with the preprocessing, or fields of `models.user.description.FIELDS`.
-        dataset: Data set it is scored on.
+        dataset: Dataset it is scored on.
 
     Raises:
         FieldError: naming the field, the value and what is allowed.

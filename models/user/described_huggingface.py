@@ -23,11 +23,11 @@ _GIVEN = tuple(name for name in FIELDS if name not in ("architecture", "weights"
 
 
 def described_folder(given: Mapping[str, Any], dataset: str) -> tuple[ModelInfo, Callable[[], nn.Module]]:
-    """Record and factory of a classifier; of text, the data set is SST-2 in the word pieces of the folder.
+    """Record and factory of a classifier; of text, the dataset is SST-2 in the word pieces of the folder.
 
     Args:
         given: "huggingface", the folder's path, and preprocessing in place of what the folder states.
-        dataset: Data set it is scored on.
+        dataset: Dataset it is scored on.
 
     Raises:
         FieldError: naming the field, the value and what is allowed.

@@ -31,7 +31,7 @@ class Description:
         kind: Its architecture.
         task: Name of its task; one output is a logit on data of two classes, and a value on data of values.
         num_classes: Numbers that it gives per input: classes, or 1.
-        dataset: Data set it is scored on.
+        dataset: Dataset it is scored on.
         input_size: Side of its input, pixels; None for text.
         mean: Normalisation per channel.
         std: Normalisation per channel.
@@ -77,7 +77,7 @@ class Description:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; inverse of `describe`, but for the data set."""
+        """Plain data; inverse of `describe`, but for the dataset."""
         if self.input_size is None:  # of text, which has no preprocessing
             return {"architecture": self.kind.name, "num_classes": self.num_classes}
         return {
@@ -95,8 +95,8 @@ def describe(
 
     Args:
         given: Fields of `FIELDS`; None counts as not given.
-        dataset: Data set to score on; the architecture's by default.
-        known: Whether the data set must be known and of as many classes.
+        dataset: Dataset to score on; the architecture's by default.
+        known: Whether the dataset must be known and of as many classes.
         kind: The architecture where it is known already; else it is looked up by its name.
 
     Raises:
@@ -194,9 +194,9 @@ def _of_text(kind: Architecture, classes: int, dataset: str, values: Mapping[str
 
 
 def _data(dataset: str, kind: Architecture) -> DatasetInfo:
-    """Record of a data set that networks of this kind can be scored on."""
+    """Record of a dataset that networks of this kind can be scored on."""
     if not dataset:
-        raise FieldError("dataset", None, "the name of a data set to score on is needed")
+        raise FieldError("dataset", None, "the name of a dataset to score on is needed")
     try:
         data = dataset_info(dataset)
     except ModelError as error:
@@ -213,7 +213,7 @@ def _task(kind: Architecture, outputs: int, data: DatasetInfo | None, wanted: ob
         return str(wanted or kind.task)
     task = task_on(data.task, outputs) if is_of_images(kind.task) else kind.task
     if wanted not in (None, task):
-        raise FieldError("task", wanted, f"{outputs} outputs on the data set {data.name!r} make it {task}")
+        raise FieldError("task", wanted, f"{outputs} outputs on the dataset {data.name!r} make it {task}")
     if not data.has_classes(classes_of(task, outputs)):
         raise FieldError("num_classes", outputs, _needed(data))
     return task
@@ -221,9 +221,9 @@ def _task(kind: Architecture, outputs: int, data: DatasetInfo | None, wanted: ob
 
 def _needed(data: DatasetInfo) -> str:
     if data.task == REGRESSION:
-        return f"the data set {data.name!r} has one value per image: 1 output is needed"
+        return f"the dataset {data.name!r} has one value per image: 1 output is needed"
     logit = " (or 1, a logit)" if data.num_classes == 2 and is_of_images(data.task) else ""
-    return f"the data set {data.name!r} has {data.num_classes} classes: {data.num_classes} outputs{logit} are needed"
+    return f"the dataset {data.name!r} has {data.num_classes} classes: {data.num_classes} outputs{logit} are needed"
 
 
 def _outputs_in_words(description: Description) -> str:

@@ -1,4 +1,4 @@
-"""Where a user's own models and data sets are kept, under which names, and how nothing half-done is left there."""
+"""Where a user's own models and datasets are kept, under which names, and how nothing half-done is left there."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def check_name(name: object, taken: Callable[[str], bool]) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise FieldError("name", name, "2 to 48 small letters, digits, - and _ are needed, a letter first")
     if taken(name):
-        raise FieldError("name", name, "there is a model or data set of that name already; choose another")
+        raise FieldError("name", name, "there is a model or dataset of that name already; choose another")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Data sets that users have added: folders of class folders, surveyed and kept under a name."""
+"""Datasets that users have added: folders of class folders, surveyed and kept under a name."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ _IMAGES, _SAMPLES = "images", "samples"
 
 @dataclass(frozen=True)
 class KeptData:
-    """A user's data set.
+    """A user's dataset.
 
     Attributes:
         info: Its record in the registry.
@@ -65,7 +65,7 @@ def add_data(
     name: str, source: Path, created: str, *, options: FolderOptions | None = None, shown: str | None = None,
     limits: ZipLimits | None = None, progress: Progress = unreported, cancelled: Callable[[], bool] = bool,
 ) -> KeptData:
-    """Look at every image of a zip or folder of class folders, and keep the data set under a name.
+    """Look at every image of a zip or folder of class folders, and keep the dataset under a name.
 
     A zip's images are copied into the cache folder; a folder's stay where they are.
 
@@ -153,7 +153,7 @@ def _write_samples(draft: Path, pictures: list[tuple[str, bytes]]) -> None:
 
 
 def sample_pictures(name: str) -> list[tuple[str, Path]]:
-    """Small pictures of a user's data set: class and file of each."""
+    """Small pictures of a user's dataset: class and file of each."""
     folder = own_folder("datasets") / name / _SAMPLES
     try:
         names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
@@ -176,14 +176,14 @@ def entry(name: str) -> tuple[DatasetInfo, Callable[..., PhotographDataset]] | N
 def _load(name: str, view: ImageView, labels: str | None = None) -> PhotographDataset:
     kept = SHELF.get(name)
     if kept is None or not Path(kept.report.folder).is_dir():
-        raise ModelError(f"the data set {name!r} is not here: its folder is gone; remove it and add it again")
+        raise ModelError(f"the dataset {name!r} is not here: its folder is gone; remove it and add it again")
     options = kept.report.options if labels is None else replace(kept.report.options, labels=labels)
     load = load_image_values if options.task == REGRESSION else load_image_folder
     return load(Path(kept.report.folder), view, kept.info, options)
 
 
 def identity(name: str) -> str:
-    """Changes when another data set takes a name; empty where there is none."""
+    """Changes when another dataset takes a name; empty where there is none."""
     kept = SHELF.get(name)
     return "" if kept is None else f"{kept.report.identity}-{kept.report.created}-{kept.report.options}"
 
@@ -206,7 +206,7 @@ def code_module() -> str:
 
 
 def remove_data(name: str) -> bool:
-    """Delete a data set that a user has added, but never the user's own folder; False where there is none.
+    """Delete a dataset that a user has added, but never the user's own folder; False where there is none.
 
     Raises:
         FieldError: if models of the user are scored on it.

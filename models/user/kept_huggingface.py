@@ -31,7 +31,7 @@ def add_huggingface(
         name: What it will be called.
         folder: With config.json and weights; of images preprocessor_config.json, of text tokenizer.json.
         given: Preprocessing that takes the place of what the folder states; fields of `description.FIELDS`.
-        dataset: Data set to score on; of text "sst2".
+        dataset: Dataset to score on; of text "sst2".
         created: Time, ISO form.
         shown: What the user calls the folder.
         progress: Called with a fraction and a message.
@@ -66,7 +66,7 @@ def description_of(
     Args:
         source: What its folder holds.
         given: Preprocessing that takes the place of what the folder states.
-        dataset: Data set to score on.
+        dataset: Dataset to score on.
         text_dataset: Name of SST-2 in its word pieces, of text.
 
     Raises:
@@ -111,7 +111,7 @@ def _of_text(source: HuggingFaceModel, dataset: str | None) -> Architecture:
 
 
 def _check_labels(labels: tuple[str, ...], names: tuple[str, ...], dataset: str) -> None:
-    """Refuse a data set of the same classes in another order, whose accuracy would be that of chance.
+    """Refuse a dataset of the same classes in another order, whose accuracy would be that of chance.
 
     Raises:
         FieldError: naming the first class that differs.

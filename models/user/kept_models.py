@@ -92,7 +92,7 @@ def add_model(
         given: Fields of `models.user.description.FIELDS`, the weights left out.
         weights: Its file, an index of its shards, or a folder that holds either; by default the weights of the
             registered model of the architecture's name.
-        dataset: Data set to score on; the architecture's by default.
+        dataset: Dataset to score on; the architecture's by default.
         created: Time, ISO form.
         file_name: What the user calls the file, if not its own name.
         progress: Called with a fraction and a message.
@@ -294,7 +294,7 @@ def code_module(info: registry.ModelInfo) -> str:
 
 
 def models_on(dataset: str) -> list[str]:
-    """Names of kept models that are scored on a data set by default."""
+    """Names of kept models that are scored on a dataset by default."""
     return [name for name, kept in SHELF.all().items() if kept.info.dataset == dataset]
 
 

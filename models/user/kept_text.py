@@ -1,4 +1,4 @@
-"""SST-2 in the word pieces of a user's text classifier: each vocabulary is a data set of its own."""
+"""SST-2 in the word pieces of a user's text classifier: each vocabulary is a dataset of its own."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ _TEXT = "text_classification"
 
 
 def dataset_name(model: str) -> str:
-    """Name of the data set that belongs to a model's vocabulary."""
+    """Name of the dataset that belongs to a model's vocabulary."""
     return f"{model}{_SUFFIX}"
 
 
@@ -47,14 +47,14 @@ _DESCRIBED: dict[str, TextSource] = {}
 
 
 def describe_source(info: ModelInfo, source: TextSource) -> ModelInfo:
-    """Make the data set of a model known in this process that a recipe describes; returns the record that names it."""
+    """Make the dataset of a model known in this process that a recipe describes; returns the record that names it."""
     name = dataset_name(info.name)  # which is made of the state of the folder's files
     _DESCRIBED[name] = replace(source, identity=name)
     return replace(info, dataset=name)
 
 
 def is_described(name: str) -> bool:
-    """Whether a data set belongs to a model that a recipe describes."""
+    """Whether a dataset belongs to a model that a recipe describes."""
     return name in _DESCRIBED
 
 
@@ -68,7 +68,7 @@ def _source_of(name: str) -> TextSource | None:
 
 
 def word_piece_tokenizer(name: str) -> Path | None:
-    """The tokenizer of one of these data sets, if it cuts words as BERT does and pads with 0; None of others."""
+    """The tokenizer of one of these datasets, if it cuts words as BERT does and pads with 0; None of others."""
     source = _source_of(name)
     if source is None or int(source.config.get("pad_token_id") or 0) != 0:
         return None
@@ -121,7 +121,7 @@ def _load(info: DatasetInfo) -> Dataset:
     """Token ids (N, T), begun and ended by the tokenizer's own marks, padded as the model's configuration says."""
     source = _source_of(info.name)
     if source is None:
-        raise ModelError(f"the data set {info.name!r} is not here: its model was removed")
+        raise ModelError(f"the dataset {info.name!r} is not here: its model was removed")
     tokenizer, length, config = read_tokenizer(source.tokenizer), info.input_shape[0], source.config
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_id=int(config.get("pad_token_id") or 0))

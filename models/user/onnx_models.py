@@ -43,9 +43,9 @@ def add_onnx_model(
     Args:
         name: What the model will be called.
         given: Fields of a description that the file does not state: the preprocessing; what is left out is taken from
-            the file and from the data set's other models.
+            the file and from the dataset's other models.
         path: A ``.onnx`` file, its data beside it, or a zip of both.
-        dataset: Data set to score on; may be left out where only one fits.
+        dataset: Dataset to score on; may be left out where only one fits.
         created: Time, ISO form.
         file_name: What the user calls the file, if not its own name.
         progress: Called with a fraction and a message.
@@ -99,7 +99,7 @@ def _onnx_file(path: Path, shown: str) -> Iterator[Path]:
 def _imported(
     file: Path, given: Mapping[str, Any], dataset: str | None, shown: str
 ) -> tuple[ImportedModel, str]:
-    """The network, and the data set that it is scored on."""
+    """The network, and the dataset that it is scored on."""
     for field in given:
         if field not in _GIVEN:
             raise FieldError(str(field), given[field], "allowed beside an ONNX file: " + ", ".join(_GIVEN))
@@ -112,7 +112,7 @@ def _imported(
 
 
 def _samples_of(dataset: str | None) -> tuple[tuple[int, ...] | None, bool]:
-    """Shape of a data set's samples, and whether their targets are values."""
+    """Shape of a dataset's samples, and whether their targets are values."""
     if not dataset:
         return None, False
     try:
@@ -123,7 +123,7 @@ def _samples_of(dataset: str | None) -> tuple[tuple[int, ...] | None, bool]:
 
 
 def _only_dataset(imported: ImportedModel) -> str:
-    """The data set that alone has samples and classes of this kind."""
+    """The dataset that alone has samples and classes of this kind."""
     task, classes, shape = _task(imported), imported.num_classes, imported.plan.shape
     fitting = [
         own.name for own in list_datasets()
@@ -131,7 +131,7 @@ def _only_dataset(imported: ImportedModel) -> str:
     ]
     if len(fitting) != 1:
         kind = f"{classes} classes and inputs of {'x'.join(map(str, shape))}"
-        raise FieldError("dataset", None, f"the file has {kind}; a data set to score on is needed"
+        raise FieldError("dataset", None, f"the file has {kind}; a dataset to score on is needed"
                          + (f", as {', '.join(fitting[:6])}" if fitting else ""))
     return fitting[0]
 
@@ -143,7 +143,7 @@ def _task(imported: ImportedModel) -> str:
 
 
 def _described(imported: ImportedModel, given: Mapping[str, Any], dataset: str) -> Any:
-    """The checked description; what the file does not state is from the data set's other models, or from the user."""
+    """The checked description; what the file does not state is from the dataset's other models, or from the user."""
     kind = _kind(imported, dataset)
     classes = given.get("num_classes")
     if classes is not None and classes != kind.num_classes:

@@ -1,4 +1,4 @@
-"""A first look at every image of a user's data set: which can be read, how large they are, what they look like."""
+"""A first look at every image of a user's dataset: which can be read, how large they are, what they look like."""
 
 import hashlib
 import io

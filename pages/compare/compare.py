@@ -88,7 +88,7 @@ def _side_by_side(
         difference = recipe_difference(pinned)
         st.markdown("**Where the recipes differ**")
         if difference.empty:
-            st.caption("Nowhere.")
+            st.caption("Recipes are identical.")
         else:
             st.dataframe(difference, alt="Knobs in which the recipes differ")
     view = st.segmented_control(

@@ -42,10 +42,10 @@ class RunFilter:
     Attributes:
         models: Models of which it is one.
         techniques: Techniques of which it has one.
-        text: Words that its model, data set and recipe hold, in any order and case.
+        text: Words that its model, dataset and recipe hold, in any order and case.
         least: Least value per range.
         most: Most per range.
-        datasets: Data sets of which it was scored on one.
+        datasets: Datasets of which it was scored on one.
     """
 
     models: Collection[str] = ()
@@ -99,7 +99,7 @@ def listed(results: Sequence[ExperimentResult], condition: RunFilter, order: str
 
 
 def facets_of(results: Sequence[ExperimentResult]) -> list[tuple[str, str]]:
-    """Models with their data sets among runs, those with most runs first: their accuracies share no axis."""
+    """Models with their datasets among runs, those with most runs first: their accuracies share no axis."""
     return [facet for facet, _ in Counter((r.model_name, dataset_name(r)) for r in results).most_common()]
 
 
@@ -108,7 +108,7 @@ def runs_figure(
 ) -> go.Figure:
     """Accuracy against a cost, a point per run coloured by its first technique; pinned ones have their letters.
 
-    Runs of each model on each data set have a plot for themselves, the six with most runs: see `facets_of`.
+    Runs of each model on each dataset have a plot for themselves, the six with most runs: see `facets_of`.
 
     Args:
         results: The runs.
@@ -129,7 +129,7 @@ def runs_figure(
             figure.add_trace(trace, **place)
         title = cost.label if number + columns >= len(facets) else ""
         figure.update_xaxes(title=title, zeroline=False, type="log", tickformat="~g", **place)
-        quality = quality_axis(own[0].figures)  # runs of one model on one data set
+        quality = quality_axis(own[0].figures)  # runs of one model on one dataset
         figure.update_yaxes(title=quality.label if number % columns == 0 else "", zeroline=False, **place)
         if quality is ACCURACY:
             figure.update_yaxes(percent_axis(100 * result.figures.accuracy for result in own), **place)

@@ -56,7 +56,7 @@ def _filters(results: Sequence[ExperimentResult]) -> tuple[RunFilter, str]:
         datasets: list[str] = []
         if differ_in_data(results):
             names = sorted({dataset_name(r) for r in results})
-            datasets = st.multiselect("Data sets", names, **bound("datasets"), width=220)
+            datasets = st.multiselect("Datasets", names, **bound("datasets"), width=220)
         least, most = _ranges()
         order = st.selectbox("Order", list(ORDERS), **bound("sort"), width=220)
     return RunFilter(models, techniques, text, least, most, datasets), order
@@ -79,7 +79,7 @@ def _ranges() -> tuple[dict[str, float], dict[str, float]]:
 
 def _plot(shown: Sequence[ExperimentResult], letters: dict[str, str], theme: Theme) -> None:
     cost = st.segmented_control(
-        "Across", _COSTS, default=_COSTS[0], format_func=lambda key: COSTS[key].title, **bound("across"), required=True,
+        "X axis", _COSTS, default=_COSTS[0], format_func=lambda key: COSTS[key].title, **bound("across"), required=True,
         label_visibility="collapsed",
     )
     st.plotly_chart(

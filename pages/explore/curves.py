@@ -36,11 +36,11 @@ def curves_choice(recipe: Recipe | None, techniques: Sequence[Technique]) -> Cur
     others = [key for key in titles if key not in steps]
     with st.popover("Curves", icon=":material/timeline:"):
         also = pick_keys(
-            "Also draw, for comparison", _ALSO, titles, placeholder="no other technique",
+            "Add curves for comparison", _ALSO, titles, placeholder="no other technique",
             help="Their curves are dotted; the recipe stays as it is.",
         )
         hidden = pick_keys(
-            "Do not draw", _HIDE, titles, placeholder="nothing hidden", help="These curves are not measured either.",
+            "Hide curves", _HIDE, titles, placeholder="nothing hidden", help="These curves are not measured either.",
         )
         added = [key for key in also if key in others]
         st.button(

@@ -19,7 +19,7 @@ def show_explanation(result: ExperimentResult) -> None:
     if result.explanation:
         st.markdown("**Why isn't it smaller or faster?**\n" + "\n".join(f"- {line}" for line in result.explanation))
     if result.notes:
-        st.markdown("**Remarks of the steps**\n" + "\n".join(f"- {line}" for line in result.notes))
+        st.markdown("**Notes from each step**\n" + "\n".join(f"- {line}" for line in result.notes))
 
 
 def show_layers(result: ExperimentResult) -> None:

@@ -149,7 +149,7 @@ def _pick_model(service: "Service", models: list[ModelInfo]) -> ModelInfo:
 
 
 def _heading(own: ModelInfo, dataset: str) -> str:
-    """The model, and its data set where that is not the usual one: on a narrow screen the sidebar is away."""
+    """The model, and its dataset where that is not the usual one: on a narrow screen the sidebar is away."""
     return own.title if dataset == own.dataset else f"{own.title}, scored on {dataset}"
 
 

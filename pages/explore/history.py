@@ -76,9 +76,9 @@ def altered(before: Values, after: Values) -> set[str]:
 def described(before: Values, after: Values) -> str:
     """A change in few words, for the buttons: its first two keys."""
     keys = sorted(altered(before, after), key=lambda key: ("." in key, key))
-    if MODEL in keys:  # brings its data set with it
+    if MODEL in keys:  # brings its dataset with it
         keys = [key for key in keys if key != DATA]
-    names = ["data set" if key == DATA else key.replace("_", " ").replace("-", " ").replace(".", ", ") for key in keys]
+    names = ["dataset" if key == DATA else key.replace("_", " ").replace("-", " ").replace(".", ", ") for key in keys]
     return "; ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 

@@ -53,7 +53,7 @@ def axes_choice(task: str) -> Axes:
             keys = list(COSTS)
             chosen.append(
                 st.selectbox(
-                    f"{side} plot, across", keys, index=keys.index(default), format_func=lambda key: COSTS[key].title,
+                    f"{side} plot, X axis", keys, index=keys.index(default), format_func=lambda key: COSTS[key].title,
                     **bound(f"{side.lower()}-axis"),
                 )
             )
@@ -62,7 +62,7 @@ def axes_choice(task: str) -> Axes:
         if len(qualities) > 1:
             key = "up-axis" if task == "language_modeling" else f"up-{task}"
             quality = st.selectbox(
-                "Upwards", qualities, format_func=lambda key: QUALITIES[key].title, **bound(key)
+                "Y axis", qualities, format_func=lambda key: QUALITIES[key].title, **bound(key)
             )
         logarithmic = st.toggle("Logarithmic costs", **bound("log"))
     return Axes(tuple(COSTS[key] for key in chosen), QUALITIES[quality], logarithmic, *_limits_choice(task))

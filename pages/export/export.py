@@ -133,7 +133,7 @@ def _chosen(known: Mapping[str, ExperimentResult], latest: Sequence[ExperimentRe
 
 
 def _nearest(latest: Sequence[ExperimentResult], recipe: Recipe | None) -> str | None:
-    """Key of a recipe's result, else of the newest of its model on its data set, else of its model."""
+    """Key of a recipe's result, else of the newest of its model on its dataset, else of its model."""
     if recipe is None:
         return None
     whole = recipe_to_dict(recipe)

@@ -106,7 +106,7 @@ def _linked(service: "Service", known: Mapping[str, ModelInfo], text: str | None
 
 
 def _on_data_here(recipe: Recipe, choice: DataChoice) -> Recipe:
-    """A recipe that cannot be scored on its data set here is scored on the usual one, which is said."""
+    """A recipe that cannot be scored on its dataset here is scored on the usual one, which is said."""
     if recipe.dataset in choice.names or not choice.here:
         return recipe
     _tell(RECIPE, choice.why_not(recipe.dataset))

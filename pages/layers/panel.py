@@ -177,7 +177,7 @@ def show_effect(recipe: Recipe, fqn: str, measured: Measured) -> None:
             st.caption("Preliminary figures: their intervals are still wide.")
         told = [note for note in with_it.notes if fqn in note or "override" in note]
         if told:
-            st.caption("Remarks of the steps: " + "; ".join(told))
+            st.caption("Notes from each step: " + "; ".join(told))
         return
     missing = [own for name, own in (("with", recipe), ("without", without)) if found[name] is None]
     show_jobs(missing, measured, "Measure the effect", "effect")

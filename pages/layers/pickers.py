@@ -15,7 +15,7 @@ _MOST = 200
 
 
 def show_pickers(models: Sequence[ModelInfo], recipe: Recipe, known: Measured) -> None:
-    """Model, data set where several are here, and recipe: the one in view and those that are measured."""
+    """Model, dataset where several are here, and recipe: the one in view and those that are measured."""
     infos, texts = {info.name: info for info in models}, _recipes(recipe, known)
     choice = data_choice(known.service, infos[str(recipe.model)])
     several = len(choice.here) > 1
@@ -25,12 +25,12 @@ def show_pickers(models: Sequence[ModelInfo], recipe: Recipe, known: Measured) -
         st.selectbox("Model", list(infos), key=MODEL_PICKER)
     if several:
         _set(DATA_PICKER, recipe.dataset)
-        middle[0].selectbox("Data set", choice.names, key=DATA_PICKER, help=choice.told(recipe.dataset))
+        middle[0].selectbox("Dataset", choice.names, key=DATA_PICKER, help=choice.told(recipe.dataset))
     with right:
         _set(RECIPE_PICKER, recipe_text(recipe))
         st.selectbox(
             "Recipe", list(texts), format_func=lambda text: texts.get(text, text), key=RECIPE_PICKER,
-            help="The recipe in view, and all measured ones of this model on this data set, the newest first",
+            help="The recipe in view, and all measured ones of this model on this dataset, the newest first",
         )
     show_away(choice)
 

@@ -38,7 +38,7 @@ def open_in_explore(values: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of one model on one data set by recipe, and the jobs that this session has started."""
+    """Results of one model on one dataset by recipe, and the jobs that this session has started."""
 
     service: "Service"
     results: Sequence[ExperimentResult]
@@ -71,7 +71,7 @@ REFUSED = "layer-refused"
 
 
 def measured(service: "Service", model: str, dataset: str) -> Measured:
-    """What is measured of a model on a data set."""
+    """What is measured of a model on a dataset."""
     return Measured(service, newest(service.results(model, dataset)))
 
 

@@ -76,7 +76,7 @@ def _show_job(service: "Service", result: ExperimentResult, fqn: str, job: str, 
             st.caption(f"Nothing is known of {fqn}: it is not a layer of the uncompressed model.")
             return
         st.button(
-            "Look at its values", key="start-values", icon=":material/bar_chart:",
+            "Show distributions", key="start-values", icon=":material/bar_chart:",
             on_click=partial(_start, service, result.key), help="Takes some seconds, for all layers of this result",
         )
         if status is not None and status.state == "cancelled":

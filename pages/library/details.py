@@ -1,4 +1,4 @@
-"""One model or data set of the library: what is known of it, and what can be done with it."""
+"""One model or dataset of the library: what is known of it, and what can be done with it."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ def show_model(service: "Service", entry: ModelEntry, data: Mapping[str, Dataset
     Args:
         service: The service.
         entry: The model.
-        data: All data sets by name.
+        data: All datasets by name.
     """
     info = entry.info
     _head(info.title, info.name, entry.here)
@@ -46,7 +46,7 @@ def show_model(service: "Service", entry: ModelEntry, data: Mapping[str, Dataset
         )
     if info.dataset not in usable:
         title = titles.get(info.dataset, info.dataset)
-        st.button(f"Its data set, {title}, is not here", key="to-data", on_click=partial(_go_to_data, info.dataset))
+        st.button(f"Its dataset, {title}, is not here", key="to-data", on_click=partial(_go_to_data, info.dataset))
 
 
 def _head(title: str, name: str, here: bool) -> None:
@@ -59,13 +59,13 @@ def _head(title: str, name: str, here: bool) -> None:
 
 
 def _go_to_data(name: str) -> None:
-    """Show a data set; its widget is drawn for the first time after this, so its address is set too."""
-    st.session_state.update({"show": "Data sets", "task": "All", "hand": "All", "dataset": name})
+    """Show a dataset; its widget is drawn for the first time after this, so its address is set too."""
+    st.session_state.update({"show": "Datasets", "task": "All", "hand": "All", "dataset": name})
     st.query_params["dataset"] = name
 
 
 def _show_measuring(service: "Service", entry: ModelEntry, dataset: str, title: str) -> None:
-    """A button where the untouched model has not been measured to the end on a data set."""
+    """A button where the untouched model has not been measured to the end on a dataset."""
     result, name = entry.baselines.get(dataset), entry.info.name
     job = service.library.measuring(name, dataset)
     if result is not None and result.stage == "full" and not unfinished(service, job):
@@ -86,12 +86,12 @@ def _measure(service: "Service", model: str, dataset: str) -> None:
 def show_dataset(
     service: "Service", entry: DatasetEntry, disk: DiskUse | None, models: Sequence[ModelEntry]
 ) -> None:
-    """Draw a data set.
+    """Draw a dataset.
 
     Args:
         service: The service.
-        entry: The data set.
-        disk: What the data sets take; None while that is counted.
+        entry: The dataset.
+        disk: What the datasets take; None while that is counted.
         models: All models.
     """
     info = entry.info

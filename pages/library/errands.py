@@ -79,7 +79,7 @@ def _job(
 
 
 def show_download(service: "Service", name: str, download: Fetchable, here: bool) -> None:
-    """Download, progress, cancel and removal of a model's weights or a data set."""
+    """Download, progress, cancel and removal of a model's weights or a dataset."""
     if not here:
         size = "" if download.about_bytes is None else (
             f" ({'about ' if download.estimated else ''}{format_bytes(download.about_bytes)})"

@@ -20,7 +20,7 @@ from pages.shared.url.bound import bound
 if TYPE_CHECKING:
     from compression.service import Service
 
-MODELS, DATA = "Models", "Data sets"
+MODELS, DATA = "Models", "Datasets"
 _ALL, _HERE, _AWAY = "All", "Installed", "Not installed"
 _ITEM = {MODELS: "item", DATA: "dataset"}
 _HEIGHT = 460
@@ -42,7 +42,7 @@ def page() -> None:
         _show(service, shown, kept, models, data, disk)
     else:
         st.info("Nothing fits these filters.")
-    st.markdown("##### User models and data sets")
+    st.markdown("##### User models and datasets")
     show_onnx_form(service)
     show_own_model(service)
     show_own_data(service)
@@ -103,7 +103,7 @@ def models_of(entries: Sequence[ModelEntry | DatasetEntry]) -> list[ModelEntry]:
 
 
 def data_of(entries: Sequence[ModelEntry | DatasetEntry]) -> list[DatasetEntry]:
-    """The data sets among entries."""
+    """The datasets among entries."""
     return [entry for entry in entries if isinstance(entry, DatasetEntry)]
 
 
@@ -125,7 +125,7 @@ def _table(table: pd.DataFrame, names: list[str], name: str, key: str) -> None:
     st.dataframe(
         table, hide_index=True, key=widget, on_select=take, selection_mode="single-row",
         selection_default={"selection": {"rows": [names.index(name)]}}, height=min(_HEIGHT, 36 * (len(table) + 1) + 2),
-        alt=f"{len(table)} models or data sets; choose one to see its details",
+        alt=f"{len(table)} models or datasets; choose one to see its details",
         placeholder="-",
         column_config={
             "fp32 %": number(format="%.2f", help="Accuracy of the uncompressed model, measured on this machine"),

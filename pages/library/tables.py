@@ -1,4 +1,4 @@
-"""What the Library page says of models, data sets and the disk: entries in, tables and sentences out."""
+"""What the Library page says of models, datasets and the disk: entries in, tables and sentences out."""
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
 
     Args:
         entries: Models.
-        titles: Titles of data sets by name.
+        titles: Titles of datasets by name.
     """
     rows = [
         {
@@ -26,7 +26,7 @@ def model_table(entries: Sequence[ModelEntry], titles: Mapping[str, str]) -> pd.
             "fp32 %": _accuracy(entry),
             "stated %": _percent(_stated(entry)), "MB": _megabytes(entry.size_bytes, entry.download),
             "latency ms": _figure(entry.baseline, "latency_ms_p50"),
-            "parameters": entry.parameters, "data set": titles.get(entry.info.dataset, entry.info.dataset),
+            "parameters": entry.parameters, "dataset": titles.get(entry.info.dataset, entry.info.dataset),
             "task": task_title(entry.info.task), "name": entry.info.name,
         }
         for entry in entries
@@ -50,11 +50,11 @@ def _figure(result: ExperimentResult | None, name: str) -> float | None:
 
 
 def dataset_table(entries: Sequence[DatasetEntry], disk: DiskUse | None) -> pd.DataFrame:
-    """One row per data set, its name as index."""
+    """One row per dataset, its name as index."""
     sizes = {} if disk is None else disk.by_dataset
     rows = [
         {
-            "data set": entry.info.title, "installed": entry.here, "where": entry.place, "test": entry.info.n_test,
+            "dataset": entry.info.title, "installed": entry.here, "where": entry.place, "test": entry.info.n_test,
             "train": entry.n_train, "classes": entry.info.num_classes,
             "MB": _megabytes(sizes.get(entry.info.name) if entry.here else None, entry.download),
             "task": task_title(entry.info.task), "name": entry.info.name,
@@ -169,7 +169,7 @@ def download_text(download: Fetchable) -> str:
 
 
 def dataset_facts(entry: DatasetEntry, disk: DiskUse | None, look: Look | None) -> Facts:
-    """Whose a data set is and what is in it, in words; as its record says, or as was found by looking."""
+    """Whose a dataset is and what is in it, in words; as its record says, or as was found by looking."""
     info = entry.info
     n_test, n_train = (info.n_test, info.n_train) if look is None else (look.n_test, look.n_train)
     shape = " x ".join(str(length) for length in info.input_shape)
@@ -185,7 +185,7 @@ def dataset_facts(entry: DatasetEntry, disk: DiskUse | None, look: Look | None) 
             return [*facts, ("To get it", f"put {needs} into a data folder (below) or into COMPRESSION_DATA")]
         return [*facts, ("Download", download_text(entry.download))]
     if entry.partial and entry.download is not None:
-        facts.append(("Full data set", f"{info.n_train:,} training samples: {download_text(entry.download)}"))
+        facts.append(("Full dataset", f"{info.n_train:,} training samples: {download_text(entry.download)}"))
     size = 0 if disk is None else disk.by_dataset.get(info.name, 0)
     return [*facts, ("Where", entry.place + (f", {format_bytes(size)} on disk" if size else ""))]
 
@@ -200,9 +200,9 @@ def disk_rows(disk: DiskUse) -> list[tuple[str, str, int, str]]:
     return [
         ("", "Bundled weights", disk.shipped, "part of the project"),
         ("", "Downloaded weights", disk.weights, "removed one by one above"),
-        ("", "Downloaded data sets", disk.data, "removed one by one above"),
+        ("", "Downloaded datasets", disk.data, "removed one by one above"),
         ("", "User models", disk.own_models, "removed one by one above"),
-        ("", "User data sets", disk.own_data, "removed one by one above"),
+        ("", "User datasets", disk.own_data, "removed one by one above"),
         ("", "Unfinished downloads", disk.unfinished, "the next download continues from there"),
         ("decoded", "Decoded images", disk.decoded, "made again when photographs are scored"),
         ("statistics", "Statistics and graphs", disk.statistics, "computed again when a technique needs them"),

@@ -1,4 +1,4 @@
-"""Add a user data set: a zip or folder of class folders; every image is looked at before it is kept."""
+"""Add a user dataset: a zip or folder of class folders; every image is looked at before it is kept."""
 
 import io
 import zipfile
@@ -32,15 +32,15 @@ def zip_of(files: Sequence[Any]) -> BinaryIO:
 
 
 def show_own_data(service: "Service") -> None:
-    """The form, how far the check of an upload is, and the data sets that were added before."""
-    with st.expander("Add a data set", icon=":material/upload:", key="own-data-form"):
+    """The form, how far the check of an upload is, and the datasets that were added before."""
+    with st.expander("Add a dataset", icon=":material/upload:", key="own-data-form"):
         st.caption(
             "One folder of images per class; folders train, val and test around them are the splits. Files that "
             "cannot be read are listed and left out. Folders named by WordNet ids get ImageNet's labels; all others "
             "count as classes from 0, in the order below."
         )
         name = st.text_input(
-            "Name of the data set", key="own-data-name", max_chars=48, placeholder="my_photos",
+            "Name of the dataset", key="own-data-name", max_chars=48, placeholder="my_photos",
             help="Small letters, digits, - and _; a letter first",
         )
         values = st.segmented_control(
@@ -59,9 +59,9 @@ def show_own_data(service: "Service") -> None:
     show_job(service, KIND, lambda added: _tell(service, added))
     mine = service.own.datasets()
     if mine:
-        st.dataframe(data_rows(mine), hide_index=True, placeholder="-", alt=f"{len(mine)} user data sets")
+        st.dataframe(data_rows(mine), hide_index=True, placeholder="-", alt=f"{len(mine)} user datasets")
     for own, kept in mine.items():
-        with st.expander(f"User data set {own}", key=f"own-data-set-{own}"):
+        with st.expander(f"User dataset {own}", key=f"own-data-set-{own}"):
             show_report(service, own, kept.report)
             show_removal(service, KIND, own)
 
@@ -160,7 +160,7 @@ def _tell(service: "Service", name: str) -> None:
 
 
 def show_report(service: "Service", name: str, report: "DataReport") -> None:
-    """What was found in a data set: remarks, sample images, images per class and fitting models."""
+    """What was found in a dataset: remarks, sample images, images per class and fitting models."""
     from compression.library.user_data_checks import remarks_on, what_is_in
 
     for remark in remarks_on(report):
@@ -201,7 +201,7 @@ def _plain(text: str) -> str:
 def class_rows(report: "DataReport") -> list[dict[str, Any]]:
     """One row per class."""
     counts = zip(report.train_images, report.test_images, strict=True)
-    earlier = [{"class": name} for name in report.class_names]  # of a data set that an earlier version added
+    earlier = [{"class": name} for name in report.class_names]  # of a dataset that an earlier version added
     labels = label_rows(report.label_rows()) if report.folders else earlier
     return [
         {**label, "calibrate and train": train, "score": test}
@@ -210,7 +210,7 @@ def class_rows(report: "DataReport") -> list[dict[str, Any]]:
 
 
 def data_rows(mine: "dict[str, KeptData]") -> list[dict[str, Any]]:
-    """One row per data set of the user."""
+    """One row per dataset of the user."""
     return [
         {
             "name": name, "classes": len(kept.report.class_names) or None, "train": kept.report.n_train,

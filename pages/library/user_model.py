@@ -33,7 +33,7 @@ class Wanted:
     Attributes:
         name: What the model will be called.
         given: Its description.
-        dataset: Data set to score on; None where there is none that fits.
+        dataset: Dataset to score on; None where there is none that fits.
     """
 
     name: str
@@ -144,7 +144,7 @@ def _pick_dataset(service: "Service", place: Any, kind: "Architecture", classes:
     fitting = [info for info in service.datasets() if service.own.takes(kind, classes, info)]
     if not fitting:
         what = f"has {classes} classes" if classes > 1 else "has two classes or values"
-        place.warning(f"No data set here {what}. Add one below first.")
+        place.warning(f"No dataset here {what}. Add one below first.")
         return None
     titles = {info.name: info.title for info in fitting}
     names = list(titles)
@@ -176,7 +176,7 @@ def _preprocessing(service: "Service", kind: "Architecture") -> dict[str, Any]:
     left, right = st.columns(2)
     hint = "Of the divided values, one per channel or one for all; empty for none"
     mean_text = left.text_input("Mean", numbers_text(usual["mean"]), key=f"own-mean-{kind.name}", help=hint)
-    std_text = right.text_input("Deviation", numbers_text(usual["std"]), key=f"own-std-{kind.name}", help=hint)
+    std_text = right.text_input("Std", numbers_text(usual["std"]), key=f"own-std-{kind.name}", help=hint)
     given = {
         "input_size": int(side), "resize_size": int(resized), "interpolation": str(interpolation),
         "scale": float(divisor), "mean": numbers_of("mean", mean_text), "std": numbers_of("std", std_text),
@@ -228,7 +228,7 @@ def model_rows(models: "dict[str, KeptModel]") -> list[dict[str, Any]]:
         {
             "name": name, "architecture": kept.info.architecture,
             "classes": None if kept.info.task == "regression" else kept.info.num_classes,
-            "data set": kept.info.dataset, "input": kept.info.input_shape[-1], "parameters": kept.info.parameters,
+            "dataset": kept.info.dataset, "input": kept.info.input_shape[-1], "parameters": kept.info.parameters,
             "size": format_bytes(kept.size_bytes), "added": kept.created[:16].replace("T", " "),
         }
         for name, kept in models.items()

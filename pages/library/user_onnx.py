@@ -47,17 +47,17 @@ def show_onnx_form(service: "Service") -> None:
 
 
 def _preprocessing() -> dict[str, Any]:
-    """What the user sets; nothing where it is left to the file and the data set."""
+    """What the user sets; nothing where it is left to the file and the dataset."""
     chosen = st.segmented_control(
         "Preprocessing", [_AUTOMATIC, _SET], default=_AUTOMATIC, required=True, key="onnx-preprocessing",
-        help="Automatic: none where the file normalises its input, else that of the data set's bundled models, else "
+        help="Automatic: none where the file normalises its input, else that of the dataset's bundled models, else "
         "ImageNet's; the import report says which",
     )
     if chosen == _AUTOMATIC:
         return {}
     size, scale, filtered = st.columns(3)
     side = size.number_input(
-        "Input size", 0, 1024, 0, key="onnx-size", help="Side, pixels, where the file leaves it open; 0: the data set's"
+        "Input size", 0, 1024, 0, key="onnx-size", help="Side, pixels, where the file leaves it open; 0: the dataset's"
     )
     divisor = scale.number_input(
         "Divide by", 0.0, 65_535.0, 255.0, key="onnx-scale",
@@ -67,7 +67,7 @@ def _preprocessing() -> dict[str, Any]:
     left, right = st.columns(2)
     hint = "Of the divided values, one per channel or one for all; empty for none"
     mean = numbers_of("mean", left.text_input("Mean", key="onnx-mean", help=hint))
-    std = numbers_of("std", right.text_input("Deviation", key="onnx-std", help=hint))
+    std = numbers_of("std", right.text_input("Std", key="onnx-std", help=hint))
     given: dict[str, Any] = {"scale": divisor, "interpolation": interpolation, "mean": mean, "std": std}
     return given | ({"input_size": int(side)} if side else {})
 

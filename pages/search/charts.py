@@ -19,7 +19,7 @@ from pages.shared.palette import ORIGIN_SYMBOLS, Theme, faint, ink, origin_color
 ORIGIN_TITLES = {"probe": "Probe", "plan": "Plan", "sampler": "Sampler"}
 _FADED, _HEIGHT, _MARGIN, _LONGEST = 0.5, 390, 0.08, 300
 Cost = Literal["size", "latency"]
-COST_LABELS = {"size": "Packed size (kB), less is better", "latency": "Latency, median (ms), less is better"}
+COST_LABELS = {"size": "Packed size (kB), lower is better", "latency": "Latency, median (ms), lower is better"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def front_figure(
             _add_mark(figure, ringed, standard, cost, ("Selected", "circle-open", 22), theme)
     quality = record.spec.quality
     _lay_out(figure, cost, record.id)
-    figure.update_yaxes(title=f"{quality.label_of(f'Validation {quality.word}')}, more is better")
+    figure.update_yaxes(title=f"{quality.label_of(f'Validation {quality.word}')}, higher is better")
     ends = [record.baseline, *(trial.outcome for trial in record.trials)]
     if quality.unit:
         figure.update_yaxes(percent_axis(100 * own.accuracy_low for own in ends if own is not None))

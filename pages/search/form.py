@@ -61,7 +61,7 @@ _R2_LOST = _Number(
 )
 _BUDGET = (
     _Number("trials", "trials", "Trials", 1, help="Artifacts to make and measure.", first=_FIRST_TRIALS),
-    _Number("minutes", "minutes", "Minutes", 1.0, help="Where both are given, what is used up first ends the search."),
+    _Number("minutes", "minutes", "Minutes", 1.0, help="The search stops at the first limit reached."),
 )
 _KEYS = (MODEL, DATASET, TECHNIQUES, STRATEGY, SEED, *(own.key for own in (*_LIMITS, *_BUDGET)))
 _BEGUN = "search-form-begun"
@@ -126,7 +126,7 @@ def limits_of(task: str) -> tuple[_Number, ...]:
 
 
 def use_model(recipe: Recipe) -> None:
-    """Have the form ask for a recipe's model and data set, in the address too; called before it is drawn."""
+    """Have the form ask for a recipe's model and dataset, in the address too; called before it is drawn."""
     _preset()
     st.session_state[MODEL], st.session_state[DATASET] = str(recipe.model), recipe.dataset
     put_for_widget(MODEL, str(recipe.model))

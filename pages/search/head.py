@@ -93,7 +93,7 @@ def show_numbers(record: SearchRecord) -> None:
             ("Keep the limits", str(len(record.feasible)), "Feasible trials, by their measured values"),
             ("On the front", str(len(record.front)), "Feasible, and no other feasible trial clearly beats them"),
             ("Hypervolume", volume, f"Share of the box between nothing and {spec.quality.lost_text(10)}, the "
-             "uncompressed size and twice its latency that the feasible trials cover; more is better"),
+             "uncompressed size and twice its latency that the feasible trials cover; higher is better"),
             ("Time spent", of_time, "Pauses are not counted"),
         ):
             with st.container(border=True, gap=None):

@@ -36,7 +36,7 @@ class Axis:
         return f"{self.title}{unit}, {'less' if self.less_is_better else 'more'} is better"
 
     def objective(self, figures: Figures) -> Measured | None:
-        """The number turned so that less is better."""
+        """The number turned so that lower is better."""
         measured = None if self.compared is None else self.compared(figures)
         measured = self.read(figures) if measured is None else measured
         return measured if measured is None or self.less_is_better else measured.negated()

@@ -30,7 +30,7 @@ class Card:
         title: Name for people.
         value: The number with its unit.
         delta: Change against the baseline, empty for none.
-        color: Streamlit's delta colour: "inverse" where less is better, "off" for a tie.
+        color: Streamlit's delta colour: "inverse" where lower is better, "off" for a tie.
         help: Interval and remarks.
         badge: "measured", "simulated", "estimated", "preliminary" or "disturbed".
         label: The badge's text.
@@ -104,11 +104,11 @@ def _errors(result: ExperimentResult, against: str) -> list[Card]:
 
 
 def _bits(result: ExperimentResult, against: str) -> Card:
-    """Cross-entropy of a language model; less is better."""
+    """Cross-entropy of a language model; lower is better."""
     own, base = result.figures, result.baseline
     bits, other = own.bits_per_character or 0.0, base.bits_per_character
     delta = signed(bits - other, 3) if against and other is not None and own.n_samples == base.n_samples else ""
-    remark = "Cross-entropy of the next character: how many bits it takes on average to tell it; less is better."
+    remark = "Cross-entropy of the next character: how many bits it takes on average to tell it; lower is better."
     return _card(result, "Bits per character", "bits_per_character", f"{bits:.3f}", delta, "inverse", remark)
 
 

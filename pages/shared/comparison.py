@@ -12,21 +12,21 @@ from pages.shared.formats import knob_value, recipe_label
 
 
 def dataset_name(result: ExperimentResult) -> str:
-    """Name of the data set that a result was scored on."""
+    """Name of the dataset that a result was scored on."""
     return str(result.recipe["dataset"])
 
 
 def differ_in_data(results: Sequence[ExperimentResult]) -> bool:
-    """Whether some model among the results was scored on several data sets."""
+    """Whether some model among the results was scored on several datasets."""
     return len({(r.model_name, dataset_name(r)) for r in results}) > len({r.model_name for r in results})
 
 
 def run_table(results: Sequence[ExperimentResult]) -> pd.DataFrame:
-    """One row per stored result, its key as index; with the data set where a model was scored on several."""
+    """One row per stored result, its key as index; with the dataset where a model was scored on several."""
     told = differ_in_data(results)
     rows = [
         {
-            "model": r.model_name, **({"data set": dataset_name(r)} if told else {}), "recipe": recipe_label(r.recipe),
+            "model": r.model_name, **({"dataset": dataset_name(r)} if told else {}), "recipe": recipe_label(r.recipe),
             **_quality(r),
             "packed kB": r.figures.size_bytes / 1000, "ONNX kB": r.figures.runtime_size_bytes / 1000,
             "latency ms": r.figures.latency_ms_p50, "speed-up": r.figures.speedup, "samples": r.figures.n_samples,

@@ -20,7 +20,7 @@ def technique_controls(technique: Technique, further: Further) -> dict[str, Any]
 
     Args:
         technique: The technique.
-        further: What the model at hand adds to the choices of knobs, by kind ("students").
+        further: What the chosen model adds to the choices of knobs, by kind ("students").
 
     Returns:
         Its knob values, or None when it is off or its knobs contradict each other (then said so).
@@ -61,7 +61,7 @@ def knob_widget(knob: Knob, value: Any, common: dict[str, Any], further: Further
         knob: The knob.
         value: What it shows first.
         common: Arguments of every widget: "label", "key", "help" and so on.
-        further: What the model at hand adds to the choices of knobs, by kind.
+        further: What the chosen model adds to the choices of knobs, by kind.
     """
     if knob.choices is None:
         return _range(knob, value, common)

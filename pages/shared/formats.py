@@ -116,7 +116,7 @@ def _latency(figures: Figures) -> str:
 
 
 def run_name(result: ExperimentResult, dataset: str = "") -> str:
-    """A run in a picker: its recipe, accuracy and size, and the data set that it was scored on where that is told."""
+    """A run in a picker: its recipe, accuracy and size, and the dataset that it was scored on where that is told."""
     figures, where = result.figures, f" on {dataset}" if dataset else ""
     return f"{recipe_label(result.recipe)} ({quality_text(figures)}{where}, {figures.size_bytes / 1000:.0f} kB)"
 

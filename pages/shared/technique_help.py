@@ -110,7 +110,7 @@ def _draw(picture: Illustration) -> None:
         "beneath it: how many of all its weights have which value."
     )
     if picture.notes:
-        st.caption("Remarks of the step: " + "; ".join(picture.notes))
+        st.caption("Notes from the step: " + "; ".join(picture.notes))
 
 
 def illustration_figure(picture: Illustration, theme: Theme = "light") -> go.Figure:

@@ -17,7 +17,7 @@ def test_a_model_and_a_data_set_are_looked_at_and_a_folder_is_chosen(visit: Visi
     table = page.locator('[data-testid="stDataFrame"]').first
     table.click(position={"x": 18, "y": 36 * 2 + 16})  # the box of the second row
     expect(page).not_to_have_url(re.compile("item=digits_vit"), timeout=SLOW)
-    page.locator(".st-key-show").get_by_role("radio", name="Data sets").click()
+    page.locator(".st-key-show").get_by_role("radio", name="Datasets").click()
     expect(details.get_by_role("img", name=re.compile("Test image of the class"))).to_have_count(12, timeout=SLOW)
     expect(page).to_have_url(re.compile("show=Data"))
     shared = visit(page.evaluate("location.href"))  # the address alone shows the same

@@ -29,7 +29,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def digests(root: Path, changed: str) -> tuple[list[str], list[str]]:
-    """Digests of computing code, an architecture and a data set, before and after a file is changed."""
+    """Digests of computing code, an architecture and a dataset, before and after a file is changed."""
 
     def all_of() -> list[str]:
         architecture_code.cache_clear()

@@ -91,10 +91,10 @@ def test_training_repairs_a_damaged_head(kept: Path, model: str, dataset: str, a
 @pytest.mark.parametrize(
     ("dataset", "classes", "words"),
     [
-        ("halves", 7, "the data set 'halves' has 2 classes: 2 outputs (or 1, a logit) are needed"),
-        ("digits", 7, "the data set 'digits' has 10 classes: 10 outputs are needed"),
-        ("digits", 1, "the data set 'digits' has 10 classes: 10 outputs are needed"),
-        ("digit_values", 2, "the data set 'digit_values' has one value per image: 1 output is needed"),
+        ("halves", 7, "the dataset 'halves' has 2 classes: 2 outputs (or 1, a logit) are needed"),
+        ("digits", 7, "the dataset 'digits' has 10 classes: 10 outputs are needed"),
+        ("digits", 1, "the dataset 'digits' has 10 classes: 10 outputs are needed"),
+        ("digit_values", 2, "the dataset 'digit_values' has one value per image: 1 output is needed"),
     ],
 )
 def test_outputs_that_do_not_fit_the_data_are_one_line(

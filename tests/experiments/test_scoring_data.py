@@ -1,4 +1,4 @@
-"""A model on another data set than its own: what fits, what is calibrated on, and the commands."""
+"""A model on another dataset than its own: what fits, what is calibrated on, and the commands."""
 
 import json
 from pathlib import Path

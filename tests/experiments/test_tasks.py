@@ -1,4 +1,4 @@
-"""Which data sets belong to a model."""
+"""Which datasets belong to a model."""
 
 from pathlib import Path
 

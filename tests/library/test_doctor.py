@@ -133,7 +133,7 @@ def test_numeric_order_of_class_folders_is_named(monkeypatch: pytest.MonkeyPatch
     rank = torch.tensor([sorted(names, key=int).index(name) for name in names])
     found = examined(monkeypatch, network(INFO, raw, rank[targets]), INFO, raw, targets, names)
     assert found.sentence.startswith("With class folders in numeric order: 100 % instead of ")
-    assert found.sentence.endswith("add the data set again with --order numeric.") and not found.settings
+    assert found.sentence.endswith("add the dataset again with --order numeric.") and not found.settings
 
 
 def test_permuted_and_shifted_labels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

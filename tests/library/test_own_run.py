@@ -75,7 +75,7 @@ def test_own_data_and_an_own_model_on_it(tmp_path: Path, capsys: pytest.CaptureF
     file = weights_of(tmp_path / "w.pth", network(3))
     arguments = ["add-model", "net", "--architecture", "cifar_resnet8", "--weights", str(file), "--num-classes", "3"]
     assert main([*arguments, "--dataset", "digits"]) == 2
-    assert "num_classes: 3 is not allowed; the data set 'digits' has 10" in capsys.readouterr().err
+    assert "num_classes: 3 is not allowed; the dataset 'digits' has 10" in capsys.readouterr().err
     assert main([*arguments, "--dataset", "photos", "--json"]) == 0
     assert told(capsys)["model"]["dataset"] == "photos"
     assert main([*arguments, "--dataset", "photos"]) == 2

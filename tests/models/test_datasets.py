@@ -96,5 +96,5 @@ def test_augmentation_is_repeatable_and_keeps_shape_and_type(augment: object) ->
 
 
 def test_an_unknown_name_gets_the_known_ones() -> None:
-    with pytest.raises(ModelError, match=r"no data set 'cats'; allowed: .*digits"):
+    with pytest.raises(ModelError, match=r"no dataset 'cats'; allowed: .*digits"):
         load_dataset("cats")

@@ -118,7 +118,7 @@ def test_forms_of_input_and_preprocessing_inside(
         ({"num_classes": 7}, "digits", "num_classes", "the file has 10"),
         ({"input_size": 28}, "digits", "onnx", "the file's input is 32"),
         ({"mean": [0.1, 0.2]}, "digits", "mean", "1 numbers"),
-        ({}, "nothing", "dataset", "there is no data set"),
+        ({}, "nothing", "dataset", "there is no dataset"),
         ({}, "sst2", "dataset", "image classification"),
         ({}, "fashion_mnist", "num_classes", "has 10 classes"),
     ],

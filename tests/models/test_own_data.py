@@ -208,7 +208,7 @@ def test_few_images_are_said_to_be_too_few_with_the_intervals_width(tmp_path: Pa
         "If 90 of 100 are right, the 95 % interval is 83 to 94 %, 12 points wide."
     )
     small = remarks_on_pair(report, registry.model_info("resnet18"))
-    assert any("has 1000 classes, the data set has 3" in remark.text for remark in small)
+    assert any("has 1000 classes, the dataset has 3" in remark.text for remark in small)
     assert any("are enlarged to the 224" in remark.text for remark in small)
 
 

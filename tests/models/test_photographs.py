@@ -264,7 +264,7 @@ def test_the_task_decodes_with_progress_and_cancel_and_tells_what_it_left_out(
     task.make_ready(lambda fraction, message: told.append(message), bool)
     assert any("decoding images" in message for message in told)
     assert len(task.dataset.test) == 19 and task.notes() == [
-        f"1 files of the data set cannot be read as images and are left out: n01440764/{broken.name}"
+        f"1 files of the dataset cannot be read as images and are left out: n01440764/{broken.name}"
     ]
     assert task.example_input(2).shape == (2, 3, 224, 224)
     batches = list(task.scoring_batches(task.scoring_split(None)))

@@ -1,4 +1,4 @@
-"""One current model, data set and recipe for all pages."""
+"""One current model, dataset and recipe for all pages."""
 
 from types import SimpleNamespace
 from typing import Any

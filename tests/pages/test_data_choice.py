@@ -1,4 +1,4 @@
-"""The picker of the data set that a model is scored on, and what the pages make of it."""
+"""The picker of the dataset that a model is scored on, and what the pages make of it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ BASE = {"model": "digits_resnet", "dataset": "digits"}
 
 @pytest.fixture(autouse=True)
 def ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data set of the user with as many classes as the digits models have."""
+    """A dataset of the user with as many classes as the digits models have."""
     monkeypatch.setenv("COMPRESSION_HOME", str(tmp_path / "home"))
     add_data("ten", class_folders(tmp_path / "ten", 3, TEN, 16), WHEN)
 
@@ -37,7 +37,7 @@ def seen(page: AppTest) -> AppTest:
 
 
 def measured_last(fake: Any) -> tuple[str, str]:
-    """Model and data set of what the page asked for last."""
+    """Model and dataset of what the page asked for last."""
     recipe = fake.submitted[-1][0]
     return str(recipe.model), recipe.dataset
 
@@ -63,7 +63,7 @@ def test_explore_scores_on_the_chosen_data_set_and_undo_takes_it_back(app: AppTe
     for _ in range(3):
         seen(app.button(key="undo").click().run())
     assert app.selectbox(key="data").value == "digits" and measured_last(fake)[1] == "digits"
-    assert app.button(key="redo").help == "Brings back: data set"
+    assert app.button(key="redo").help == "Brings back: dataset"
 
 
 def test_a_model_keeps_the_chosen_data_set_only_where_it_fits(app: AppTest, fake: Any) -> None:
@@ -148,8 +148,8 @@ def test_runs_on_other_data_are_told_apart_and_not_compared(
 ) -> None:
     recipes = [recipe_from_dict({**BASE, "dataset": own}) for own in ("digits", "ten")]
     digits, other = (make_result(own) for own in recipes)
-    assert list(run_table([digits, other])["data set"]) == ["digits", "ten"]
-    assert "data set" not in run_table([digits])
+    assert list(run_table([digits, other])["dataset"]) == ["digits", "ten"]
+    assert "dataset" not in run_table([digits])
     assert listed([digits, other], RunFilter(datasets=["ten"]), "newest first") == [other]
     first, *rest = cards_of(against(other, digits), "A", same_data=False)
     assert first.delta == "" and cards_of(against(other, digits), "A")[0].delta and rest[0].help.startswith("A: ")

@@ -117,13 +117,13 @@ def test_tables_have_a_row_for_each_and_the_first_task_first() -> None:
     assert list(table.index) == [own.info.name for own in entries]
     assert table.loc["digits_vit", "fp32 %"] == pytest.approx(98.7)
     assert table["task"].iloc[0] == "Image classification" and table["task"].iloc[-1] == "Language modelling"
-    assert table.loc["digits_vit", "data set"] == "Handwritten digits"
+    assert table.loc["digits_vit", "dataset"] == "Handwritten digits"
     data = {own.info.name: own for own in dataset_entries()}
     assert set(dataset_table(list(data.values()), DISK).index) == set(data)
     away = dict(dataset_facts(replace(data["imagenette"], here=False, place=""), None, None))
     assert away["Download"].startswith("341.66 MB from s3.amazonaws.com")
     own = {name: size for _, name, size, _ in disk_rows(replace(DISK, own_models=9, own_data=10))}
-    assert (own["User models"], own["User data sets"]) == (9, 10)
+    assert (own["User models"], own["User datasets"]) == (9, 10)
     assert {kind for kind, *_ in disk_rows(DISK) if kind} == {"decoded", "statistics", "results"}
 
 
@@ -155,7 +155,7 @@ def test_weights_are_downloaded_and_removed(app: AppTest, shelf: Library, home: 
     shelf.errands.join(download_job(NAME), 20)
     page.run()
     assert not page.exception and "by somebody, not by this project, downloaded on 20" in text_of(page)
-    assert "Its data set, CIFAR-10, is not here" in [own.label for own in page.button]
+    assert "Its dataset, CIFAR-10, is not here" in [own.label for own in page.button]
     page.button(key=f"remove-{NAME}").click().run()
     shelf.errands.join(removal_job(NAME), 20)
     page.run()
@@ -196,7 +196,7 @@ def test_the_untouched_model_is_measured_when_asked(app: AppTest, shelf: Library
 def test_a_data_set_shows_its_images(app: AppTest, shelf: Library) -> None:
     from compression.library.previews import look
 
-    page = library_page(app, show="Data sets", dataset="digits")
+    page = library_page(app, show="Datasets", dataset="digits")
     assert shelf._store.jobs([shelf.look_job("digits")])  # looked into without being asked
     look(shelf._store, "digits", lambda fraction, message: None, bool)
     shelf._store.put_job(shelf.look_job("digits"), "done")

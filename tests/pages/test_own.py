@@ -98,7 +98,7 @@ def test_what_the_form_lacks_is_said(app: AppTest, service: Service) -> None:
     app.button(key="add-own-data").click().run()
     assert app.error[1].value.startswith("images: None") and not service.submitted and not app.exception
     app.number_input(key="own-classes-cifar_resnet20").set_value(77).run()
-    assert "No data set here has 77 classes" in app.warning[0].value and app.button(key="add-own-model").disabled
+    assert "No dataset here has 77 classes" in app.warning[0].value and app.button(key="add-own-model").disabled
     app.text_input(key="own-mean-cifar_resnet20").set_value("half").run()
     assert app.error[0].value.startswith("mean: 'half'") and app.button(key="add-own-model").disabled
     assert not app.exception

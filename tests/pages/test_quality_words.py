@@ -72,7 +72,7 @@ def test_a_search_of_a_regression_speaks_of_r2(search: SearchRecord) -> None:
     assert row["validation R2"] == pytest.approx(1 - lost) and row["test R2"] == result.figures.accuracy
     assert not [name for name in (*row, *front.columns) if WORDS.search(name)]
     figure = front_figure(search, "size", results={"k": result})
-    assert figure.layout.yaxis.title.text == "Validation R2, more is better"
+    assert figure.layout.yaxis.title.text == "Validation R2, higher is better"
     (drawn,) = [trace for trace in figure.data if trace.customdata]
     assert drawn.y == pytest.approx((1 - lost,)) and not WORDS.search(drawn.hovertext[0])
     assert f"R2 lost there: {lost:.4f}" in drawn.hovertext[0].replace("r2", "R2")
@@ -103,7 +103,7 @@ def test_curves_maps_and_runs_of_a_regression_are_drawn_in_r2(make_result: Maker
     cells = sensitivity_figure([own], (), unit="of the outputs' variance", quality=R2).to_json()
     assert "R2: -0.020 R2" in cells and "nats" not in cells and "points" not in cells
     runs = runs_figure([of_values(make_result(recipe_from_dict(PARTS)))], {}, COSTS["size_bytes"])
-    assert runs.layout.yaxis.title.text == "R2, more is better" and max(runs.data[0].y) <= 1.0
+    assert runs.layout.yaxis.title.text == "R2, higher is better" and max(runs.data[0].y) <= 1.0
 
 
 def test_a_difference_of_zero_has_no_colour(make_result: Maker) -> None:

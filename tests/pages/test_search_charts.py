@@ -41,7 +41,7 @@ def record() -> SearchRecord:
     judged = appraise(BASELINE, ended, LIMITS)
     judged_trials = tuple(replace(trial, standing=judged.standings[trial.number]) for trial in trials)
     return SearchRecord(
-        "name", spec, "done", "The budget is used.", "", 60.0, BASELINE, judged_trials, volumes=judged.volumes
+        "name", spec, "done", "Finished: the budget is used.", "", 60.0, BASELINE, judged_trials, volumes=judged.volumes
     )
 
 

@@ -113,7 +113,7 @@ def label_orders(targets: Tensor, names: Sequence[str], outputs: int) -> list[La
             place = {name: rank for rank, name in enumerate(sorted(names, key=key))}
             moved = torch.tensor([place[name] for name in names])
             if not torch.equal(moved, torch.arange(len(names))):
-                remedy = f"add the data set again with --order {order}"
+                remedy = f"add the dataset again with --order {order}"
                 found.append(LabelOrder(f"class folders in {order} order", remedy, moved[targets]))
     shifts = {1: "labels shifted up by one (a background class first)", -1: "labels shifted down by one"}
     for shift, words in shifts.items():

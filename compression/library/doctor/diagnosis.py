@@ -34,9 +34,9 @@ class Diagnosis:
 
     Attributes:
         model: Name of the model.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         n_samples: Images that were scored.
-        part: Which part of the data set they are of, in words.
+        part: Which part of the dataset they are of, in words.
         quality: "accuracy" or "r2".
         now: Quality of the model as it is.
         best: Quality with the suggestion; None where there is none.
@@ -102,12 +102,12 @@ def diagnose(
 
     Args:
         model: Its name, or a description as in a recipe.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         progress: Called with a fraction and a message.
         cancelled: Polled between batches.
 
     Raises:
-        InputError: if the model takes no images, or model and data set do not fit.
+        InputError: if the model takes no images, or model and dataset do not fit.
         CancelledError: if `cancelled` became true.
     """
     task = load_task(Recipe(model, dataset))
@@ -209,7 +209,7 @@ def _label_suggestion(
 def diagnose_and_keep(
     name: str, progress: Progress = lambda fraction, message: None, cancelled: Callable[[], bool] = bool
 ) -> Diagnosis:
-    """Diagnose a model that a user has added, on its data set; kept beside its weights until it changes."""
+    """Diagnose a model that a user has added, on its dataset; kept beside its weights until it changes."""
     kept = _kept(name)
     found = diagnose(name, kept.info.dataset, progress, cancelled)
     (kept_models.folder_of(name) / _FILE).write_text(json.dumps(asdict(found)), encoding="utf-8")

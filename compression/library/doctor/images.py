@@ -22,13 +22,13 @@ _SEED, _PART = 77, "of the training split"
 
 @dataclass
 class Images:
-    """A sample of a data set.
+    """A sample of a dataset.
 
     Attributes:
         targets: Classes or values.
         view: Raw images (N, C, H, W) as a model's record wants them resized and cut.
         photographs: Whether the record decides about that.
-        part: Which part of the data set they are of, in words.
+        part: Which part of the dataset they are of, in words.
     """
 
     targets: Tensor

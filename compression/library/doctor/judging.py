@@ -17,7 +17,7 @@ class Scored:
 
     Attributes:
         quality: Accuracy or R2.
-        points: Per sample, more is better: 1 where right (classes), or minus the squared error (values).
+        points: Per sample, higher is better: 1 where right (classes), or minus the squared error (values).
         fit: Mean log-probability of the classes, which tells equal accuracies apart; 0 of values.
     """
 

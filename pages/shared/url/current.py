@@ -1,4 +1,4 @@
-"""The model, data set and recipe that all pages share: what one page shows, the next one opens with.
+"""The model, dataset and recipe that all pages share: what one page shows, the next one opens with.
 
 An address that names something itself comes first. `model=` and `data=` are understood by every page that has a model;
 Layers has the whole recipe in its address, Export its result, Compare its pins.
@@ -33,14 +33,14 @@ def set_current(recipe: Recipe) -> None:
 
 
 def set_current_model(model: str, dataset: str) -> None:
-    """Have the other pages open with this model; the recipe stays where it is one of this model and data set."""
+    """Have the other pages open with this model; the recipe stays where it is one of this model and dataset."""
     recipe = current()
     if recipe is None or (recipe.model, recipe.dataset) != (model, dataset):
         set_current(Recipe(model, dataset))
 
 
 def bare(service: "Service", info: ModelInfo, dataset: str = "") -> Recipe:
-    """A model without any step, on a data set where it can be scored; by default on its usual one."""
+    """A model without any step, on a dataset where it can be scored; by default on its usual one."""
     choice = data_choice(service, info)
     return Recipe(info.name, dataset if dataset in choice.names else choice.usual)
 

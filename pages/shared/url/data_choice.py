@@ -1,4 +1,4 @@
-"""Which data set a model is scored on: the picker that stands under a model's."""
+"""Which dataset a model is scored on: the picker that stands under a model's."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +24,7 @@ _MOST_NAMES = 3
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Data sets that a model can be scored on.
+    """Datasets that a model can be scored on.
 
     Attributes:
         model: The model's name.
@@ -44,13 +44,13 @@ class DataChoice:
         return [data.name for data in self.here]
 
     def why_not(self, name: str) -> str:
-        """Why a model is not scored on a data set, in a line."""
+        """Why a model is not scored on a dataset, in a line."""
         if any(data.name == name for data in self.away):
-            return f"The data set {name!r} is not on this machine; {self.usual} is taken."
-        return f"The data set {name!r} does not fit {self.model} or is not here; {self.usual} is taken."
+            return f"The dataset {name!r} is not on this machine; {self.usual} is taken."
+        return f"The dataset {name!r} does not fit {self.model} or is not here; {self.usual} is taken."
 
     def told(self, name: str) -> str:
-        """A data set in a line."""
+        """A dataset in a line."""
         found = next((data for data in self.here if data.name == name), None)
         return "" if found is None else f"{found.title}; {found.n_test:,} samples are scored."
 
@@ -66,13 +66,13 @@ def data_choice(service: "Service", info: ModelInfo) -> DataChoice:
 def pick_dataset(
     service: "Service", info: ModelInfo, key: str = DATA, *, notices: DeltaGenerator | None = None
 ) -> str:
-    """Ask which data set a model is scored on, where several of them are here.
+    """Ask which dataset a model is scored on, where several of them are here.
 
     Args:
         service: The service.
         info: The chosen model.
-        key: Of the widget, and in the address, which it leaves clean while the usual data set is chosen.
-        notices: Where it is said that a data set cannot be chosen, if not below the picker.
+        key: Of the widget, and in the address, which it leaves clean while the usual dataset is chosen.
+        notices: Where it is said that a dataset cannot be chosen, if not below the picker.
     """
     choice, state = data_choice(service, info), st.session_state
     several, new = len(choice.here) > 1, state.get(f"{key}-of") != choice.model
@@ -85,7 +85,7 @@ def pick_dataset(
         state[key] = choice.usual
     if several:
         chosen = str(st.selectbox(
-            "Data set", choice.names, **bound(key), persist_state="session", help=_HELP,
+            "Dataset", choice.names, **bound(key), persist_state="session", help=_HELP,
         ))
         st.caption(choice.told(chosen))
     else:
@@ -102,7 +102,7 @@ def pick_dataset(
 
 
 def follow_model(service: "Service", info: ModelInfo, key: str = DATA) -> None:
-    """Another model was chosen: a data set that somebody has chosen is kept where it fits, else the model's usual one
+    """Another model was chosen: a dataset that somebody has chosen is kept where it fits, else the model's usual one
     is taken. A callback."""
     choice, wished = data_choice(service, info), st.session_state.get(_wished(key), "")
     st.session_state[f"{key}-switched"] = True
@@ -113,7 +113,7 @@ def follow_model(service: "Service", info: ModelInfo, key: str = DATA) -> None:
 
 
 def _take_address(choice: DataChoice, key: str, *, complain: bool) -> None:
-    """What the widget itself does not take from an address: the usual data set, which a link may name, and one that
+    """What the widget itself does not take from an address: the usual dataset, which a link may name, and one that
     cannot be chosen. While a change of the widgets is under way the address may still be the one before."""
     asked, switched = st.query_params.get(key), st.session_state.pop(f"{key}-switched", False)
     if asked is None or switched or (key == DATA and is_pending()):
@@ -130,7 +130,7 @@ def _refuse(choice: DataChoice, name: str, key: str) -> None:
 
 
 def _show_refusal(choice: DataChoice, chosen: str, key: str, notices: DeltaGenerator | None) -> bool:
-    """Kept until another model or data set is chosen: the page may be redrawn at any moment."""
+    """Kept until another model or dataset is chosen: the page may be redrawn at any moment."""
     model, text = st.session_state.get(_refused(key), ("", ""))
     if text and model == choice.model and chosen == choice.usual:
         st.warning(text) if notices is None else notices.warning(text)
@@ -148,13 +148,13 @@ def _wished(key: str) -> str:
 
 
 def show_away(choice: DataChoice) -> None:
-    """The way to data sets that would fit but are not here."""
+    """The way to datasets that would fit but are not here."""
     if not choice.away:
         return
     names = [data.name for data in choice.away]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     st.page_link(
         "library/library.py", label=f"Not on this machine: {', '.join(names[:_MOST_NAMES])}{more}",
-        icon=":material/cloud:", query_params={"show": "Data sets", "dataset": names[0]},
+        icon=":material/cloud:", query_params={"show": "Datasets", "dataset": names[0]},
         help="What else fits this model; the Library says how it comes here",
     )

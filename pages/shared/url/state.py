@@ -40,7 +40,7 @@ class Controls:
 
     Attributes:
         model: Name of the model.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         enabled: Knob values per enabled technique.
         extra: Parts of a recipe that have no widget: "seed", "n_samples", "runtime", and per technique its
             "layers" and "overrides".
@@ -93,7 +93,7 @@ def order_text(steps: Sequence[Step], techniques: Sequence[Technique]) -> str:
 
 
 def recipe_widgets(session: Mapping[str, Any], techniques: Sequence[Technique]) -> dict[str, Any]:
-    """Where the widgets stand that make the recipe: model, data set, toggles, and the knobs of what is switched on.
+    """Where the widgets stand that make the recipe: model, dataset, toggles, and the knobs of what is switched on.
 
     Args:
         session: The session's state; knobs that it does not know are left out.
