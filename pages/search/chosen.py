@@ -76,6 +76,6 @@ def _show_pins(record: SearchRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="pinned"):
         st.markdown("Pinned: " + ", ".join(numbers.get(key, key[:8]) for key in pinned), width="content")
         st.page_link(
-            "compare/compare.py", label="Compare them", icon=":material/compare_arrows:", disabled=len(pinned) < 2,
-            query_params={PINS: ",".join(pinned)}, help=f"Two to {MOST_PINS} side by side",
+            "compare/compare.py", label="Compare them", icon=":material/compare_arrows:",
+            disabled=len(pinned) < 2, query_params={PINS: ",".join(pinned)}, help=f"Two to {MOST_PINS} side by side",
         )

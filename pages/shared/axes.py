@@ -33,7 +33,7 @@ class Axis:
     def label(self) -> str:
         """Title with unit and direction."""
         unit = f" ({self.unit})" if self.unit else ""
-        return f"{self.title}{unit}, {'less' if self.less_is_better else 'more'} is better"
+        return f"{self.title}{unit}, {'lower' if self.less_is_better else 'higher'} is better"
 
     def objective(self, figures: Figures) -> Measured | None:
         """The number turned so that lower is better."""

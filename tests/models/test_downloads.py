@@ -97,7 +97,7 @@ def test_a_cancelled_download_goes_on_where_it_was(home: Home, tmp_path: Path, m
 
 def test_a_cut_connection_is_told_and_the_next_try_goes_on(home: Home, tmp_path: Path) -> None:
     home.cut = 300_000
-    with pytest.raises(ModelError, match="the next try goes on") as caught:
+    with pytest.raises(ModelError, match="the next try resumes") as caught:
         fetch(remote(home, tmp_path))
     assert "\n" not in str(caught.value)
     assert fetch(remote(home, tmp_path)).read_bytes() == DATA
