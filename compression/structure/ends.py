@@ -39,6 +39,23 @@ def output_layers(model: nn.Module, example_input: Tensor) -> tuple[str, ...]:
     return tuple(_output_layers(flow, layers))
 
 
+def read_elsewhere(model: nn.Module, example_input: Tensor) -> set[str]:
+    """fqns of modules whose parameters are also read by code outside them, which no other module can take the place of.
+
+    A tied weight that several modules read in their own forward passes is not meant.
+
+    Args:
+        model: In eval mode.
+        example_input: (1, ...).
+    """
+    found: set[str] = set()
+    for operation in record_dataflow(model, example_input).operations:
+        inside = any(operation.within == fqn or operation.within.startswith(f"{fqn}.") for fqn in operation.owners)
+        if not inside and "" not in operation.owners:
+            found.update(operation.owners)
+    return found
+
+
 def _layers(model: nn.Module) -> set[str]:
     plain = (fqn for found in (weight_layers(model), other_modules(model)) for fqn, _ in found)
     return {*plain, *custom_layers(model)}

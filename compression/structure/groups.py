@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from compression.core.errors import NotApplicableError
 from compression.structure.attention import head_groups
 from compression.structure.chains import chain_groups
-from compression.structure.ends import output_layers
+from compression.structure.ends import output_layers, read_elsewhere
 from compression.structure.records import ChannelGroup, Member
 from compression.structure.surgery import remove_units
 from compression.structure.tracing import traced_groups
@@ -41,10 +41,21 @@ def find_groups(
     if key not in _cache:
         fixed = (*ignored, *output_layers(model, example_input))
         heads = head_groups(model)
-        _cache[key] = _beside(heads, model, example_input, fixed) if heads else _traced(model, example_input, fixed)
+        found = _beside(heads, model, example_input, fixed) if heads else _traced(model, example_input, fixed)
+        _cache[key] = _read_by_members_only(found, read_elsewhere(model, example_input))
         while len(_cache) > _KEPT:
             _cache.popitem(last=False)
     return _cache[key]
+
+
+def _read_by_members_only(
+    found: tuple[list[ChannelGroup], dict[str, str]], elsewhere: set[str]
+) -> tuple[list[ChannelGroup], dict[str, str]]:
+    """Groups none of whose weights are read by code that would not know that they became smaller."""
+    groups, reasons = found
+    fixed = [group for group in groups if any(member.fqn in elsewhere for member in group.members)]
+    reasons |= {group.name: "a weight of its channels is also read outside its layer" for group in fixed}
+    return [group for group in groups if group not in fixed], reasons
 
 
 def _beside(

@@ -15,6 +15,7 @@ from compression.other_weights import report_others
 from compression.solvers.lowrank import allocate_ranks, factors, whitened_svd
 from compression.solvers.tucker import tucker2, tucker2_factors
 from compression.state import state_of
+from compression.structure.ends import read_elsewhere
 from compression.structure.factorized import FactorizedConv2d, FactorizedLinear, TuckerConv2d, factorized_layers
 from compression.techniques.registry import register_technique
 
@@ -102,9 +103,12 @@ def factorize(model: nn.Module, config: LowRankConfig, context: CompressionConte
     if _keeps_all(config) and not context.overrides:
         return model
     split = tuple(f"{fqn}." for fqn in factorized_layers(model))
+    elsewhere = read_elsewhere(model, context.example_input)
     candidates, kept_whole, layers = [], 0, list(selected_layers(model, context))
     for fqn, layer in layers:
-        if split and fqn.startswith(split):
+        if fqn in elsewhere:
+            context.report.skipped[fqn] = "its weight is also read outside the layer"
+        elif split and fqn.startswith(split):
             context.report.skipped[fqn] = "part of a layer that was split before"
         elif _keeps_all(own := config_for(fqn, config, context)):
             context.report.skipped[fqn] = "all its weights are to be kept"

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compression.structure import find_groups
-from compression.structure.ends import first_and_last, output_layers
+from compression.structure.ends import first_and_last, output_layers, read_elsewhere
 from compression.techniques import get_technique
 from tests.techniques.networks import subject
+from tests.zoo.odd_networks import ReadElsewhere
 
 
 class HeadFirst(nn.Module):
@@ -57,6 +58,18 @@ def test_ends_are_those_of_execution() -> None:
     assert set(output_layers(TwoHeads().eval(), torch.randn(1, 6))) == {"first", "second"}
     assert first_and_last(TwoHeads().eval(), torch.randn(1, 6))[0] == "enter"
     assert first_and_last(nn.Sequential(nn.Flatten(), nn.ReLU()).eval(), torch.randn(1, 6)) == ()
+
+
+def test_weights_that_are_read_outside_their_layers_are_found() -> None:
+    """Tied weights, each read by a layer of its own, are not among them."""
+    torch.manual_seed(0)
+    model = ReadElsewhere().eval()
+    assert read_elsewhere(model, torch.randn(1, 1, 32, 32)) == {"first", "second", "scaled", "head"}
+    groups, _ = find_groups(model, torch.randn(1, 1, 32, 32), "read elsewhere")
+    assert not {m.fqn for g in groups for m in g.members} & {"first", "second", "scaled", "head"}
+    tied = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)).eval()
+    tied[2].weight = tied[0].weight
+    assert read_elsewhere(tied, torch.randn(1, 4)) == set()
 
 
 def test_a_convolution_in_front_of_a_pooling_makes_the_classes() -> None:

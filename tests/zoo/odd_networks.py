@@ -350,6 +350,25 @@ class Splines(nn.Module):
 
 
 @odd
+class ReadElsewhere(nn.Module):
+    """Weights that code outside their layers reads: transposed, scaled, normalized; and a product of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.first, self.second = nn.Conv2d(1, 8, 3, 2, 1), nn.Linear(128, 48), nn.Linear(48, 48)
+        self.scaled, self.product, self.head = nn.Linear(48, 32), nn.Bilinear(32, 32, 16), nn.Linear(16, 10, bias=False)
+        self.back = nn.Parameter(torch.randn(128) * 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.adaptive_avg_pool2d(F.relu(self.enter(x)), 4).flatten(1)
+        y = F.relu(self.first(x))
+        y = F.relu(self.first(x - F.linear(y, self.first.weight.t(), self.back)))
+        y = F.linear(F.relu(self.second(y)), self.second.weight.t(), self.second.bias)
+        y = F.linear(y, self.scaled.weight * 0.5, self.scaled.bias)
+        return F.linear(self.product(y, torch.tanh(y)), F.normalize(self.head.weight))
+
+
+@odd
 def depth_multiplier() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
