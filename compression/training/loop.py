@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from compression.training.constraints import Constraints
 from compression.training.settings import TrainingSettings
 from compression.training.validation import Validation, looks_within
 
+Width = Callable[[], AbstractContextManager[Any]]
 _REPORT_EVERY = 10
 
 
@@ -65,6 +68,7 @@ def _train(
     batches = _batches_per_epoch(context)
     total, looks, done = batches * settings.epochs, looks_within(batches), 0
     losses: list[float] = []
+    width = _width(model, context)
 
     def look() -> None:
         constraints.impose()
@@ -79,7 +83,7 @@ def _train(
             break
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(done, total)
-        losses.append(_step(model, context, inputs, targets, settings, constraints, optimizer))
+        losses.append(_step(model, context, inputs, targets, settings, constraints, optimizer, width))
         done += 1
         if done % _REPORT_EVERY == 0:
             context.progress(done / total, f"epoch {(done - 1) // batches + 1} of {settings.epochs}")
@@ -92,10 +96,9 @@ def _train(
 
 def _step(
     model: nn.Module, context: CompressionContext, inputs: Tensor, targets: Tensor, settings: TrainingSettings,
-    constraints: Constraints, optimizer: torch.optim.Optimizer,
+    constraints: Constraints, optimizer: torch.optim.Optimizer, width: Width,
 ) -> float:
     problem = context.problem
-    width = _half_width if problem.reduced_precision else contextlib.nullcontext
     with torch.no_grad(), width():
         teacher = problem.flat(context.teach(inputs).float()) if settings.alpha else torch.empty(0)
     constraints.impose()
@@ -112,6 +115,19 @@ def _step(
     constraints.release()
     optimizer.step()
     return loss.item()
+
+
+def _width(model: nn.Module, context: CompressionContext) -> Width:
+    """Half width where the task allows it and the networks run in it: not all functions take operands of two types."""
+    if not context.problem.reduced_precision:
+        return contextlib.nullcontext
+    try:
+        with torch.no_grad(), _half_width():
+            context.teach(context.example_input)
+            model(context.example_input)
+    except (RuntimeError, TypeError):
+        return contextlib.nullcontext
+    return _half_width
 
 
 def _half_width() -> torch.autocast:
