@@ -133,7 +133,7 @@ def _check(attempt: _Attempt, wanted: Mapping[str, Tensor], name: str) -> None:
     both = [key for key in wanted if key in found]
     shapes = {key: (tuple(found[key].shape), tuple(wanted[key].shape)) for key in both
               if found[key].shape != wanted[key].shape}
-    types = [key for key in both if not _can_be_cast(found[key].dtype, wanted[key].dtype)]
+    types = [key for key in both if not _can_be_cast(found[key], wanted[key].dtype)]
     problems = [
         _listed("missing", attempt.missing), _listed("unknown", attempt.unknown),
         _listed("of another shape", [f"{k} ({_shape(a)} instead of {_shape(b)})" for k, (a, b) in shapes.items()]),
@@ -145,10 +145,13 @@ def _check(attempt: _Attempt, wanted: Mapping[str, Tensor], name: str) -> None:
         raise MismatchError(text, tuple(attempt.missing), tuple(attempt.unknown), shapes)
 
 
-def _can_be_cast(found: torch.dtype, wanted: torch.dtype) -> bool:
+def _can_be_cast(found: Tensor, wanted: torch.dtype) -> bool:
+    """Floats of any width, whole numbers of any, and whole numbers that an averaging or a cast has made floats."""
     if wanted.is_floating_point:
-        return found in _FLOATS
-    return found == wanted or not (found.is_floating_point or found.is_complex)
+        return found.dtype in _FLOATS
+    if found.dtype in _FLOATS and wanted is not torch.bool:
+        return torch.equal(found, found.round())
+    return found.dtype == wanted or not (found.is_floating_point() or found.is_complex())
 
 
 def _state(

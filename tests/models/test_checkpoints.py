@@ -269,6 +269,18 @@ def test_prefixes_stay_where_stripping_them_does_not_make_the_names_match() -> N
         load_checkpoint(network(), Checkpoint(prefixed(trained().state_dict(), "student.")), "mine")
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32])
+def test_counters_that_an_averaging_made_floats_are_counters(kind: torch.dtype) -> None:
+    state = {key: value.to(kind) for key, value in trained().state_dict().items()}
+    model = network()
+    load_checkpoint(model, Checkpoint(state), "mine")
+    assert model[1].num_batches_tracked.dtype == torch.int64
+    torch.testing.assert_close(model[3].weight, trained()[3].weight, rtol=1e-3, atol=1e-3)
+    state["1.num_batches_tracked"] = torch.tensor(0.5)
+    with pytest.raises(ModelError, match=r"1 of another type: 1\.num_batches_tracked \(float32 instead of int64\)"):
+        load_checkpoint(network(), Checkpoint(state), "mine")
+
+
 def test_whole_numbers_are_no_weights() -> None:
     state = {**trained().state_dict(), "3.weight": torch.ones(3, 2, dtype=torch.int8)}
     with pytest.raises(ModelError, match=r"1 of another type: 3\.weight \(int8 instead of float32\)"):
