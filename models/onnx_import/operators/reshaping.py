@@ -110,6 +110,9 @@ def follow_batch(call: Call, value: Value, shape: Sequence[int]) -> Value:
     if axis is None or prod(shape) != value.first.numel():
         raise call.refuse(f"the shape {list(shape)} does not fit its input {list(value.first.shape)}")
     before, own = prod(value.first.shape[:axis]), value.first.shape[axis]
+    if before > 1 and len(shape) == 2 and shape[0] == before * fixed and _only_multiplied(call):
+        lengths = lengths_of(tuple(tuple(p.shape) for p in value.probes), batches) or []
+        return to_shape(call, value, [*lengths[:axis], Extent(fixed), shape[1]])
     fitting = [i for i, n in enumerate(shape) if prod(shape[:i]) == before and n and n % fixed == 0]
     if not fitting:
         raise call.refuse(f"the shape {list(shape)} mixes the samples of a batch")
@@ -119,6 +122,17 @@ def follow_batch(call: Call, value: Value, shape: Sequence[int]) -> Value:
     wanted: list[Length] = list(shape)
     wanted[chosen] = Extent(shape[chosen] // fixed)
     return to_shape(call, value, wanted)
+
+
+def _only_multiplied(call: Call) -> bool:
+    """Whether rows are made for nothing but products with matrices, which layers do on any number of axes."""
+    name, graph = call.node.outputs[0], call.builder.graph
+    readers = call.builder.readers.get(name, [])
+    products = all(
+        node.operator in ("Gemm", "MatMul") and node.inputs[0] == name and node.inputs[1] in graph.constants
+        and not node.attributes.get("transA", 0) for node in readers
+    )
+    return bool(readers) and products and name not in graph.outputs
 
 
 @operator("Flatten")

@@ -201,3 +201,18 @@ def test_windows_of_a_file_of_one_sample_are_put_together_again() -> None:
         "end": np.array([5], I64), "axes": np.array([1], I64),
     })
     assert built(proto).compare().largest <= 1e-4
+
+
+@pytest.mark.parametrize("fixed", [1, 2])
+def test_rows_of_tokens_before_samples_are_multiplied_with_a_matrix(fixed: int) -> None:
+    """As multi-head attention is exported with a batch of fixed size: tokens first, heads merged into rows."""
+    body = ("a=Reshape(h,flat)\nb=Transpose<perm=[2,0,1]>(a)\nc=Reshape(b,split)\nd=Transpose<perm=[1,0,2]>(c)\n"
+            "e=Reshape(d,heads)\nf=Transpose<perm=[2,0,1,3]>(e)\ng=Reshape(f,rows)\ni=Gemm<transB=1>(g,w,b)\n"
+            "j=Reshape(i,back)\nz=Transpose<perm=[1,0,2]>(j)")
+    proto = behind_conv(body.replace("(g,w,b)", "(g,w,v)"), fixed=fixed, constants={
+        "flat": np.array([fixed, 4, 36]), "split": np.array([36, 2 * fixed, 2]), "heads": np.array([fixed, 2, 36, 2]),
+        "rows": np.array([36 * fixed, 4]), "w": W(5, 4), "v": W(5), "back": np.array([36, fixed, 5]),
+    })
+    made = built(proto)
+    assert made.compare().largest <= 1e-4
+    assert [layer.weight.shape for layer in made.network.modules() if isinstance(layer, nn.Linear)] == [(5, 4)]
