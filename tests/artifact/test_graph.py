@@ -254,3 +254,19 @@ def test_mse_range_rounds_no_worse_than_minmax(cache: Path) -> None:
         return float(np.square((symbols - zero) * scale - values).mean())
 
     assert error("mse") <= error("minmax")
+
+
+class Clamped(nn.Module):
+    """Bounds of which one is a whole number and the other a float, in every way they are written."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.clip(torch.clamp(x, min=-1, max=0.75), -0.25, 1)
+        return y.clamp(0, 0.5) + (x * 4).long().clamp(-2, 3) + x.clone().clamp_(-0.5, 2)
+
+
+def test_bounds_of_two_types_are_exported(tmp_path: Path, cache: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(8, 6), Clamped()).eval().requires_grad_(False), torch.randn(16, 8)
+    compile_graph(model, inputs[:1], tmp_path / "model.onnx", cache_dir=cache, samples=inputs)
+    found = open_session(onnx.load(tmp_path / "model.onnx")).run(["output"], {"input": inputs.numpy()})[0]
+    np.testing.assert_allclose(found, model(inputs).numpy(), rtol=1e-4, atol=1e-5)

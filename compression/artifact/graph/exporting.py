@@ -6,16 +6,19 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from compression.artifact.graph.static_batch import BATCHES, has_static_batch, with_free_batch
 from compression.core.errors import GraphError
 
+_CLAMPS = ("clamp", "clamp_", "clip", "clip_")
 INPUT, OUTPUT = "input", "output"
 Shape = list[int | str]
 Shapes = dict[str, Shape | None]
@@ -46,7 +49,7 @@ def export_model(lowered: nn.Module, example_input: Tensor, free: bool = False) 
 def _exported(lowered: nn.Module, example_input: Tensor, batch: int) -> onnx.ModelProto:
     """PyTorch's export of a model, traced with so many samples."""
     example = torch.cat([example_input[:1]] * batch)
-    with _quiet("torch.onnx", "onnx_ir"), warnings.catch_warnings():
+    with _quiet("torch.onnx", "onnx_ir"), warnings.catch_warnings(), _EqualBounds():
         warnings.simplefilter("ignore")
         try:
             program = torch.onnx.export(
@@ -62,6 +65,18 @@ def _exported(lowered: nn.Module, example_input: Tensor, batch: int) -> onnx.Mod
     proto = onnx.load_model_from_string(buffer.getvalue())
     _strip(proto)
     return proto
+
+
+class _EqualBounds(TorchFunctionMode):
+    """Gives `clamp` two floats where its bounds are a whole number and a float, which the exporter cannot convert."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _CLAMPS and {int, float} <= {type(v) for v in (*args, *kwargs.values())}:
+            args = tuple(float(value) if type(value) is int else value for value in args)
+            kwargs = {name: float(value) if type(value) is int else value for name, value in kwargs.items()}
+        return func(*args, **kwargs)
 
 
 @contextmanager
