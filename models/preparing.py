@@ -1,5 +1,6 @@
 """What is done to a network before anything is measured on it, and what a user is told of that."""
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -44,9 +45,10 @@ def bake(model: nn.Module) -> nn.Module:
     """Make computed weights plain, in place, and remember which; returns the model.
 
     Raises:
-        ModelError: if its predictions would depend on the other samples of a batch.
+        ModelError: if its predictions would depend on the other samples of a batch, its weights are of another type
+            than float32, or a part of it is closed.
     """
-    check_running_statistics(model)
+    check_parts(model)
     object.__setattr__(model, _NOTES, [*getattr(model, _NOTES, []), *bake_parametrizations(model)])
     return model
 
@@ -64,6 +66,24 @@ def check_running_statistics(model: nn.Module) -> None:
             f"batch norm {without[0]!r}{more} has no running statistics (track_running_stats=False): predictions "
             "would depend on the other samples of a batch; allowed: batch norms with running statistics"
         )
+
+
+def check_parts(model: nn.Module) -> None:
+    """Refuse what cannot be measured rightly: see `check_running_statistics`, closed parts, weights of other types.
+
+    Raises:
+        ModelError: naming the first of them.
+    """
+    check_running_statistics(model)
+    closed = next((fqn for fqn, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if closed is not None:
+        raise ModelError(
+            f"{closed!r} is a TorchScript module, whose layers cannot be reached; allowed: the nn.Module it was made of"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            raise ModelError(f"the weight {name!r} is {kind} in the network's code; allowed: float32 (`.float()`)")
 
 
 def preparation_notes(model: nn.Module) -> list[str]:

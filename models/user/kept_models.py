@@ -25,7 +25,7 @@ from models.checkpoints import (
 from models.checkpoints.report import ImportReport, report_from_dict
 from models.errors import FieldError, InterruptedWorkError, ModelError
 from models.names import is_taken
-from models.preparing import check_running_statistics
+from models.preparing import check_parts
 from models.sources.downloads import Progress, unreported
 from models.user import builders, onnx_models
 from models.user.builders import Architecture, build, last_layer
@@ -233,7 +233,7 @@ def try_on_one_input(model: nn.Module, description: Description) -> None:
         FieldError: if the network cannot take it, or gives other outputs.
         ModelError: if its outputs are not finite.
     """
-    check_running_statistics(model)
+    check_parts(model)
     text = description.input_size is None
     example = torch.zeros((1, *description.input_shape), dtype=torch.int64 if text else torch.float32)
     try:

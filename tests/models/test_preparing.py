@@ -151,6 +151,14 @@ def test_layers_that_equal_pytorchs_become_those_and_others_stay() -> None:
     model.load_state_dict(state)
 
 
+def test_closed_parts_and_weights_of_other_types_are_refused() -> None:
+    linear = nn.Linear(2, 2)
+    with pytest.raises(ModelError, match=r"the weight '1.weight' is bfloat16 .* allowed: float32"):
+        bake(prepare(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).to(torch.bfloat16))))
+    with pytest.raises(ModelError, match="'1' is a TorchScript module"):
+        bake(nn.Sequential(linear, torch.jit.trace(nn.Linear(2, 2), torch.randn(1, 2))))
+
+
 @pytest.mark.parametrize("kind", ["Conv2dSame", "StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame"])
 def test_convolutions_of_timm_become_plain_ones_and_compute_the_same(kind: str) -> None:
     layers = pytest.importorskip("timm.layers")
