@@ -4,8 +4,9 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from models.errors import FieldError, ModelError
 from models.sources.locations import cache_folder
 
 RECORD = "record.json"
+_ABANDONED_S = 86_400.0
 _NAME = re.compile(r"[a-z][a-z0-9_-]{1,47}")
 _Record = TypeVar("_Record")
 
@@ -47,6 +49,7 @@ def new_folder(kind: str, name: str) -> Iterator[Path]:
         FieldError: if something of that name has been kept meanwhile.
         ModelError: if the disk refuses.
     """
+    _clear_abandoned(own_folder(kind))
     target = own_folder(kind) / name
     draft = target.with_name(f".{name}.{os.getpid()}.part")
     shutil.rmtree(draft, ignore_errors=True)
@@ -60,6 +63,14 @@ def new_folder(kind: str, name: str) -> Iterator[Path]:
         raise ModelError(f"{name!r} cannot be kept: {' '.join(str(error).split())[:160]}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove drafts of processes that were killed: no addition takes as long."""
+    for draft in folder.glob(".*.part"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_record(folder: Path, data: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A user's own data: every image looked at, archives that would do harm refused, nothing half-done kept."""
 
+import os
 import stat
 import struct
 import zipfile
@@ -33,6 +34,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def left_over() -> list[str]:
     folder = own_folder("datasets")
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_drafts_of_killed_processes_go_and_those_at_work_stay(tmp_path: Path) -> None:
+    old, young = (own_folder("datasets") / f".{name}.1.part" for name in ("old", "young"))
+    for draft in (old, young):
+        (draft / "images").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    add_data("photos", class_folders(tmp_path / "a"), WHEN)
+    assert left_over() == [".young.1.part", "photos"]
 
 
 def test_a_zip_becomes_a_data_set(tmp_path: Path) -> None:
