@@ -80,6 +80,9 @@ def check_parts(model: nn.Module) -> None:
         raise ModelError(
             f"{closed!r} is a TorchScript module, whose layers cannot be reached; allowed: the nn.Module it was made of"
         )
+    projected = next((f for f, m in model.named_modules() if isinstance(m, nn.LSTM) and m.proj_size), None)
+    if projected is not None:
+        raise ModelError(f"the LSTM {projected!r} has a proj_size, which no operator of ONNX has; allowed: proj_size=0")
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype != torch.float32:
             kind = str(parameter.dtype).removeprefix("torch.")

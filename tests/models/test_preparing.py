@@ -155,6 +155,8 @@ def test_closed_parts_and_weights_of_other_types_are_refused() -> None:
     linear = nn.Linear(2, 2)
     with pytest.raises(ModelError, match=r"the weight '1.weight' is bfloat16 .* allowed: float32"):
         bake(prepare(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).to(torch.bfloat16))))
+    with pytest.raises(ModelError, match="the LSTM '0' has a proj_size"):
+        bake(nn.Sequential(nn.LSTM(4, 4, proj_size=2)))
     with pytest.raises(ModelError, match="'1' is a TorchScript module"):
         bake(nn.Sequential(linear, torch.jit.trace(nn.Linear(2, 2), torch.randn(1, 2))))
 
