@@ -1,9 +1,10 @@
 """What keeps the address true to the widgets that stand in it."""
 
 import pytest
+from streamlit.errors import StreamlitAPIException
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.url.bound import Left
+from pages.shared.url.bound import Left, put_for_widgets
 
 
 def _app() -> None:
@@ -75,3 +76,32 @@ def test_a_value_and_its_address_change_together() -> None:
 def test_an_older_address_may_be_on_its_way(cut_off: bool, after: float, expected: bool) -> None:
     left = Left(cut_off=cut_off, repeated=100.0)
     assert left.may_be_overwritten(100.0 + after) is expected
+
+
+class _Address(dict[str, str]):
+    """Counts what is sent to the browser, and refuses what is bound to a widget on the page."""
+
+    def __init__(self, taken: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.taken, self.sent = taken, 0
+
+    def __setitem__(self, name: str, text: str) -> None:
+        self.update({name: text})
+
+    def update(self, texts: dict[str, str]) -> None:  # type: ignore[override]
+        if {*texts} & {*self.taken}:
+            raise StreamlitAPIException("bound")
+        super().update(texts)
+        self.sent += 1
+
+
+@pytest.mark.parametrize(("taken", "expected"), [((), 1), (("a",), 2)])
+def test_values_of_many_widgets_are_one_step_of_back(
+    taken: tuple[str, ...], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = _Address(taken)
+    monkeypatch.setattr("streamlit.query_params", address)
+    put_for_widgets({"a": "1", "b": "2", "c": "3"})
+    put_for_widgets({})
+    assert address == {name: text for name, text in (("a", "1"), ("b", "2"), ("c", "3")) if name not in taken}
+    assert address.sent == expected

@@ -71,8 +71,22 @@ def by_history() -> bool:
 
 def put_for_widget(key: str, text: str) -> None:
     """Put a value into the address for a widget that will be drawn for the first time; it does not do so itself."""
-    with suppress(StreamlitAPIException):  # it is on the page, and does it itself
-        st.query_params[key] = text
+    put_for_widgets({key: text})
+
+
+def put_for_widgets(texts: Mapping[str, str]) -> None:
+    """Put the values of several such widgets into the address at once: every address is a step of the browser's Back.
+
+    Args:
+        texts: By key of the widget.
+    """
+    try:
+        if texts:
+            st.query_params.update(texts)
+    except StreamlitAPIException:  # one of them is on the page, and does it itself
+        for key, text in texts.items():
+            with suppress(StreamlitAPIException):
+                st.query_params[key] = text
 
 
 def wrote(name: str, before: str | None) -> None:

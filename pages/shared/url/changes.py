@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.url.bound import put_for_widget
+from pages.shared.url.bound import put_for_widgets
 from pages.shared.url.state import TEXTS, in_address
 
 _CHANGE, _NOTICE = "asked-change", "notice"
@@ -84,10 +84,12 @@ def _is_shown(key: str) -> bool:
 def _put(values: Mapping[str, Any]) -> None:
     """Set widgets. Those on the page take their new value to the address themselves; one that will be drawn for the
     first time does not, so its value is put there for it."""
+    first = {}
     for key, value in values.items():
         technique, dot, _ = key.partition(".")
         if dot and values.get(technique) and not st.session_state.get(technique):
-            put_for_widget(key, in_address(value))
+            first[key] = in_address(value)
+    put_for_widgets(first)
     state = st.session_state
     state.update({key: value for key, value in values.items() if key not in state or state[key] != value})
 
