@@ -150,7 +150,8 @@ def _shade(
         **{f"{direction}0": bound, f"{direction}1": bound},
     )
     text = f"at {'most' if axis.less_is_better else 'least'} {bound:.4g}{unit}"
-    place: dict[str, object] = {"x": 1, "xref": "paper", "xanchor": "right", "y": bound, "yanchor": "bottom"}
+    place: dict[str, object] = {"x": 1, "xref": "paper", "xanchor": "right", "y": bound}
+    place["yanchor"] = "bottom" if axis.less_is_better else "top"  # beyond the limit: the uncompressed model is near it
     if direction == "x":  # beside the line, on the side that has room for it
         edge = bound if not log_x else math.log10(bound) if bound > 0 else None
         if edge is None:
