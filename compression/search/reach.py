@@ -122,13 +122,14 @@ def checked(estimates: Sequence[tuple[float, float]], quality: Quality = ACCURAC
         return []
     errors = sorted(quality.lost(estimate - measured) for estimate, measured in estimates)
     middle, digits = median(errors), quality.digits + (1 if quality.unit else 0)
-    plans = f"{len(errors)} plan{'' if len(errors) == 1 else 's'}"
-    return [
-        f"Estimates against measurements of {plans} so far: the estimated loss was "
-        f"{abs(middle):.{digits}f} {quality.difference_unit} "
-        f"{'above' if middle >= 0 else 'below'} the measured one (median), "
-        f"from {errors[0]:+.{digits}f} to {errors[-1]:+.{digits}f}."
-    ]
+    off = (
+        f"the estimated loss was {abs(middle):.{digits}f} {quality.difference_unit} "
+        f"{'above' if middle >= 0 else 'below'} the measured one"
+    )
+    if len(errors) == 1:
+        return [f"The estimate against the measurement of 1 plan so far: {off}."]
+    ends = f"from {errors[0]:+.{digits}f} to {errors[-1]:+.{digits}f}"
+    return [f"Estimates against measurements of {len(errors)} plans so far: {off} (median), {ends}."]
 
 
 def least_size(planner: Planner, baseline: ExperimentResult, max_drop: float) -> float | None:

@@ -35,6 +35,12 @@ class Limit:
     fair: Callable[[Figures, Figures], bool] = lambda figures, baseline: True
 
     @property
+    def name(self) -> str:
+        """What is limited, within a sentence: the label without unit and direction."""
+        first = self.label.partition(" at ")[0]
+        return first if first.isupper() else first[0].lower() + first[1:]
+
+    @property
     def at_least(self) -> bool:
         """Whether the limited figure has a floor: more of it is better."""
         return not self.axis.less_is_better

@@ -112,14 +112,16 @@ def _show_best(marks: Sequence[Mark], axes: Axes) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="within"):
         if best is None:
             tied = sum(bool(tied_limits(mark, axes.limits, baseline)) for mark in points.values())
-            st.caption(f"None of {len(points)} points is within the limits.{_near(tied)}")
+            none = "The only point is not" if len(points) == 1 else f"None of {len(points)} points is"
+            st.caption(f"{none} within the limits.{_near(tied)}")
             return
         st.button(
             f"Select the {axes.objective}", key="best", icon=":material/target:", on_click=then_redraw(select, best.id)
         )
         name = best.label if best.kind != "baseline" else "the uncompressed model"
         st.caption(
-            f"{inside} of {len(points)} points {'is' if inside == 1 else 'are'} within the limits. "
+            f"{inside} of {len(points)} point{'' if len(points) == 1 else 's'} {'is' if inside == 1 else 'are'} "
+            "within the limits. "
             f"The {axes.objective}: {name}{_undecided(tied_limits(best, axes.limits, baseline))}", width="content",
         )
 
@@ -135,8 +137,7 @@ def _undecided(limits: Sequence[Limit]) -> str:
     """Which limits the best point keeps by its value alone."""
     if not limits:
         return ""
-    names = " and ".join(limit.label[0].lower() + limit.label[1:] for limit in limits)
-    return f" (its 95 % interval includes the limit of {names}: a tie)"
+    return f" (its 95 % interval includes the limit of {' and of '.join(limit.name for limit in limits)}: a tie)"
 
 
 def _baseline(marks: Sequence[Mark]) -> Figures | None:

@@ -68,7 +68,8 @@ def _show_progress(view: View, statuses: Mapping[str, JobStatus], progress: Prog
             st.button(label, key="resume", icon=":material/play_arrow:", on_click=view.resume)
             st.caption(("Cancelled. " if progress.cancelled else "") + counts, width="stretch")
         elif progress.refining:
-            st.caption(f"{counts}; the intervals of {progress.refining} points are being tightened.")
+            points = "1 point" if progress.refining == 1 else f"{progress.refining} points"
+            st.caption(f"{counts}; the intervals of {points} are being tightened.")
         else:
             st.caption(f"{counts}, all measured.")
 

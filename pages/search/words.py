@@ -90,13 +90,17 @@ def verdict(record: SearchRecord) -> str:
     """How many trials keep the limits, in one sentence."""
     count = len(record.finished)
     if not record.spec.limits.given():
-        return f"{trials(count)} measured; {len(record.front)} are on the front."
+        return f"{trials(count)} measured; {_on_the_front(record)}."
     kept = len(record.feasible)
     keep = "keeps" if kept == 1 else "keep"
     said = f"{kept or 'None'} of {trials(count)} {keep} the limits" + (
-        f"; {len(record.front)} {'is' if len(record.front) == 1 else 'are'} on the front." if kept else "."
+        f"; {_on_the_front(record)}." if kept else "."
     )
     return " ".join([said, *promise_counts(record)])
+
+
+def _on_the_front(record: SearchRecord) -> str:
+    return f"{len(record.front)} {'is' if len(record.front) == 1 else 'are'} on the front"
 
 
 def front_table(record: SearchRecord, results: Mapping[str, ExperimentResult]) -> pd.DataFrame:

@@ -87,6 +87,20 @@ def test_a_limit_inside_an_interval_is_a_tie(mark: Callable[..., Mark]) -> None:
     assert tied_limits(replace(point, kind="baseline"), limits, baseline) == []
 
 
+def test_a_limit_has_a_name_that_fits_into_a_sentence() -> None:
+    names = {limit.key: limit.name for limit in LIMITS}
+    assert names == {
+        "max-drop": "accuracy lost", "min-speedup": "speed-up", "max-share": "packed size", "min-accuracy": "accuracy",
+        "min-r2": "R2", "max-mae": "mean absolute error", "max-latency": "latency", "max-size": "packed size",
+    }
+
+
+def test_the_words_at_a_limit_stand_beyond_it_where_they_hide_no_point_within(mark: Callable[..., Mark]) -> None:
+    figure = pareto_figure([mark(0.98, 100_000, 0.5)], SIZE, ACCURACY, bounds=(None, 97.0))
+    (note,) = [own for own in figure.layout.annotations if own.name == "limit"]
+    assert (note.y, note.yanchor, note.text) == (97.0, "top", "at least 97 %")
+
+
 def test_bounds_are_those_of_the_axis() -> None:
     absolute = [limit for limit in LIMITS if limit.relative is None]
     assert {bound_of(limit.axis, {limit.key: 3.0}) for limit in absolute} == {3.0}

@@ -112,6 +112,9 @@ def test_words(record: SearchRecord) -> None:
     assert ago("2026-01-02T03:04:05+00:00", now) == "2026-01-02" and ago("", now) == ""
     assert "14 trials keep the limits" in verdict(record)
     assert verdict(replace(record, trials=record.trials[:1])).startswith("None of 1 trial keep")
+    unlimited = replace(record, spec=replace(record.spec, limits=Limits()))
+    count = len(unlimited.front)
+    assert verdict(unlimited).endswith(f"{count} {'is' if count == 1 else 'are'} on the front.")
 
 
 def test_only_finalists_with_a_shown_promise_count_as_kept(record: SearchRecord) -> None:

@@ -107,6 +107,8 @@ def test_estimates_say_that_they_are_estimates() -> None:
     assert reach.checked([]) == []
     (compared,) = reach.checked([(2.0, 0.5), (1.0, 1.2), (3.0, 0.0)])
     assert "3 plans" in compared and "1.50 points above" in compared and "-0.20 to +3.00" in compared
+    (single,) = reach.checked([(0.5, 0.2)])
+    assert "1 plan so far" in single and single.endswith("0.30 points above the measured one.")
     assert reach.least_size(planners["quantization"], baseline, 100.0) == 250_000
 
 
