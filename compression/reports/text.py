@@ -25,7 +25,7 @@ def format_accuracy(figures: Figures) -> str:
     own = figures.kind
     value, low, high = (own.shown(v) for v in (figures.accuracy, figures.accuracy_low, figures.accuracy_high))
     digits, unit = own.digits + 1, f" {own.unit}" if own.unit else ""
-    return f"{value:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f}, n = {figures.n_samples})"
+    return f"{value:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f}, n = {figures.n_samples:,})"
 
 
 def format_error(figures: Figures) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from compression.analysis.pareto import Measured
+from compression.experiments.wording import milliseconds
 from compression.search.outcomes import Outcome, Standard
 from compression.search.records import SearchRecord, TrialRecord
 from compression.service import ExperimentResult, format_accuracy
@@ -212,7 +213,7 @@ def hover_text(trial: TrialRecord, standard: Standard, result: ExperimentResult 
         f"{quality.lost_heading.capitalize()} there: {quality.lost(standard.drop(own)):.{quality.digits + 1}f}",
         *([] if result is None else [f"Test {quality.word}: {format_accuracy(result.figures)}"]),
         f"Packed size: {own.size_bytes / 1000:.1f} kB",
-        f"Latency: {place.value:.3g} ms ({place.low:.3g} to {place.high:.3g}), {own.speedup:.2f}x as fast",
+        f"Latency: {milliseconds(place.value)} ({place.low:#.3g} to {place.high:#.3g}), {own.speedup:.2f}x as fast",
     ]
     for line in recipe_lines(trial.recipe):
         lines += _wrapped(line[:_LONGEST] + (" ..." if len(line) > _LONGEST else ""))

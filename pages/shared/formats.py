@@ -47,7 +47,7 @@ def interval_ms(figures: Figures) -> str:
     if figures.latency_ms_p50 is None or figures.latency_low is None or figures.latency_high is None:
         return "not timed yet"
     return (
-        f"95 % interval {figures.latency_low:.3g} to {figures.latency_high:.3g} ms, "
+        f"95 % interval {figures.latency_low:#.3g} to {figures.latency_high:#.3g} ms, "
         f"p95 {milliseconds(figures.latency_ms_p95)}"
     )
 
