@@ -17,5 +17,7 @@ def legible(figure: go.Figure, theme: Theme) -> go.Figure:
 
 def space_log_numbers(figure: go.Figure, values: Sequence[float]) -> go.Figure:
     """Write 1, 2 and 5 along a logarithmic x axis that spans much: left to itself plotly writes every digit, one over
-    another."""
-    return figure.update_xaxes(dtick="D2") if values and max(values) > _WIDE * min(values) else figure
+    another. Around a single value plotly draws two decades."""
+    if not values or min(values) < max(values) <= _WIDE * min(values):
+        return figure
+    return figure.update_xaxes(dtick="D2")

@@ -156,6 +156,8 @@ def test_the_knee_is_named_on_the_plot(mark: Callable[..., Mark]) -> None:
     logarithmic = pareto_figure(marks, SIZE, ACCURACY, log_x=True)
     assert logarithmic.layout.xaxis.dtick == "D2", "not every digit, which would overlap"
     assert pareto_figure(marks[:2], SIZE, ACCURACY, log_x=True).layout.xaxis.dtick is None, "1, 2, 5 may all be outside"
+    alone = pareto_figure(marks[:1], SIZE, ACCURACY, log_x=True)
+    assert alone.layout.xaxis.dtick == "D2", "two decades around a single value"
     (note,) = logarithmic.layout.annotations
     assert note.x == pytest.approx(1.30103)
     assert note.ax == note.ay  # else the diagonal may meet the label's corner, and plotly leaves the line out
