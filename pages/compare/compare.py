@@ -44,7 +44,7 @@ def page() -> None:
             _side_by_side(service, pinned, results, theme)
         if len(pinned) < 2:
             st.info(
-                f"Pin two to {MOST_PINS} runs to see them side by side: choose rows of the table, click points, or pin "
+                f"Pin 2 to {MOST_PINS} runs to see them side by side: choose rows of the table, click points, or pin "
                 "a point on the Explore page.", icon=":material/push_pin:",
             )
     fragment(show_runs, "The list of runs")(results, theme)

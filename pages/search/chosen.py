@@ -77,5 +77,5 @@ def _show_pins(record: SearchRecord) -> None:
         st.markdown("Pinned: " + ", ".join(numbers.get(key, key[:8]) for key in pinned), width="content")
         st.page_link(
             "compare/compare.py", label="Compare them", icon=":material/compare_arrows:",
-            disabled=len(pinned) < 2, query_params={PINS: ",".join(pinned)}, help=f"Two to {MOST_PINS} side by side",
+            disabled=len(pinned) < 2, query_params={PINS: ",".join(pinned)}, help=f"2 to {MOST_PINS} side by side",
         )

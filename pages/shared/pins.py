@@ -71,7 +71,7 @@ def show_pin(key: str) -> None:
         st.button(
             "Unpin" if pinned else "Pin", key="pin-this", icon=":material/push_pin:",
             on_click=partial(unpin if pinned else pin, key),  # what it says, even if a redraw has it run twice
-            help=f"Two to {MOST_PINS} pinned results stand side by side on the Compare page",
+            help=f"2 to {MOST_PINS} pinned results stand side by side on the Compare page",
         )
         if own:
             st.page_link(

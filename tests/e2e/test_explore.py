@@ -29,8 +29,13 @@ def wait_for_curve(page: Page, points: int) -> None:
     page.wait_for_function(script, arg=points, timeout=FIRST_POINT)
 
 
-def traces(page: Page, plot: int) -> list[str]:
-    return page.locator(PLOT).nth(plot).evaluate("plot => plot.data.map(trace => trace.name)")
+def wait_for_traces(page: Page, *names: str) -> None:
+    """Wait until the left plot has these traces; a plot that is being redrawn has none for a moment."""
+    script = """(wanted) => {
+        const drawn = (document.querySelector('.js-plotly-plot')?.data ?? []).map(trace => trace.name);
+        return wanted.every(name => drawn.includes(name));
+    }"""
+    page.wait_for_function(script, arg=list(names), timeout=FIRST_POINT)
 
 
 def assert_no_trouble(page: Page) -> None:
@@ -60,9 +65,14 @@ def click_point(page: Page, trace: str, index: int) -> None:
         return [area.x + layout.xaxis._offset + layout.xaxis.d2p(trace.x[index]),
                 area.y + layout.yaxis._offset + layout.yaxis.d2p(trace.y[index])];
     }"""
-    drawn = f"document.querySelector('{PLOT}')?.data?.some(trace => trace.name === {trace!r})"
-    page.wait_for_function(drawn)
-    x, y = page.evaluate(script, [trace, index])
+    hovered = "document.querySelector('.js-plotly-plot')?._hoverdata?.length > 0"
+    for _ in range(10):  # a redraw between looking and pointing takes the point away from under the pointer
+        wait_for_traces(page, trace)
+        x, y = page.evaluate(script, [trace, index])
+        page.mouse.move(x, y)
+        with suppress(TimeoutError):
+            page.wait_for_function(hovered, timeout=3000)  # plotly clicks what it has found under the pointer
+            break
     page.mouse.click(x, y)
 
 
@@ -77,10 +87,7 @@ def test_a_newcomer_sees_two_measured_curves_grow_unasked(visit: Visit) -> None:
     wait_for_curve(page, 1)
     expect(page.get_by_text(re.compile("fp32: .* kB"))).to_be_visible()
     expect(page.get_by_text("Switch a technique on")).to_contain_text("quantization and channel pruning")
-    assert "Uncompressed (fp32)" in traces(page, 0)
-    names = "[...document.querySelector('.js-plotly-plot').data].map(trace => trace.name)"
-    both = f"['Quantization', 'Channel pruning'].every(name => {names}.includes(name))"
-    page.wait_for_function(both, timeout=FIRST_POINT)
+    wait_for_traces(page, "Uncompressed (fp32)", "Quantization", "Channel pruning")
     page.get_by_role("button", name="Cancel").click()  # ten thousand images a point would keep the workers busy
     expect(page.get_by_text("Cancelled.")).to_be_visible()
     assert_no_trouble(page)
@@ -107,7 +114,7 @@ def test_moving_a_slider_measures_that_recipe_and_keeps_it_in_the_address(visit:
     expect(page).to_have_url(re.compile(r"weight_pruning\.sparsity=0\.53"))
     expect(page.get_by_text(re.compile("sparsity 0.53$"))).to_be_visible(timeout=FIRST_POINT)
     wait_for_curve(page, 3)
-    assert "Current recipe" in traces(page, 0)
+    wait_for_traces(page, "Current recipe")
     assert_no_trouble(page)
 
 
@@ -123,7 +130,7 @@ def test_a_click_selects_in_both_plots_and_the_address_shows_it_to_others(visit:
     expect(selection(page)).to_be_visible()
     page.wait_for_function(
         "[...document.querySelectorAll('.js-plotly-plot')].length === 2 && "
-        "[...document.querySelectorAll('.js-plotly-plot')].every(p => p.data.some(t => t.name === 'Selected'))"
+        "[...document.querySelectorAll('.js-plotly-plot')].every(p => (p.data ?? []).some(t => t.name === 'Selected'))"
     )
     recipe = selection(page).inner_text()
     other = visit(page.url)
@@ -192,7 +199,7 @@ def test_what_is_downloaded_is_what_the_cards_show(
     page = visit(POINT)
     settled(page)
     at_rest(page)
-    ring = "document.querySelector('.js-plotly-plot').data.some(trace => trace.name === 'Selected')"
+    ring = "(document.querySelector('.js-plotly-plot')?.data ?? []).some(trace => trace.name === 'Selected')"
     click_point(page, "Uncompressed (fp32)", 0)
     expect(selection(page)).to_contain_text("uncompressed")
     name, recipe = downloaded(page, tmp_path)  # at once: what is shown has its files
@@ -207,6 +214,8 @@ def test_what_is_downloaded_is_what_the_cards_show(
     assert name.startswith("digits_resnet-weight_pruning-sparsity0.9-")
     assert recipe["steps"][0]["sparsity"] == pytest.approx(0.9)
     click_point(page, "Uncompressed (fp32)", 0)
+    page.wait_for_function(ring)
+    at_rest(page)
     page.get_by_role("button", name="Load into sliders").click()
     expect(selection(page)).to_have_count(0)
     expect(page).not_to_have_url(re.compile("weight_pruning=true"))
@@ -216,7 +225,7 @@ def test_what_is_downloaded_is_what_the_cards_show(
 
 def test_a_reload_and_a_restart_lose_nothing(visit: Visit, server: Any) -> None:
     """Of a model that nothing else measures: every timing of a baseline sharpens its pooled latency."""
-    point = f"{POINT}&model=digits_mobilenet"
+    point = POINT.replace("digits_resnet", "digits_mobilenet")
     page = visit(point)
     settled(page)
     shown = cards(page)
